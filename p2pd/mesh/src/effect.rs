@@ -1,0 +1,247 @@
+//! What the mesh asks for, and what it tells.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::envelope::{Stamp, VerifiedEnvelope};
+use crate::id::{DialId, Hash, Instance, LinkId, Offset, PeerId, PostId, Seq};
+use crate::input::{ReadFrom, Ticket};
+use crate::membership::record::{Addr, Record};
+
+/// Something that shall be done outside.
+#[derive(Clone, Debug)]
+pub enum Effect {
+    /// Write a frame, its length included. The socket's progress comes back as `Input::Written`.
+    Send {
+        /// Where.
+        link: LinkId,
+        /// Length and frame.
+        bytes: Bytes,
+    },
+    /// The other side's hello is done: larger frames are allowed from now on.
+    RaiseFrameLimit(LinkId),
+    /// Open a link. Answered by `LinkOpened` or `DialFailed`.
+    Dial {
+        /// Its name.
+        dial: DialId,
+        /// Where; a name is resolved now.
+        addr: Addr,
+        /// Who must be there; anybody where it is not known.
+        expected: Option<PeerId>,
+    },
+    /// Write what was sent, for at most a second, then close. Answered by `LinkClosed`.
+    Hangup(LinkId),
+    /// Store envelopes, in this order, all or none. Answered by `Appended` or `AppendFailed`.
+    Append(Append),
+    /// Read a feed from the store. Answered by `ReadDone`.
+    Read {
+        /// Pairs the answer with this question.
+        ticket: Ticket,
+        /// What.
+        from: ReadFrom,
+    },
+    /// Look up idempotency keys of our own posts. Answered by `KeysFound`, behind every earlier append.
+    FindKeys {
+        /// Pairs the answer with this question.
+        ticket: Ticket,
+        /// In the order of the answer.
+        keys: Vec<String>,
+    },
+    /// Keep a record in the address book on disk.
+    SaveRecord {
+        /// The record, newer than the one kept so far.
+        record: Record,
+        /// When it was last linked, milliseconds since 1970; 0 for never.
+        seen_ms: u64,
+    },
+    /// Drop a record from the address book on disk.
+    ForgetRecord(PeerId),
+    /// An envelope is stored: show its posts to whoever reads.
+    Deliver(Delivery),
+    /// What became of an `Command::Publish`.
+    Published {
+        /// From the command.
+        token: u64,
+        /// One per draft, in order.
+        results: Vec<Result<Sent, Refusal>>,
+    },
+    /// What became of a `Command::Ping`: the round-trip time in microseconds, or none if the peer is not linked.
+    Ponged {
+        /// From the command.
+        token: u64,
+        /// Microseconds.
+        rtt_us: Option<u64>,
+    },
+    /// Something that people may want to know.
+    Event(Event),
+}
+
+/// Envelopes to be stored.
+#[derive(Clone, Debug)]
+pub struct Append {
+    /// Pairs the answer with this question.
+    pub ticket: Ticket,
+    /// When one append fails, every later one with the same generation fails too, because it may build on it. The
+    /// mesh then goes on with the next generation.
+    pub generation: u64,
+    /// Answer only when it is safe from a power cut; else when it is safe from a crash of the process.
+    pub flush: bool,
+    /// In the order of their offsets.
+    pub envelopes: Vec<Delivery>,
+}
+
+/// An envelope at its place in the local order of arrival.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    /// The offset of its first post; the others follow one by one.
+    pub offset: Offset,
+    /// The envelope.
+    pub envelope: VerifiedEnvelope,
+    /// Its author is this very run or an earlier one of this identity.
+    pub own: bool,
+    /// It sorts more than `LATE_AFTER` before the newest one seen.
+    pub late: bool,
+}
+
+/// A post that is stored and flushed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Sent {
+    /// Its name.
+    pub id: PostId,
+    /// Its place in the local order of arrival.
+    pub offset: Offset,
+    /// When.
+    pub at: Stamp,
+    /// Its key was known: it was sent earlier.
+    pub repeated: bool,
+}
+
+/// Why a post was not sent.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Refusal {
+    /// Nothing to say.
+    #[error("the text is empty")]
+    Empty,
+    /// More text than a post may have.
+    #[error("the text has {len} bytes, the limit is {limit}")]
+    TooLong {
+        /// Its bytes.
+        len: usize,
+        /// The most.
+        limit: usize,
+    },
+    /// U+0000.
+    #[error("the text holds U+0000, which no message may hold")]
+    Nul,
+    /// A name that no room can have.
+    #[error("{0:?} is no room: lowercase letters, digits, '.', '_' and '-', at most 64, the first a letter or a digit")]
+    Room(String),
+    /// A key over the limit.
+    #[error("the key has {len} bytes, the limit is {limit}")]
+    KeyTooLong {
+        /// Its bytes.
+        len: usize,
+        /// The most.
+        limit: usize,
+    },
+    /// The key was used for another message.
+    #[error("the key {key:?} was used for another message, {used}")]
+    KeyReused {
+        /// The key.
+        key: String,
+        /// The message that has it.
+        used: PostId,
+    },
+    /// More is waiting than may wait.
+    #[error("{posts} messages are waiting to be stored; no more may wait")]
+    Busy {
+        /// How many wait.
+        posts: usize,
+    },
+    /// The store does not take it.
+    #[error("{0}; nothing was sent")]
+    Store(String),
+    /// The daemon is on its way out.
+    #[error("the daemon is stopping")]
+    Stopping,
+}
+
+/// Something that people may want to know: for the log, the status and the counters.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Event {
+    /// A link is ready for use.
+    LinkUp {
+        /// Which one.
+        link: LinkId,
+        /// Who.
+        peer: Instance,
+        /// The name it gives itself.
+        name: String,
+        /// We dialed.
+        outbound: bool,
+    },
+    /// A link that was up is gone.
+    LinkDown {
+        /// Which one.
+        link: LinkId,
+        /// Who.
+        peer: Instance,
+        /// Why, in one word or a sentence.
+        reason: String,
+    },
+    /// A link ended before it was up.
+    LinkRefused {
+        /// Who.
+        peer: PeerId,
+        /// Why.
+        reason: String,
+    },
+    /// A dial came to nothing.
+    DialFailed {
+        /// Where.
+        addr: Addr,
+        /// Why.
+        reason: String,
+        /// When it is tried again, milliseconds from now.
+        retry_ms: u64,
+    },
+    /// A peer is silent for longer than it should be.
+    Suspected {
+        /// Who.
+        peer: Instance,
+    },
+    /// Another run of our own identity is linked.
+    OtherInstance {
+        /// Its epoch.
+        peer: Instance,
+    },
+    /// An address is our own.
+    SelfDialed {
+        /// Which one.
+        addr: Addr,
+    },
+    /// A peer broke the protocol.
+    Misbehaved {
+        /// Who.
+        peer: PeerId,
+        /// How.
+        what: String,
+        /// Penalty points now.
+        points: u32,
+    },
+    /// Two bodies for one number of one author.
+    ForkSeen {
+        /// Whose.
+        feed: Instance,
+        /// Which number.
+        seq: Seq,
+        /// The hash of the body held here.
+        held: Option<Hash>,
+    },
+    /// The store refused an append.
+    StoreFailed {
+        /// Why.
+        why: Arc<str>,
+    },
+}

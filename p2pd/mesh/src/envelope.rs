@@ -1,0 +1,396 @@
+//! The envelope: a signed run of 1 to 256 consecutive posts of one feed.
+//!
+//! It is signed once, checked once, stored once, and travels as the exact bytes that were signed.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
+use serde::Serialize;
+
+use crate::id::{Epoch, FeedId, Hash, INTEGER_END, Instance, PeerId, PostId, Seq};
+use crate::json::{Bodies, JsonError, Object, Value, parse_object};
+use crate::limits::{BODY_DEPTH_MAX, BODY_LEN_MAX, KEY_LEN_MAX, KIND_LEN_MAX, POSTS_PER_ENVELOPE_MAX, TEXT_LEN_MAX};
+
+/// A moment of the hybrid logical clock: what orders posts of different authors.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct Stamp {
+    /// Milliseconds since 1970.
+    pub ms: u64,
+    /// Orders posts of the same millisecond.
+    pub counter: u64,
+}
+
+/// One thing somebody said.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Post {
+    /// `chat`, or what another version knows.
+    pub kind: String,
+    /// Where it was said; empty where this kind has no room.
+    pub room: String,
+    /// What was said.
+    pub text: String,
+    /// The post this one answers.
+    pub re: Option<PostId>,
+    /// The sender's idempotency key.
+    pub key: Option<String>,
+}
+
+/// What an envelope says, read from its bytes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Body {
+    /// Author and epoch.
+    pub feed: Instance,
+    /// The number of the first post.
+    pub first: Seq,
+    /// The hash of the previous envelope's body; none where `first` is 1.
+    pub prev: Option<Hash>,
+    /// When the first post was sent.
+    pub at: Stamp,
+    /// In order.
+    pub posts: Vec<Post>,
+}
+
+/// An envelope as it came from a stranger: read, not yet believed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Envelope {
+    bytes: Bytes,
+    signature: [u8; 64],
+    hash: Hash,
+    feed_id: FeedId,
+    body: Arc<Body>,
+}
+
+/// An envelope that its author really signed. Cheap to clone.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct VerifiedEnvelope(Envelope);
+
+/// An author's key, ready for verifying. Making one costs a tenth of a verification, so keep it.
+#[derive(Clone, Debug)]
+pub struct AuthorKey(VerifyingKey);
+
+/// Bytes that are no valid envelope.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EnvelopeError {
+    /// Larger than any valid one.
+    #[error("a body of {len} bytes is over the limit of {BODY_LEN_MAX}")]
+    TooLong {
+        /// Its size.
+        len: usize,
+    },
+    /// Not the JSON it should be.
+    #[error("{0}")]
+    Json(#[from] JsonError),
+    /// A version this program does not know.
+    #[error("version {0} of envelopes is not known")]
+    Version(u64),
+    /// A number outside its range.
+    #[error("{field} is out of range")]
+    Range {
+        /// Which one.
+        field: &'static str,
+    },
+    /// `prev` is there where it must not be, or the other way round.
+    #[error("prev does not fit to first")]
+    Prev,
+    /// The author is no key that anybody can hold.
+    #[error("the author is no usable key")]
+    Author,
+    /// Not signed by its author.
+    #[error("the signature does not match")]
+    Signature,
+}
+
+impl Stamp {
+    /// The stamp of the post `index` places behind this one in an envelope.
+    #[must_use]
+    pub fn plus(self, index: u64) -> Self {
+        Self { ms: self.ms, counter: self.counter.saturating_add(index) }
+    }
+}
+
+impl Body {
+    /// The number of the last post.
+    #[must_use]
+    pub fn last(&self) -> Seq {
+        Seq(self.first.0 + self.posts.len() as u64 - 1)
+    }
+
+    /// When the last post was sent.
+    #[must_use]
+    pub fn last_at(&self) -> Stamp {
+        self.at.plus(self.posts.len() as u64 - 1)
+    }
+
+    /// The body as JSON, the bytes that are signed.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let encoding = BodyEncoding {
+            v: VERSION,
+            author: self.feed.id.to_string(),
+            epoch: self.feed.epoch.0,
+            first: self.first.0,
+            prev: self.prev.map(|hash| hash.to_string()),
+            at: [self.at.ms, self.at.counter],
+            posts: self.posts.iter().map(PostEncoding::of).collect(),
+        };
+        serde_json::to_vec(&encoding).expect("strings and integers always encode")
+    }
+
+    /// Signs it. The caller keeps the size below the limit.
+    #[must_use]
+    pub fn sign(self, key: &SigningKey) -> VerifiedEnvelope {
+        let bytes = Bytes::from(self.encode());
+        let hash = Hash::of(&bytes);
+        let signature = key.sign(&signed_text(&hash)).to_bytes();
+        let feed_id = self.feed.feed_id();
+        VerifiedEnvelope(Envelope { bytes, signature, hash, feed_id, body: Arc::new(self) })
+    }
+}
+
+impl Post {
+    /// A chat post.
+    #[must_use]
+    pub fn chat(room: &str, text: &str) -> Self {
+        Self { kind: CHAT.into(), room: room.into(), text: text.into(), re: None, key: None }
+    }
+
+    /// Bytes it adds to a body.
+    #[must_use]
+    pub fn encoded_len(&self) -> usize {
+        serde_json::to_vec(&PostEncoding::of(self)).map_or(usize::MAX, |bytes| bytes.len() + 1)
+    }
+}
+
+impl Envelope {
+    /// Reads one from the exact bytes of its body and its signature.
+    ///
+    /// # Errors
+    ///
+    /// Everything that makes an envelope invalid for everybody, but for the signature and the chain.
+    pub fn parse(bytes: Bytes, signature: [u8; 64]) -> Result<Self, EnvelopeError> {
+        if bytes.len() > BODY_LEN_MAX {
+            return Err(EnvelopeError::TooLong { len: bytes.len() });
+        }
+        let body = parse_body(&bytes)?;
+        let hash = Hash::of(&bytes);
+        Ok(Self { hash, feed_id: body.feed.feed_id(), signature, body: Arc::new(body), bytes })
+    }
+
+    /// What it says. Believe it once it is verified.
+    #[must_use]
+    pub fn body(&self) -> &Body {
+        &self.body
+    }
+
+    /// Author and epoch.
+    #[must_use]
+    pub fn feed(&self) -> Instance {
+        self.body.feed
+    }
+
+    /// The short name of its feed.
+    #[must_use]
+    pub fn feed_id(&self) -> FeedId {
+        self.feed_id
+    }
+
+    /// The number of its first post.
+    #[must_use]
+    pub fn first(&self) -> Seq {
+        self.body.first
+    }
+
+    /// The number of its last post.
+    #[must_use]
+    pub fn last(&self) -> Seq {
+        self.body.last()
+    }
+
+    /// The hash of its body.
+    #[must_use]
+    pub fn hash(&self) -> Hash {
+        self.hash
+    }
+
+    /// The exact bytes of its body.
+    #[must_use]
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// Its signature.
+    #[must_use]
+    pub fn signature(&self) -> &[u8; 64] {
+        &self.signature
+    }
+
+    /// Checks that the author signed it, strictly: weak keys and malleated signatures are refused.
+    ///
+    /// # Errors
+    ///
+    /// The author did not.
+    pub fn verify(self, key: &AuthorKey) -> Result<VerifiedEnvelope, EnvelopeError> {
+        if key.0.as_bytes() != &self.body.feed.id.0 {
+            return Err(EnvelopeError::Author);
+        }
+        let signature = Signature::from_bytes(&self.signature);
+        key.0
+            .verify_strict(&signed_text(&self.hash), &signature)
+            .map_err(|_| EnvelopeError::Signature)?;
+        Ok(VerifiedEnvelope(self))
+    }
+
+    /// Takes one back from our own store, which holds only what was verified and guards it with checksums.
+    #[must_use]
+    pub fn trust_stored(self) -> VerifiedEnvelope {
+        VerifiedEnvelope(self)
+    }
+}
+
+impl std::ops::Deref for VerifiedEnvelope {
+    type Target = Envelope;
+
+    fn deref(&self) -> &Envelope {
+        &self.0
+    }
+}
+
+impl AuthorKey {
+    /// The key behind a peer id.
+    ///
+    /// # Errors
+    ///
+    /// No point of the curve, or a weak one.
+    pub fn new(id: &PeerId) -> Result<Self, EnvelopeError> {
+        let key = VerifyingKey::from_bytes(&id.0).map_err(|_| EnvelopeError::Author)?;
+        if key.is_weak() { Err(EnvelopeError::Author) } else { Ok(Self(key)) }
+    }
+
+    /// Checks a signature over `context` and the hash of `bytes`, as records carry them.
+    pub(crate) fn verify_hashed(&self, context: &[u8], bytes: &[u8], signature: &[u8; 64]) -> bool {
+        let signed = [context, &Hash::of(bytes).0].concat();
+        self.0.verify_strict(&signed, &Signature::from_bytes(signature)).is_ok()
+    }
+}
+
+/// A signature over `context` and the hash of `bytes`.
+pub(crate) fn sign_hashed(key: &SigningKey, context: &[u8], bytes: &[u8]) -> [u8; 64] {
+    key.sign(&[context, &Hash::of(bytes).0].concat()).to_bytes()
+}
+
+/// What is signed: the context keeps a signature from ever counting for another kind of object.
+fn signed_text(hash: &Hash) -> [u8; CONTEXT.len() + 32] {
+    let mut text = [0; CONTEXT.len() + 32];
+    text[..CONTEXT.len()].copy_from_slice(CONTEXT);
+    text[CONTEXT.len()..].copy_from_slice(&hash.0);
+    text
+}
+
+fn parse_body(bytes: &[u8]) -> Result<Body, EnvelopeError> {
+    let object = parse_object(bytes, BODY_DEPTH_MAX, Bodies::Read)?;
+    let version = object.integer("v")?;
+    if version != VERSION {
+        return Err(EnvelopeError::Version(version));
+    }
+    let id = object.parsed("author", "a peer id")?;
+    let feed = Instance { id, epoch: Epoch(object.integer("epoch")?) };
+    let first = Seq(object.integer("first")?);
+    let posts = object.list("posts")?;
+    if posts.is_empty() || posts.len() > POSTS_PER_ENVELOPE_MAX {
+        return Err(EnvelopeError::Range { field: "posts" });
+    }
+    let at = parse_stamp(object.list("at")?, posts.len() as u64)?;
+    if first.0 == 0 || first.0 + posts.len() as u64 >= INTEGER_END {
+        return Err(EnvelopeError::Range { field: "first" });
+    }
+    let prev = match object.optional("prev") {
+        None => None,
+        Some(value) => Some(value.text("prev")?.parse().map_err(|_| field("prev", "a hash"))?),
+    };
+    if prev.is_none() != (first.0 == 1) {
+        return Err(EnvelopeError::Prev);
+    }
+    let posts = posts.iter().map(|post| parse_post(post.object("posts")?)).collect::<Result<_, _>>()?;
+    Ok(Body { feed, first, prev, at, posts })
+}
+
+fn parse_stamp(at: &[Value<'_>], posts: u64) -> Result<Stamp, EnvelopeError> {
+    let [ms, counter] = at else { return Err(field("at", "two integers").into()) };
+    let stamp = Stamp { ms: ms.integer("at")?, counter: counter.integer("at")? };
+    // Every post's own stamp stays an integer that every JSON reader holds exactly.
+    if stamp.counter + posts >= INTEGER_END { Err(EnvelopeError::Range { field: "at" }) } else { Ok(stamp) }
+}
+
+fn parse_post(object: &Object<'_>) -> Result<Post, EnvelopeError> {
+    let text_or_empty = |key| match object.optional(key) {
+        None => Ok(String::new()),
+        Some(value) => value.text(key).map(str::to_owned),
+    };
+    let kind = object.text("kind")?.to_owned();
+    let text = text_or_empty("text")?;
+    let key = object.optional("key").map(|value| value.text("key").map(str::to_owned)).transpose()?;
+    let re = object.optional("re").map(parse_re).transpose()?;
+    if kind.len() > KIND_LEN_MAX {
+        return Err(EnvelopeError::Range { field: "kind" });
+    }
+    if text.len() > TEXT_LEN_MAX {
+        return Err(EnvelopeError::Range { field: "text" });
+    }
+    if key.as_ref().is_some_and(|key| key.len() > KEY_LEN_MAX) {
+        return Err(EnvelopeError::Range { field: "key" });
+    }
+    Ok(Post { kind, room: text_or_empty("room")?, text, re, key })
+}
+
+fn parse_re(value: &Value<'_>) -> Result<PostId, JsonError> {
+    let [author, epoch, seq] = value.list("re")? else {
+        return Err(JsonError::Field { field: "re", want: "author, epoch and seq" });
+    };
+    let id = author.text("re")?.parse().map_err(|_| JsonError::Field { field: "re", want: "a peer id" })?;
+    let epoch = Epoch(epoch.integer("re")?);
+    Ok(PostId { feed: Instance { id, epoch }, seq: Seq(seq.integer("re")?) })
+}
+
+fn field(field: &'static str, want: &'static str) -> JsonError {
+    JsonError::Field { field, want }
+}
+
+#[derive(Serialize)]
+struct BodyEncoding<'a> {
+    v: u64,
+    author: String,
+    epoch: u64,
+    first: u64,
+    prev: Option<String>,
+    at: [u64; 2],
+    posts: Vec<PostEncoding<'a>>,
+}
+
+#[derive(Serialize)]
+struct PostEncoding<'a> {
+    kind: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    room: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    text: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    re: Option<(String, u64, u64)>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<&'a str>,
+}
+
+impl<'a> PostEncoding<'a> {
+    fn of(post: &'a Post) -> Self {
+        let re = post.re.map(|re| (re.feed.id.to_string(), re.feed.epoch.0, re.seq.0));
+        Self { kind: &post.kind, room: &post.room, text: &post.text, re, key: post.key.as_deref() }
+    }
+}
+
+/// The kind of post that this version shows.
+pub const CHAT: &str = "chat";
+const VERSION: u64 = 1;
+const CONTEXT: &[u8] = b"p2pd envelope v1\n";
+
+#[cfg(test)]
+mod tests;

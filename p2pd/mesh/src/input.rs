@@ -1,0 +1,199 @@
+//! What happens to the mesh.
+
+use std::net::{IpAddr, SocketAddr};
+
+use bytes::Bytes;
+
+use crate::envelope::{Stamp, VerifiedEnvelope};
+use crate::id::{DialId, FeedId, LinkId, PeerId, PostId};
+use crate::membership::record::Addr;
+
+/// Something that happened outside.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// A link is open: the handshake is done and the peer's id is proven. Nothing was said yet.
+    LinkOpened(LinkOpened),
+    /// A dial came to nothing.
+    DialFailed {
+        /// Which one.
+        dial: DialId,
+        /// Why.
+        reason: DialFailure,
+        /// Why, for people.
+        detail: String,
+    },
+    /// A frame arrived, without its length.
+    Frame {
+        /// Where.
+        link: LinkId,
+        /// Its bytes.
+        frame: Bytes,
+    },
+    /// Bytes of `Effect::Send` were taken by the socket.
+    Written {
+        /// Where.
+        link: LinkId,
+        /// How many, lengths included.
+        bytes: usize,
+    },
+    /// A link is gone, from either side. Nothing comes from it any more.
+    LinkClosed {
+        /// Which one.
+        link: LinkId,
+        /// Why, for people.
+        reason: CloseReason,
+    },
+    /// The envelopes of an `Effect::Append` are stored (and flushed, where that was asked).
+    Appended(Ticket),
+    /// They are not, and nothing of them is.
+    AppendFailed {
+        /// Which append.
+        ticket: Ticket,
+        /// Why, for people.
+        why: String,
+    },
+    /// The answer to an `Effect::Read`.
+    ReadDone {
+        /// Which read.
+        ticket: Ticket,
+        /// Consecutive, from the first number asked for (the first envelope may begin before it); empty where it is
+        /// not held.
+        envelopes: Vec<VerifiedEnvelope>,
+    },
+    /// The answer to an `Effect::FindKeys`.
+    KeysFound {
+        /// Which question.
+        ticket: Ticket,
+        /// For each key asked for, the post that used it.
+        posts: Vec<Option<KeyedPost>>,
+    },
+    /// Our own user wants something.
+    Command(Command),
+}
+
+/// An open link.
+#[derive(Clone, Debug)]
+pub struct LinkOpened {
+    /// Its name from now on.
+    pub link: LinkId,
+    /// The dial that made it; none where the other side dialed.
+    pub dial: Option<DialId>,
+    /// Who is there, proven by the handshake.
+    pub peer: PeerId,
+    /// The other end.
+    pub remote: SocketAddr,
+    /// Our address on this link.
+    pub local: IpAddr,
+}
+
+/// Why a dial came to nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DialFailure {
+    /// No address for the name, nobody there, no route, no answer in time.
+    Unreachable,
+    /// Somebody is there and ended the handshake: most likely another network.
+    Refused,
+    /// The peer there is not the one that was expected.
+    WrongPeer,
+}
+
+/// Why a link is gone.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum CloseReason {
+    /// We hung up.
+    HungUp,
+    /// The other side closed it in order.
+    Closed,
+    /// The socket failed.
+    Failed(String),
+    /// The other side sent what is no frame, or a frame over the limit.
+    BadFrame(String),
+}
+
+/// Pairs the answer of a slow room with its question.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Ticket(pub u64);
+
+/// What our own user wants.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Say something. Answered by `Effect::Published` with the token.
+    Publish {
+        /// Comes back with the answer.
+        token: u64,
+        /// In order.
+        posts: Vec<Draft>,
+    },
+    /// Dial this address, for ever.
+    AddPeer(Addr),
+    /// Drop a peer from the book.
+    ForgetPeer(PeerId),
+    /// Drop an address that was configured or added.
+    ForgetAddr(Addr),
+    /// End all waiting: for one peer, or for all.
+    Reconnect(Option<PeerId>),
+    /// Heartbeat a peer now. Answered by `Effect::Ponged`.
+    Ping {
+        /// Comes back with the answer.
+        token: u64,
+        /// Whom.
+        peer: PeerId,
+    },
+    /// Say goodbye to everybody. Links are hung up; nothing is dialed any more.
+    Leave,
+}
+
+/// A post to be: the feed, the number and the time are given when it is sealed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Draft {
+    /// Where.
+    pub room: String,
+    /// What.
+    pub text: String,
+    /// The post this one answers.
+    pub re: Option<PostId>,
+    /// The sender's idempotency key.
+    pub key: Option<String>,
+}
+
+/// What is known of a post of our own that carries an idempotency key.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct KeyedPost {
+    /// The post.
+    pub id: PostId,
+    /// Its place in the local order of arrival.
+    pub offset: crate::id::Offset,
+    /// When it was sent.
+    pub at: Stamp,
+    /// A hash of what it said, from `Draft::content_hash`.
+    pub content: crate::id::Hash,
+}
+
+impl Draft {
+    /// A fingerprint of everything but the key: equal drafts are the same message.
+    #[must_use]
+    pub fn content_hash(&self) -> crate::id::Hash {
+        content_hash(&self.room, &self.text, self.re)
+    }
+}
+
+/// The same for a post that was sealed.
+#[must_use]
+pub fn content_hash(room: &str, text: &str, re: Option<PostId>) -> crate::id::Hash {
+    let re = re.map(|re| (re.feed.id.to_string(), re.feed.epoch.0, re.seq.0));
+    let bytes = serde_json::to_vec(&(room, text, re)).expect("strings and integers always encode");
+    crate::id::Hash::of(&bytes)
+}
+
+/// A place in a feed from which the store shall read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ReadFrom {
+    /// Which feed.
+    pub feed: FeedId,
+    /// The first number.
+    pub from: crate::id::Seq,
+    /// The last number that is of interest.
+    pub to: crate::id::Seq,
+    /// Stop behind this many bytes of bodies; at least one envelope is read.
+    pub bytes_max: usize,
+}

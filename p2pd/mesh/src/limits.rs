@@ -1,0 +1,112 @@
+//! Every maximum, with its reason. Users' choices are in the configuration; these are not for choosing.
+
+use std::time::Duration;
+
+/// Bytes of one frame, without its length prefix.
+pub const FRAME_LEN_MAX: usize = 131_072;
+/// Bytes of one frame until both hellos are done.
+pub const FRAME_LEN_MAX_BEFORE_HELLO: usize = 4_096;
+/// Bytes of an envelope's body.
+pub const BODY_LEN_MAX: usize = 65_536;
+/// Posts of one envelope.
+pub const POSTS_PER_ENVELOPE_MAX: usize = 256;
+/// Bytes of one post's text.
+pub const TEXT_LEN_MAX: usize = 16_384;
+/// Bytes of an idempotency key.
+pub const KEY_LEN_MAX: usize = 128;
+/// Characters of a room's name.
+pub const ROOM_LEN_MAX: usize = 64;
+/// Bytes of a post's kind.
+pub const KIND_LEN_MAX: usize = 64;
+/// Bytes of the name a peer gives itself.
+pub const NAME_LEN_MAX: usize = 64;
+/// Nesting of a body. A frame may nest deeper by what wraps a body in it.
+pub const BODY_DEPTH_MAX: usize = 16;
+/// Nesting of a frame: frame, list, item, then a body.
+pub const FRAME_DEPTH_MAX: usize = BODY_DEPTH_MAX;
+
+/// Bytes of `HOST:PORT`: a DNS name is at most 253.
+pub const ADDR_LEN_MAX: usize = 260;
+/// Addresses in one record.
+pub const ADDRS_PER_RECORD_MAX: usize = 4;
+/// Records in one `peers` frame and with a `bye`.
+pub const RECORDS_PER_FRAME_MAX: usize = 32;
+/// Records in the book.
+pub const BOOK_LEN_MAX: usize = 2_000;
+/// Records in the book that one peer told us of: a quarter.
+pub const BOOK_LEN_PER_SOURCE_MAX: usize = BOOK_LEN_MAX / 4;
+/// Bytes of a record's body.
+pub const RECORD_LEN_MAX: usize = 2_048;
+
+/// Accepted sockets that have not finished both hellos.
+pub const HALF_OPEN_MAX: usize = 32;
+/// The same from one address; loopback is exempt.
+pub const HALF_OPEN_PER_ADDR_MAX: usize = 4;
+/// Time for the handshake and the hello, each.
+pub const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
+/// Dials at the same time.
+pub const DIALS_IN_FLIGHT_MAX: usize = 8;
+/// Time in which one frame, once begun, must be complete.
+pub const FRAME_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time for the last frames of a link that is hung up.
+pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+/// A link that takes no byte for this long is hung up.
+pub const WRITE_STALL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Bytes encoded for one link and not yet written.
+pub const IN_FLIGHT_BYTES_MAX: usize = 65_536;
+/// Bytes of envelopes in one `envelopes` frame, unless a single one is larger.
+pub const ENVELOPES_FRAME_BYTES: usize = 65_536;
+/// Bytes of recently stored envelopes kept in memory, so that live links need no disk.
+pub const TAIL_BYTES_MAX: usize = 8 << 20;
+/// Envelopes one link may have waiting beyond a gap.
+pub const REORDER_POSTS_MAX: usize = 256;
+/// Bytes of one feed waiting beyond a gap.
+pub const REORDER_BYTES_PER_FEED_MAX: usize = 256 << 10;
+/// Bytes of all feeds waiting beyond a gap.
+pub const REORDER_BYTES_MAX: usize = 8 << 20;
+/// Bytes handed to the store and not yet confirmed, before reading from links stops.
+pub const UNSTORED_BYTES_MAX: usize = 16 << 20;
+
+/// Ranges in one `want`.
+pub const RANGES_PER_WANT_MAX: usize = 16;
+/// `want`s open to one link, both ways.
+pub const WANTS_PER_LINK_MAX: usize = 64;
+/// Feeds being repaired through one link at a time.
+pub const REPAIRS_PER_LINK_MAX: usize = 16;
+/// Feeds in one `have` frame, sized to stay below a frame.
+pub const HAVES_PER_FRAME_MAX: usize = 1_024;
+/// Feeds in one part of `heads`.
+pub const HEADS_PER_FRAME_MAX: usize = 256;
+/// Feeds in one `prune`.
+pub const PRUNES_PER_FRAME_MAX: usize = 256;
+/// Neighbours named in a `view`.
+pub const NEIGHBORS_MAX: usize = 64;
+/// Envelopes in one frame.
+pub const ENVELOPES_PER_FRAME_MAX: usize = 1_024;
+
+/// Feeds a link may make us create at once, then one a second.
+pub const NEW_FEEDS_BURST: u32 = 64;
+/// Posts waiting to be sealed, of all local senders.
+pub const OUTBOX_POSTS_MAX: usize = 65_536;
+/// Bytes of text waiting to be sealed.
+pub const OUTBOX_BYTES_MAX: usize = 8 << 20;
+/// Heartbeats asked for by users and not yet answered.
+pub const PINGS_MAX: usize = 64;
+
+/// A clock further ahead than this moves nobody else's.
+pub const CLOCK_AHEAD_MAX: Duration = Duration::from_secs(60);
+/// A post that sorts this far behind the newest one shown is marked late.
+pub const LATE_AFTER: Duration = Duration::from_secs(5);
+/// Penalty points at which a link's peer is banned.
+pub const PENALTY_MAX: u32 = 100;
+
+// A single body and what wraps it fit into a frame, and so does one text in a body.
+const _: () = assert!(BODY_LEN_MAX + 1_024 <= FRAME_LEN_MAX);
+// Six bytes a character is the worst that JSON escaping does, and 16 KiB of control characters do not fit:
+// `Mesh` refuses such a text when it is sent.
+const _: () = assert!(TEXT_LEN_MAX * 2 <= BODY_LEN_MAX);
+const _: () = assert!(ENVELOPES_FRAME_BYTES + 1_024 <= FRAME_LEN_MAX);
+const _: () = assert!(RECORD_LEN_MAX < FRAME_LEN_MAX_BEFORE_HELLO);
+const _: () = assert!(RECORDS_PER_FRAME_MAX * RECORD_LEN_MAX < FRAME_LEN_MAX);
+const _: () = assert!(BOOK_LEN_PER_SOURCE_MAX < BOOK_LEN_MAX);

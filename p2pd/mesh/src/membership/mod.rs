@@ -1,0 +1,3 @@
+//! Who belongs to the mesh, and where they are.
+
+pub mod record;

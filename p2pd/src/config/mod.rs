@@ -1,0 +1,77 @@
+//! The configuration: flag > `P2P_*` > file > default.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use p2p_mesh::id::PeerId;
+use p2p_mesh::membership::record::Addr;
+use p2p_proto::endpoint::Endpoint;
+
+/// The configuration in force.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `HOST:PORT` to listen at; port 0 lets the system choose.
+    pub listen_addr: String,
+    /// Dialed for ever.
+    pub peers: Vec<Addr>,
+    /// Links at a time.
+    pub max_connections: usize,
+    /// For a TCP connection and its handshake.
+    pub connect_timeout: Duration,
+    /// Silence after which a link is asked whether it lives.
+    pub heartbeat_interval: Duration,
+    /// How long the answer may take.
+    pub heartbeat_timeout: Duration,
+    /// Batches buffered per API stream before its reader falls back to the log.
+    pub message_buffer_size: usize,
+    /// Posts held per feed beyond a gap while it is filled.
+    pub dedup_cache_size: usize,
+    /// A `tracing` filter of targets and levels.
+    pub log_level: String,
+    /// How log lines look.
+    pub log_format: LogFormat,
+    /// How others see this peer, beside its key.
+    pub name: String,
+    /// Identity, store, address book, lock.
+    pub data_dir: PathBuf,
+    /// Where the API is served.
+    pub api_addr: Vec<Endpoint>,
+    /// What others are told instead of what the links show.
+    pub advertise_addr: Vec<Addr>,
+    /// The network key's file.
+    pub network_secret_file: Option<PathBuf>,
+    /// The network key itself, as the file would hold it.
+    pub network_secret: Option<String>,
+    /// Nobody is asked for a secret.
+    pub open_network: bool,
+    /// Only these may link; empty means everybody of the network.
+    pub allow: Vec<PeerId>,
+    /// These may not link.
+    pub block: Vec<PeerId>,
+    /// When a send is answered.
+    pub durability: Durability,
+    /// Up to this many other peers, everybody links to everybody.
+    pub full_mesh_max: usize,
+    /// The room of posts that name none.
+    pub default_room: String,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For programs: one JSON object a line.
+    Json,
+}
+
+/// When a send is answered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Durability {
+    /// Each append is flushed by itself.
+    Always,
+    /// Flushed; what waits meanwhile shares the next flush.
+    Batch,
+    /// When the system has it: a power cut may lose it.
+    Never,
+}

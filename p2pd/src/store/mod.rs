@@ -1,0 +1,121 @@
+//! The store: every envelope, on disk, on a thread of its own.
+
+use p2p_mesh::effect::Append;
+use p2p_mesh::feed::StoredFeed;
+use p2p_mesh::id::{Epoch, Offset, PeerId};
+use p2p_mesh::input::{Input, ReadFrom, Ticket};
+use p2p_mesh::membership::record::Record;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::query::{HistoryQuery, LogPage, RoomSummary, StoredPost};
+
+/// What the store can be asked. Jobs are done in order.
+#[derive(Debug)]
+pub enum Job {
+    /// Answered by `Input::Appended` or `Input::AppendFailed`.
+    Append(Append),
+    /// Answered by `Input::ReadDone`.
+    Read {
+        /// Pairs answer and question.
+        ticket: Ticket,
+        /// What.
+        from: ReadFrom,
+    },
+    /// Answered by `Input::KeysFound`.
+    FindKeys {
+        /// Pairs answer and question.
+        ticket: Ticket,
+        /// In the order of the answer.
+        keys: Vec<String>,
+    },
+    /// Keeps a record of the address book.
+    SaveRecord {
+        /// The record.
+        record: Record,
+        /// When its peer was last linked, milliseconds since 1970; 0 for never.
+        seen_ms: u64,
+    },
+    /// Drops a record of the address book.
+    ForgetRecord(PeerId),
+    /// Entries behind `after` by order of arrival, an entry that contains `after + 1` included.
+    ReadLog {
+        /// The last offset that the reader has.
+        after: Offset,
+        /// Stop behind this many posts.
+        posts_max: usize,
+        /// Stop behind this many bytes of bodies; at least one entry is read.
+        bytes_max: usize,
+        /// Gets the answer.
+        reply: oneshot::Sender<Result<LogPage, StoreError>>,
+    },
+    /// The offset behind which the last `posts` matching posts stand, and nothing more.
+    FindLast {
+        /// Only these rooms; all where it is empty.
+        rooms: Vec<String>,
+        /// Only these authors; all where it is empty.
+        authors: Vec<PeerId>,
+        /// How many posts.
+        posts: usize,
+        /// Gets the answer.
+        reply: oneshot::Sender<Result<Offset, StoreError>>,
+    },
+    /// The newest posts that match, oldest first in the order of the clocks.
+    History {
+        /// Which.
+        query: HistoryQuery,
+        /// Gets the answer.
+        reply: oneshot::Sender<Result<Vec<StoredPost>, StoreError>>,
+    },
+    /// Every room.
+    Rooms {
+        /// Gets the answer.
+        reply: oneshot::Sender<Result<Vec<RoomSummary>, StoreError>>,
+    },
+    /// Bytes of envelopes held.
+    Bytes {
+        /// Gets the answer.
+        reply: oneshot::Sender<u64>,
+    },
+}
+
+/// What the store tells the driver.
+#[derive(Debug)]
+pub enum StoreEvent {
+    /// An answer for the mesh.
+    Input(Input),
+    /// A flush failed: what is on disk is not known any more. The daemon must stop, and answer nothing.
+    Failed(StoreError),
+}
+
+/// What a start found on disk.
+#[derive(Debug)]
+pub struct Opened {
+    /// Where jobs go. Bounded; the driver keeps what does not fit.
+    pub jobs: mpsc::Sender<Job>,
+    /// Answers and alarms. Bounded; the driver always drains it.
+    pub events: mpsc::Receiver<StoreEvent>,
+    /// Ends when every job sender is dropped and all is flushed.
+    pub thread: std::thread::JoinHandle<()>,
+    /// Every feed.
+    pub feeds: Vec<StoredFeed>,
+    /// The offset after the last one.
+    pub next_offset: Offset,
+    /// The newest epoch in which this identity wrote or ran.
+    pub newest_own_epoch: Option<Epoch>,
+    /// The address book.
+    pub book: Vec<(Record, u64)>,
+}
+
+/// A store that cannot do what it should.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The disk is full, or a quota is reached.
+    #[error("disk full in {0}")]
+    Full(String),
+    /// It can be tried again.
+    #[error("{0}")]
+    Failed(String),
+    /// The file is not what it should be.
+    #[error("{0}")]
+    Damaged(String),
+}
