@@ -81,7 +81,8 @@ impl Token {
         let Some(token) = token else { return Ok(Self(None)) };
         // The value itself is a secret, so the error does not show it.
         let value = format!("Bearer {token}").parse();
-        let value = value.map_err(|_| Error::new(Code::Unauthenticated, "the token holds characters that no token has"))?;
+        let value =
+            value.map_err(|_| Error::new(Code::Unauthenticated, "the token holds characters that no token has"))?;
         Ok(Self(Some(value)))
     }
 }

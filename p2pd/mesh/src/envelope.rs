@@ -235,9 +235,7 @@ impl Envelope {
             return Err(EnvelopeError::Author);
         }
         let signature = Signature::from_bytes(&self.signature);
-        key.0
-            .verify_strict(&signed_text(&self.hash), &signature)
-            .map_err(|_| EnvelopeError::Signature)?;
+        key.0.verify_strict(&signed_text(&self.hash), &signature).map_err(|_| EnvelopeError::Signature)?;
         Ok(VerifiedEnvelope(self))
     }
 

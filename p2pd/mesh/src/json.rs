@@ -332,7 +332,8 @@ mod tests {
 
     #[test]
     fn w_09_text_that_is_no_unicode_is_refused() {
-        for bytes in [&b"{\"a\":\"\xff\"}"[..], b"{\"a\":\"\xc0\xaf\"}", b"{\"a\":\"\xed\xa0\x80\"}", b"{\"a\":\"\0\"}"] {
+        for bytes in [&b"{\"a\":\"\xff\"}"[..], b"{\"a\":\"\xc0\xaf\"}", b"{\"a\":\"\xed\xa0\x80\"}", b"{\"a\":\"\0\"}"]
+        {
             assert!(parse_object(bytes, 4, Bodies::Read).is_err(), "{bytes:?}");
         }
         refuses(r#"{"a":"\ud800"}"#);

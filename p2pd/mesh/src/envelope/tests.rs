@@ -69,11 +69,7 @@ fn w_05_lists_do_not_pass_for_objects() {
         r#"["chat","general","hi"]"#,
         &EnvelopeError::Json(JsonError::Field { field: "posts", want: "an object" }),
     );
-    refuses(
-        r#"[{"kind":"chat","room":"general","text":"hi"}]"#,
-        "[]",
-        &EnvelopeError::Range { field: "posts" },
-    );
+    refuses(r#"[{"kind":"chat","room":"general","text":"hi"}]"#, "[]", &EnvelopeError::Range { field: "posts" });
 }
 
 #[test]

@@ -154,7 +154,14 @@ impl Record {
         let id = PeerId(key.verifying_key().to_bytes());
         let addrs: Vec<Addr> = addrs.iter().take(ADDRS_PER_RECORD_MAX).cloned().collect();
         let name = cut_name(name);
-        let encoding = BodyEncoding { v: VERSION, id: id.to_string(), rev, addrs: addrs.iter().map(Addr::as_str).collect(), name, epoch: epoch.0 };
+        let encoding = BodyEncoding {
+            v: VERSION,
+            id: id.to_string(),
+            rev,
+            addrs: addrs.iter().map(Addr::as_str).collect(),
+            name,
+            epoch: epoch.0,
+        };
         let body = serde_json::to_string(&encoding).expect("strings and integers always encode");
         let signature = sign_hashed(key, CONTEXT, body.as_bytes());
         Self { id, rev, addrs, name: name.to_owned(), epoch, body, signature }
@@ -276,7 +283,14 @@ mod tests {
         let mut texts = vec!["0.0.0.0:1".to_owned(), "255.255.255.255:1".into(), "nonsense".into(), "h:0".into()];
         texts.extend((1..30).map(|n| format!("10.0.0.{n}:80")));
         let id = PeerId(key(1).verifying_key().to_bytes());
-        let encoding = BodyEncoding { v: 1, id: id.to_string(), rev: 1, addrs: texts.iter().map(String::as_str).collect(), name: "", epoch: 1 };
+        let encoding = BodyEncoding {
+            v: 1,
+            id: id.to_string(),
+            rev: 1,
+            addrs: texts.iter().map(String::as_str).collect(),
+            name: "",
+            epoch: 1,
+        };
         let body = serde_json::to_string(&encoding).unwrap();
         let record = Record::parse(&body, sign_hashed(&key(1), CONTEXT, body.as_bytes())).unwrap();
         assert_eq!(record.addrs, [addr("10.0.0.1:80"), addr("10.0.0.2:80"), addr("10.0.0.3:80"), addr("10.0.0.4:80")]);

@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::envelope::{Envelope, EnvelopeError, VerifiedEnvelope};
-use crate::id::{Epoch, FeedId, IdError, Instance, PeerId, Seq, base64url, signature_from_base64url};
+use crate::id::{Epoch, FeedId, IdError, Instance, Seq, base64url, signature_from_base64url};
 use crate::json::{Bodies, JsonError, Object, Value, parse_object};
 use crate::limits::{
     ENVELOPES_PER_FRAME_MAX, FRAME_DEPTH_MAX, HAVES_PER_FRAME_MAX, HEADS_PER_FRAME_MAX, NAME_LEN_MAX, NEIGHBORS_MAX,
@@ -290,14 +290,18 @@ impl Message {
         Ok(match object.text("type")? {
             "hello" => Self::Hello(Box::new(parse_hello(&object)?)),
             "bye" => Self::Bye(parse_bye(&object)?),
-            "ping" => Self::Ping(Ping { n: object.integer("n")?, t: object.integer("t")?, digest: parse_digest(&object)? }),
+            "ping" => {
+                Self::Ping(Ping { n: object.integer("n")?, t: object.integer("t")?, digest: parse_digest(&object)? })
+            }
             "pong" => Self::Pong(Pong {
                 n: object.integer("n")?,
                 t: object.integer("t")?,
                 r: object.integer("r")?,
                 digest: parse_digest(&object)?,
             }),
-            "suspect" => Self::Suspect(Instance { id: object.parsed("id", PEER_ID)?, epoch: Epoch(object.integer("epoch")?) }),
+            "suspect" => {
+                Self::Suspect(Instance { id: object.parsed("id", PEER_ID)?, epoch: Epoch(object.integer("epoch")?) })
+            }
             "peers" => Self::Peers(parse_records(&object)?),
             "view" => Self::View(parse_view(&object)?),
             "envelopes" => Self::Envelopes(parse_envelopes(&object, frame)?),
@@ -343,7 +347,9 @@ impl Message {
             Self::Pong(pong) => {
                 encode(&Encoding::Pong { n: pong.n, t: pong.t, r: pong.r, digest: pong.digest.encoding() })
             }
-            Self::Suspect(instance) => encode(&Encoding::Suspect { id: instance.id.to_string(), epoch: instance.epoch.0 }),
+            Self::Suspect(instance) => {
+                encode(&Encoding::Suspect { id: instance.id.to_string(), epoch: instance.epoch.0 })
+            }
             Self::Peers(records) => encode(&Encoding::Peers { records: records.iter().map(Signed::record).collect() }),
             Self::View(view) => encode(&Encoding::View {
                 mode: if view.full { "full" } else { "partial" },
@@ -364,7 +370,13 @@ impl Message {
             Self::Heads(heads) => encode(&Encoding::Heads {
                 part: heads.part,
                 of: heads.of,
-                h: heads.heads.iter().map(|head| (head.feed.id.to_string(), head.feed.epoch.0, head.floor.0, head.head.0, base64url(&head.hash))).collect(),
+                h: heads
+                    .heads
+                    .iter()
+                    .map(|head| {
+                        (head.feed.id.to_string(), head.feed.epoch.0, head.floor.0, head.head.0, base64url(&head.hash))
+                    })
+                    .collect(),
             }),
             Self::Reserved(_) | Self::Unknown => unreachable!("this version sends no such frame"),
         }
@@ -658,7 +670,8 @@ struct Signed<'a> {
 
 impl<'a> Signed<'a> {
     fn record(record: &'a Record) -> Self {
-        let body = serde_json::from_str(record.body()).expect("a record's body is JSON: it was read or written as such");
+        let body =
+            serde_json::from_str(record.body()).expect("a record's body is JSON: it was read or written as such");
         Self { body, sig: base64url(record.signature()) }
     }
 }
