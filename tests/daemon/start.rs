@@ -78,7 +78,7 @@ fn p_05_a_port_in_use_exits_69_and_names_it() {
 #[test]
 fn f_02_a_bad_configuration_exits_78_with_all_its_mistakes() {
     let network = Network::new();
-    let path = network.dir().join("config.yaml");
+    let path = network.dir().join("bad.yaml");
     fs::write(&path, "log_level: info\nmax_conections: 5\nheartbeat_interval: 30\npeers: [nowhere]\n").unwrap();
     let file = path.display().to_string();
     let output = run(network.p2pd().args(["-c", &file]).env("P2P_LISTENADDR", "x:1"), b"");

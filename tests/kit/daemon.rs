@@ -71,6 +71,8 @@ impl Network {
     pub fn new() -> Self {
         let network = Self { dir: Arc::new(tempfile::tempdir().expect("a folder for temporary files")) };
         network.keygen("network.key");
+        // Nothing that this machine has configured may leak in.
+        fs::write(network.dir().join(CONFIG), "log_level: debug\n").expect("a configuration file");
         network
     }
 
@@ -407,12 +409,13 @@ fn spawn(network: &TempDir, dir: &Path, options: &Options) -> Child {
     let key = options.network_key.clone().unwrap_or_else(|| network.path().join("network.key"));
     let mut command = program("p2pd", network.path());
     command.args(["run", "-l", "127.0.0.1:0", "--name", &options.name]);
+    command.arg("-c").arg(network.path().join(CONFIG));
     command.arg("--data-dir").arg(dir.join("data"));
     command.arg("--api").arg(format!("unix:{}", dir.join(SOCKET).display()));
     command.arg("--ready-file").arg(dir.join(READY));
     command.args(options.dials.iter().flat_map(|addr| ["-p", addr]));
     command.args(&options.flags);
-    command.env("P2P_NETWORK_SECRET_FILE", key).env("P2P_LOG_LEVEL", "debug");
+    command.env("P2P_NETWORK_SECRET_FILE", key);
     command.envs(options.env.iter().cloned());
     let log_too = log.try_clone().expect("a second handle of the log");
     command.stdin(Stdio::null()).stdout(log_too).stderr(log);
@@ -422,6 +425,7 @@ fn spawn(network: &TempDir, dir: &Path, options: &Options) -> Child {
 /// Time in which a broken link is seen on loopback, generously: what a program must not take longer for.
 pub const AT_ONCE: Duration = Duration::from_secs(5);
 
+const CONFIG: &str = "config.yaml";
 const SOCKET: &str = "p2pd.sock";
 const READY: &str = "ready.json";
 const LOG_LINES_SHOWN: usize = 60;
