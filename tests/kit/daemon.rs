@@ -25,6 +25,8 @@ pub struct Network {
 pub struct Options {
     /// Its name, and the name of its folder: one of its own for every peer of a network.
     pub name: String,
+    /// How others see it, where that is not its name.
+    pub shown_as: Option<String>,
     /// Whom it dials: `HOST:PORT`.
     pub dials: Vec<String>,
     /// More flags of `p2pd run`.
@@ -408,7 +410,7 @@ fn spawn(network: &TempDir, dir: &Path, options: &Options) -> Child {
     let log = File::options().create(true).append(true).open(dir.join("log")).expect("a log file");
     let key = options.network_key.clone().unwrap_or_else(|| network.path().join("network.key"));
     let mut command = program("p2pd", network.path());
-    command.args(["run", "-l", "127.0.0.1:0", "--name", &options.name]);
+    command.args(["run", "-l", "127.0.0.1:0", "--name", options.shown_as.as_ref().unwrap_or(&options.name)]);
     command.arg("-c").arg(network.path().join(CONFIG));
     command.arg("--data-dir").arg(dir.join("data"));
     command.arg("--api").arg(format!("unix:{}", dir.join(SOCKET).display()));
