@@ -52,10 +52,10 @@ const MACROS: &[&str] = &[
 ];
 
 /// Names that our code gives to values of its own types only, whose `Display` is plain ASCII: ids, numbers, addresses
-/// that were parsed, and our own enums.
+/// that were parsed, and our own enums. Errors quote what they were given with `{:?}`.
 const OUR_FIELDS: &[&str] = &[
-    "addr", "author", "code", "dial", "endpoint", "epoch", "feed", "id", "level", "link", "local", "offset", "peer",
-    "post", "remote", "seq",
+    "addr", "author", "code", "dial", "endpoint", "epoch", "error", "feed", "id", "level", "link", "local", "offset",
+    "peer", "post", "remote", "seq",
 ];
 
 #[test]

@@ -51,7 +51,7 @@ fn check_words(source: &Source) -> Vec<String> {
         if !DECLARES.contains(&keyword.text) {
             continue;
         }
-        if keyword.text == "fn" && name.text.starts_with("get_") {
+        if keyword.text == "fn" && name.text.starts_with("get_") && name.text != "get_mut" {
             complaints.push(source.complain(name.at, format!("{}: no get_", name.text)));
         }
         for word in words_of(name.text) {
