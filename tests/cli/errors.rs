@@ -4,7 +4,7 @@ use std::fs;
 use std::process::Command;
 
 use p2p_tests::daemon::Network;
-use p2p_tests::program::{Output, PATIENCE, Running, eventually, program, run};
+use p2p_tests::program::{Output, PATIENCE, eventually, program, run};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// Nothing on stdout; on stderr one line of error with its code, then at most one hint.
@@ -169,8 +169,12 @@ fn g_16_watching_goes_on_behind_a_restart_of_the_daemon() {
     let network = Network::new();
     let mut one = network.start("one", &[]);
     drop(one.p2pctl(&["send", "before"]).ok());
-    let watching: Running = one.p2pctl_start(&["watch", "--all", "--count", "2", "-0"], Vec::new());
+    let seen = network.dir().join("seen");
+    let mut command = one.p2pctl_command(&["watch", "--all", "--count", "2", "-0"]);
+    let mut watching = command.stdout(fs::File::create(&seen).unwrap()).spawn().unwrap();
+    eventually(PATIENCE, "it watches", || fs::read_to_string(&seen).is_ok_and(|text| text == "before\0"));
     one.restart();
     drop(one.p2pctl(&["send", "behind"]).ok());
-    assert_eq!(watching.wait(PATIENCE).stdout, "before\0behind\0");
+    eventually(PATIENCE, "it has seen both", || watching.try_wait().unwrap().is_some());
+    assert_eq!(fs::read_to_string(&seen).unwrap(), "before\0behind\0");
 }
