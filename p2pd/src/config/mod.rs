@@ -1,11 +1,27 @@
 //! The configuration: flag > `P2P_*` > file > default.
+//!
+//! One table, `keys`, says of each key how it is read, shown and explained. `load` lays the four layers over each
+//! other with it, `show` prints the result and the example file.
 
+mod file;
+mod keys;
+mod load;
+mod show;
+#[cfg(test)]
+mod tests;
+mod text;
+
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use p2p_mesh::id::PeerId;
 use p2p_mesh::membership::record::Addr;
 use p2p_proto::endpoint::Endpoint;
+use zeroize::Zeroizing;
+
+pub use self::load::{ConfigErrors, Effective, Loaded, Source, load, load_in};
+pub use self::show::{example, render};
 
 /// The configuration in force.
 #[derive(Clone, Debug)]
@@ -38,10 +54,10 @@ pub struct Config {
     pub api_addr: Vec<Endpoint>,
     /// What others are told instead of what the links show.
     pub advertise_addr: Vec<Addr>,
-    /// The network key's file.
+    /// The network key's file; where it is none, the one in the data directory, made if it is missing.
     pub network_secret_file: Option<PathBuf>,
     /// The network key itself, as the file would hold it.
-    pub network_secret: Option<String>,
+    pub network_secret: Option<Secret>,
     /// Nobody is asked for a secret.
     pub open_network: bool,
     /// Only these may link; empty means everybody of the network.
@@ -55,6 +71,10 @@ pub struct Config {
     /// The room of posts that name none.
     pub default_room: String,
 }
+
+/// A text that is not shown to anybody and does not stay in memory.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Zeroizing<String>);
 
 /// How log lines look.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -74,4 +94,24 @@ pub enum Durability {
     Batch,
     /// When the system has it: a power cut may lose it.
     Never,
+}
+
+impl Secret {
+    /// Keeps a text.
+    #[must_use]
+    pub fn new(text: &str) -> Self {
+        Self(Zeroizing::new(text.to_owned()))
+    }
+
+    /// The text. It must not get into any output.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(hidden)")
+    }
 }
