@@ -1,68 +1,23 @@
-//! What p2pd does besides being a daemon: it checks, tells its paths and makes keys.
+//! What p2pd does besides being a daemon: it checks, tells its paths and makes keys. What it says goes out in `lib`.
 
 use std::ffi::OsString;
-use std::fmt::Write as _;
-use std::io::Write as _;
+use std::fmt::Write;
 use std::path::Path;
-use std::process::ExitCode;
 
-use clap::Parser;
-
-use crate::args::{Action, Args, ConfigArgs, KeygenArgs, RunArgs};
+use crate::args::{ConfigArgs, KeygenArgs};
 use crate::config::{self, ConfigErrors, Loaded};
+use crate::network;
 use crate::paths::{HISTORY_FILE, IDENTITY_FILE, LOCK_FILE};
-use crate::{exit, identity, network};
 
 /// What a command prints, and its exit code.
 #[derive(PartialEq, Eq, Debug, Default)]
-struct Outcome {
-    stdout: String,
-    stderr: String,
-    code: u8,
-}
-
-/// The program: reads the command line and does what it says. To be a daemon, it calls `run` with the configuration.
-pub fn main_with(run: impl FnOnce(Loaded, RunArgs) -> ExitCode) -> ExitCode {
-    let action = match Args::try_parse().and_then(Args::into_action) {
-        Ok(action) => action,
-        Err(error) => {
-            // A closed pipe is nothing to complain about.
-            let _ = error.print();
-            return ExitCode::from(if error.use_stderr() { exit::USAGE } else { exit::OK });
-        }
-    };
-    let env = std::env::vars_os();
-    let outcome = match action {
-        Action::Run(args) => {
-            // Before any secret is read.
-            let closed = identity::forbid_memory_access();
-            match config::load(&args.config, env) {
-                Ok(mut loaded) => {
-                    let open = closed.err().map(|error| format!("core dumps cannot be switched off: {error}"));
-                    loaded.warnings.extend(open);
-                    return run(loaded, args);
-                }
-                Err(errors) => bad_config(&errors),
-            }
-        }
-        Action::Check(args) => check(&args, env),
-        Action::Paths(args) => paths(&args, env),
-        Action::Keygen(args) => keygen(&args),
-    };
-    outcome.print()
+pub(crate) struct Outcome {
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+    pub(crate) code: u8,
 }
 
 impl Outcome {
-    fn print(&self) -> ExitCode {
-        let stdout = std::io::stdout().write_all(self.stdout.as_bytes());
-        // A closed pipe is a quiet success, and there is nobody left to tell of a closed stderr.
-        let _ = std::io::stderr().write_all(self.stderr.as_bytes());
-        match stdout {
-            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => ExitCode::from(exit::FATAL),
-            Ok(()) | Err(_) => ExitCode::from(self.code),
-        }
-    }
-
     fn line(&mut self, line: &str) {
         self.stderr.push_str("p2pd: ");
         self.stderr.push_str(line);
@@ -70,11 +25,11 @@ impl Outcome {
     }
 }
 
-fn check(args: &ConfigArgs, env: impl Iterator<Item = (OsString, OsString)>) -> Outcome {
+pub(crate) fn check(args: &ConfigArgs, env: impl Iterator<Item = (OsString, OsString)>) -> Outcome {
     with_config(args, env, config::render)
 }
 
-fn paths(args: &ConfigArgs, env: impl Iterator<Item = (OsString, OsString)>) -> Outcome {
+pub(crate) fn paths(args: &ConfigArgs, env: impl Iterator<Item = (OsString, OsString)>) -> Outcome {
     with_config(args, env, render_paths)
 }
 
@@ -95,7 +50,7 @@ fn with_config(
     }
 }
 
-fn bad_config(errors: &ConfigErrors) -> Outcome {
+pub(crate) fn bad_config(errors: &ConfigErrors) -> Outcome {
     let mut outcome = Outcome { code: errors.exit_code(), ..Outcome::default() };
     for mistake in errors.mistakes() {
         outcome.line(&format!("error: {mistake}"));
@@ -125,7 +80,7 @@ fn render_paths(loaded: &Loaded) -> String {
     out
 }
 
-fn keygen(args: &KeygenArgs) -> Outcome {
+pub(crate) fn keygen(args: &KeygenArgs) -> Outcome {
     match network::keygen(&args.file, args.if_missing) {
         Ok(network::Keygen::Made | network::Keygen::Kept) => Outcome::default(),
         Err(error) => {
@@ -140,6 +95,7 @@ fn keygen(args: &KeygenArgs) -> Outcome {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::exit;
 
     fn env(home: &Path) -> impl Iterator<Item = (OsString, OsString)> + use<> {
         [("HOME".into(), home.into()), ("XDG_RUNTIME_DIR".into(), "/run/user/7".into())].into_iter()

@@ -1,5 +1,6 @@
 //! Files that hold a secret: made at once and whole, and read only if nobody else could have.
 
+use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
@@ -11,11 +12,15 @@ use zeroize::Zeroizing;
 
 use crate::exit;
 
+/// A text that is not shown to anybody and does not stay in memory.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Zeroizing<String>);
+
 /// A key file that cannot be used. Each says what to do about it.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyFileError {
     /// It is not there.
-    #[error("{0:?} is missing")]
+    #[error("{0:?} is missing: put it there, or make a new one with: p2pd keygen {0:?}")]
     Missing(PathBuf),
     /// The system refuses.
     #[error("{path:?} cannot be {act}: {source}")]
@@ -83,6 +88,26 @@ pub enum KeyFileError {
         /// The data directory.
         dir: PathBuf,
     },
+}
+
+impl Secret {
+    /// Keeps a text.
+    #[must_use]
+    pub fn new(text: &str) -> Self {
+        Self(Zeroizing::new(text.to_owned()))
+    }
+
+    /// The text. It must not get into any output.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(hidden)")
+    }
 }
 
 impl KeyFileError {

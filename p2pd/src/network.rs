@@ -8,8 +8,7 @@ use std::path::Path;
 use p2p_mesh::id::{IdError, base32, from_base32};
 use zeroize::Zeroizing;
 
-use crate::config::{Config, Secret};
-use crate::keyfile::{self, KeyFileError};
+use crate::keyfile::{self, KeyFileError, Secret};
 
 /// A closed group: a random public id and a secret.
 #[derive(Clone)]
@@ -62,33 +61,22 @@ pub enum Keygen {
     Kept,
 }
 
-/// The keys that the configuration asks for. The one in the data directory is made if it is missing.
-///
-/// # Errors
-///
-/// A key file cannot be used.
-pub fn networks(config: &Config) -> Result<Vec<NetworkKey>, KeyFileError> {
-    let file = config.network_file();
-    if config.open_network {
-        return Ok(vec![NetworkKey::open()]);
-    }
-    match &config.network_secret {
-        Some(secret) => {
-            NetworkKey::parse_all(secret.reveal()).map_err(|error| content(Path::new("network_secret"), &error))
-        }
-        None if config.network_secret_file.is_some() => load(&file),
-        None => keygen(&file, true).and_then(|_| load(&file)),
-    }
-}
-
 /// Reads a network key file.
 ///
 /// # Errors
 ///
 /// It cannot be read, or holds something else.
 pub fn load(path: &Path) -> Result<Vec<NetworkKey>, KeyFileError> {
-    let text = keyfile::read(path, OTHERWISE)?;
-    NetworkKey::parse_all(&text).map_err(|error| content(path, &error))
+    parse(&keyfile::read(path, OTHERWISE)?, path)
+}
+
+/// Reads network keys from a text. An error names `place` as where it is from.
+pub(crate) fn parse(text: &str, place: &Path) -> Result<Vec<NetworkKey>, KeyFileError> {
+    NetworkKey::parse_all(text).map_err(|error| KeyFileError::Content {
+        path: place.to_owned(),
+        why: error.to_string(),
+        otherwise: OTHERWISE.into(),
+    })
 }
 
 /// Makes a network key file. If several do so at once, one of them makes it.
@@ -105,10 +93,6 @@ pub fn keygen(path: &Path, if_missing: bool) -> Result<Keygen, KeyFileError> {
         Err(KeyFileError::Exists(_)) if if_missing => Ok(Keygen::Kept),
         Err(error) => Err(error),
     }
-}
-
-fn content(path: &Path, error: &NetworkKeyError) -> KeyFileError {
-    KeyFileError::Content { path: path.to_owned(), why: error.to_string(), otherwise: OTHERWISE.into() }
 }
 
 impl NetworkKey {

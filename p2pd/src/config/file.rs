@@ -60,7 +60,8 @@ pub(super) struct Opened {
 pub(super) fn open(path: &Path) -> Result<Opened, FileError> {
     let unreadable = |error: std::io::Error| whole(format!("cannot be read: {error}"));
     let file = File::open(path).map_err(unreadable)?;
-    let mode = file.metadata().map_err(unreadable)?.mode();
+    let metadata = file.metadata().map_err(unreadable)?;
+    let mode = metadata.mode();
     let mut bytes = Vec::new();
     file.take(FILE_LEN_MAX + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     if bytes.len() as u64 > FILE_LEN_MAX {
@@ -70,7 +71,7 @@ pub(super) fn open(path: &Path) -> Result<Opened, FileError> {
         let line = line_at(error.as_bytes(), error.utf8_error().valid_up_to());
         FileError { line: Some(line), message: "the file is not UTF-8".into() }
     })?;
-    Ok(Opened { text, world_writable: mode & 0o002 != 0, readable_by_others: mode & 0o077 != 0 })
+    Ok(Opened { text, world_writable: metadata.is_file() && mode & 0o002 != 0, readable_by_others: mode & 0o077 != 0 })
 }
 
 /// Reads the keys: JSON where the file's name ends so, YAML for `.yaml`, `.yml` and no ending.

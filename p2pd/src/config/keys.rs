@@ -1,14 +1,13 @@
 //! Every key: how it is read, shown and explained. The order is that of `example-config.yaml`.
 
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use super::text::{self, show_duration};
 use super::{Config, Durability, LogFormat, Secret};
 use crate::logging;
 use crate::network::NetworkKey;
-use crate::paths::{NETWORK_FILE, Surroundings};
+use crate::paths::Surroundings;
 
 /// One key.
 pub(super) struct Key {
@@ -267,12 +266,6 @@ impl Config {
             full_mesh_max: 32,
             default_room: "general".into(),
         }
-    }
-
-    /// The network key's file, configured or not.
-    #[must_use]
-    pub fn network_file(&self) -> PathBuf {
-        self.network_secret_file.clone().unwrap_or_else(|| self.data_dir.join(NETWORK_FILE))
     }
 }
 

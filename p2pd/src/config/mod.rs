@@ -11,17 +11,20 @@ mod show;
 mod tests;
 mod text;
 
-use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use p2p_mesh::id::PeerId;
 use p2p_mesh::membership::record::Addr;
 use p2p_proto::endpoint::Endpoint;
-use zeroize::Zeroizing;
 
 pub use self::load::{ConfigErrors, Effective, Loaded, Source, load, load_in};
 pub use self::show::{example, render};
+use crate::keyfile::KeyFileError;
+pub use crate::keyfile::Secret;
+pub use crate::logging::LogFormat;
+use crate::network::{self, NetworkKey};
+use crate::paths::NETWORK_FILE;
 
 /// The configuration in force.
 #[derive(Clone, Debug)]
@@ -72,19 +75,6 @@ pub struct Config {
     pub default_room: String,
 }
 
-/// A text that is not shown to anybody and does not stay in memory.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(Zeroizing<String>);
-
-/// How log lines look.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// For programs: one JSON object a line.
-    Json,
-}
-
 /// When a send is answered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Durability {
@@ -96,22 +86,28 @@ pub enum Durability {
     Never,
 }
 
-impl Secret {
-    /// Keeps a text.
+impl Config {
+    /// The network key's file, configured or not.
     #[must_use]
-    pub fn new(text: &str) -> Self {
-        Self(Zeroizing::new(text.to_owned()))
+    pub fn network_file(&self) -> PathBuf {
+        self.network_secret_file.clone().unwrap_or_else(|| self.data_dir.join(NETWORK_FILE))
     }
 
-    /// The text. It must not get into any output.
-    #[must_use]
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("(hidden)")
+    /// The keys of the networks that this daemon is in: the first for dialing, all for accepting. The key file in the
+    /// data directory is made if it is missing; one that is configured has to be there.
+    ///
+    /// # Errors
+    ///
+    /// A key file cannot be used.
+    pub fn networks(&self) -> Result<Vec<NetworkKey>, KeyFileError> {
+        let file = self.network_file();
+        if self.open_network {
+            return Ok(vec![NetworkKey::open()]);
+        }
+        match &self.network_secret {
+            Some(secret) => network::parse(secret.reveal(), Path::new("network_secret")),
+            None if self.network_secret_file.is_some() => network::load(&file),
+            None => network::keygen(&file, true).and_then(|_| network::load(&file)),
+        }
     }
 }

@@ -296,6 +296,9 @@ fn f_08_a_file_that_everybody_can_change_is_a_warning() {
     fs::set_permissions(path, Permissions::from_mode(0o646)).unwrap();
     let shown = path.display();
     assert_eq!(machine.load().unwrap().warnings, [format!("{shown} can be changed by everybody: chmod o-w {shown}")]);
+    let mut device = Machine::new();
+    device.args.config = Some("/dev/null".into());
+    assert_eq!(device.load().unwrap().warnings, [""; 0]);
 }
 
 #[test]
@@ -313,7 +316,7 @@ fn f_11_a_secret_is_read_without_its_newline_and_never_shown() {
     let key = NetworkKey::generate();
     let machine = Machine::new().var("P2P_NETWORK_SECRET", format!("{}\r\n", key.to_line().reveal().trim()));
     let loaded = machine.load().unwrap();
-    assert_eq!(crate::network::networks(&loaded.config).unwrap()[0].secret, key.secret);
+    assert_eq!(loaded.config.networks().unwrap()[0].secret, key.secret);
     let secret = p2p_mesh::id::base32(&*key.secret);
     assert!(!format!("{loaded:?}{}", render(&loaded)).contains(&secret));
     assert!(render(&loaded).contains("\nnetwork_secret: (hidden) "), "{}", render(&loaded));
@@ -426,4 +429,19 @@ proptest::proptest! {
         }
         let _ = machine.load();
     }
+}
+
+#[test]
+fn a_network_key_is_made_in_the_data_dir_and_nowhere_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = Machine::with_yaml(&format!("data_dir: {}\n", dir.path().display())).load().unwrap().config;
+    let made = config.networks().unwrap();
+    assert!(dir.path().join("network.key").exists());
+    assert_eq!(config.networks().unwrap()[0].id, made[0].id);
+    config.network_secret_file = Some(dir.path().join("other.key"));
+    let error = config.networks().unwrap_err();
+    assert_eq!((error.exit_code(), dir.path().join("other.key").exists()), (78, false));
+    assert!(error.to_string().contains("other.key\" is missing: put it there, or make a new one with: p2pd keygen "));
+    config.open_network = true;
+    assert_eq!(*config.networks().unwrap()[0].secret, [0; 32]);
 }
