@@ -343,4 +343,4 @@ const HANDSHAKE_LEN_MAX: usize = 512;
 const REKEY_EVERY: u64 = 1 << 20;
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -27,7 +27,8 @@ async fn shake(dialing: &Identity, accepting: &Identity, expected: Option<PeerId
     },)
 }
 
-async fn pair() -> (Secured, Secured) {
+/// Both ends of a link, for tests of what is behind the handshake.
+pub(in crate::link) async fn pair() -> (Secured, Secured) {
     let (dialing, accepting) = shake(&identity(1, &[7]), &identity(2, &[7]), None).await;
     (dialing.unwrap(), accepting.unwrap())
 }
