@@ -9,7 +9,7 @@ use p2p_proto::v1::chat_server::Chat;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::ask::{Asker, stopping};
-use super::send::SendStream;
+use super::send::{Budget, SendStream};
 use super::watch::{Watch, Wish};
 use super::{Facts, Subscribers, convert, history};
 
@@ -19,6 +19,7 @@ pub(super) struct ChatService {
     pub(super) asker: Asker,
     pub(super) subscribers: Subscribers,
     pub(super) facts: Arc<Facts>,
+    pub(super) budget: Budget,
     /// Silence on a watch after which the reader is told that it still stands.
     pub(super) heartbeat: Duration,
 }
@@ -30,6 +31,7 @@ impl Chat for ChatService {
 
     async fn send(&self, request: Request<v1::SendRequest>) -> Result<Response<v1::SendResponse>, Status> {
         let post = request.into_inner().post.ok_or_else(|| convert::invalid("the request holds no post"))?;
+        let _permit = self.budget.take(std::slice::from_ref(&post)).await;
         let draft = convert::draft(post, &self.facts.default_room)?;
         let results = self.asker.ask(|reply| super::Request::Publish { drafts: vec![draft], reply }).await?;
         let result = results.into_iter().next().ok_or_else(stopping)?;
@@ -42,7 +44,7 @@ impl Chat for ChatService {
         request: Request<Streaming<v1::SendStreamRequest>>,
     ) -> Result<Response<Self::SendStreamStream>, Status> {
         let default_room = self.facts.default_room.clone();
-        let stream = SendStream::new(self.asker.clone(), default_room, request.into_inner());
+        let stream = SendStream::new(self.asker.clone(), self.budget.clone(), default_room, request.into_inner());
         Ok(Response::new(Box::pin(stream.answers())))
     }
 

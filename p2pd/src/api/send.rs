@@ -1,13 +1,17 @@
 //! Sending many: requests are handed on while earlier ones are still being flushed, and answered in order.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
-use futures_util::Stream;
 use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, Stream};
 use p2p_mesh::effect::{Refusal, Sent};
+use p2p_mesh::input::Draft;
+use p2p_mesh::limits::{OUTBOX_BYTES_MAX, OUTBOX_POSTS_MAX};
 use p2p_proto::error::{Code, Error};
 use p2p_proto::v1;
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinHandle;
 use tonic::{Status, Streaming};
 
 use super::ask::{Asker, stopping};
@@ -18,9 +22,10 @@ pub(super) struct SendStream {
     asker: Asker,
     default_room: String,
     requests: Streaming<v1::SendStreamRequest>,
+    /// Read, and not handed on while others fill the driver.
+    request: Option<v1::SendStreamRequest>,
     waiting: VecDeque<Waiting>,
-    /// Of all that wait.
-    posts_waiting: usize,
+    budget: Budget,
     input: InputState,
     /// Ends the waiting for a driver that does not answer any more.
     give_up: BoxFuture<'static, ()>,
@@ -43,8 +48,17 @@ struct Waiting {
     answer: Answer,
 }
 
-/// The driver's answer: on its way, or not needed because nothing was handed on.
-type Answer = Option<oneshot::Receiver<Vec<Result<Sent, Refusal>>>>;
+/// The driver's answer: on its way, or not needed because nothing was handed on. A task waits for it, so that what it
+/// took of the budget is given back although the client does not read.
+type Answer = Option<JoinHandle<Results>>;
+
+/// One result per draft; fewer where the driver went away.
+type Results = Vec<Result<Sent, Refusal>>;
+
+/// How much all senders together may have waiting at the driver. Half of what the mesh takes, so that who sends
+/// through here waits and is not refused. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(super) struct Budget(Arc<Semaphore>);
 
 #[derive(Debug)]
 enum Item {
@@ -54,15 +68,34 @@ enum Item {
     Failed(Error),
 }
 
+impl Budget {
+    pub(super) fn new() -> Self {
+        Self(Arc::new(Semaphore::new(BUDGET)))
+    }
+
+    /// Waits until there is room for these posts.
+    pub(super) async fn take(&self, posts: &[v1::Outgoing]) -> OwnedSemaphorePermit {
+        let cost: usize = posts.iter().map(|post| post.text.len().max(POST_COST_MIN)).sum();
+        let cost = u32::try_from(cost.min(BUDGET)).expect("the budget is far below 2^32");
+        Arc::clone(&self.0).acquire_many_owned(cost).await.expect("nobody closes the budget")
+    }
+}
+
 impl SendStream {
-    pub(super) fn new(asker: Asker, default_room: String, requests: Streaming<v1::SendStreamRequest>) -> Self {
+    pub(super) fn new(
+        asker: Asker,
+        budget: Budget,
+        default_room: String,
+        requests: Streaming<v1::SendStreamRequest>,
+    ) -> Self {
         let late = asker.clone();
         Self {
             asker,
             default_room,
             requests,
+            request: None,
             waiting: VecDeque::new(),
-            posts_waiting: 0,
+            budget,
             input: InputState::Open,
             give_up: Box::pin(async move { late.is_late().await }),
         }
@@ -82,7 +115,7 @@ impl SendStream {
 
     async fn next(&mut self) -> Result<Option<v1::SendStreamResponse>, Status> {
         loop {
-            if self.waiting.is_empty() {
+            if self.waiting.is_empty() && self.request.is_none() {
                 match &self.input {
                     InputState::Open => (),
                     InputState::Complete => return Ok(None),
@@ -90,7 +123,7 @@ impl SendStream {
                 }
             }
             let is_open = matches!(self.input, InputState::Open);
-            let is_room = self.waiting.len() < REQUESTS_WAITING_MAX && self.posts_waiting < POSTS_WAITING_MAX;
+            let is_room = self.waiting.len() < REQUESTS_WAITING_MAX;
             let stop = self.asker.stop().clone();
             tokio::select! {
                 biased;
@@ -99,23 +132,32 @@ impl SendStream {
                 }
                 () = stop.cancelled(), if is_open => self.input = InputState::Ended(stopping().into()),
                 () = &mut self.give_up, if !self.waiting.is_empty() => return Ok(Some(self.abandon())),
-                message = self.requests.message(), if is_open && is_room => match message {
-                    Ok(Some(request)) => self.hand_on(request).await,
-                    Ok(None) => self.input = InputState::Complete,
-                    Err(status) if status.code() == tonic::Code::OutOfRange => {
-                        self.input = InputState::Ended(access::oversize(&status).into());
+                permit = take_budget(&self.budget, self.request.as_ref()), if self.request.is_some() => {
+                    if let Some(request) = self.request.take() {
+                        self.hand_on(request, permit).await;
                     }
-                    Err(status) => self.input = InputState::Ended(status),
-                },
+                }
+                message = self.requests.message(), if is_open && is_room && self.request.is_none() => {
+                    self.on_message(message);
+                }
             }
         }
     }
 
-    /// Gives a request to the driver. Items that cannot even be asked wait for their turn beside the others.
-    async fn hand_on(&mut self, request: v1::SendStreamRequest) {
-        if request.posts.is_empty() {
-            return;
+    fn on_message(&mut self, message: Result<Option<v1::SendStreamRequest>, Status>) {
+        match message {
+            Ok(Some(request)) if request.posts.is_empty() => (),
+            Ok(Some(request)) => self.request = Some(request),
+            Ok(None) => self.input = InputState::Complete,
+            Err(status) if status.code() == tonic::Code::OutOfRange => {
+                self.input = InputState::Ended(access::oversize(&status).into());
+            }
+            Err(status) => self.input = InputState::Ended(status),
         }
+    }
+
+    /// Gives a request to the driver. Items that cannot even be asked wait for their turn beside the others.
+    async fn hand_on(&mut self, request: v1::SendStreamRequest, permit: OwnedSemaphorePermit) {
         let oversize = oversize(&request);
         let mut drafts = Vec::new();
         let mut items = Vec::with_capacity(request.posts.len());
@@ -132,13 +174,18 @@ impl SendStream {
                 Err(error) => Item::Failed(error),
             });
         }
-        let answer = match drafts.is_empty() {
-            true => None,
-            // No answer will come from a driver that is gone, and then `merge` says so for each item.
-            false => self.asker.start(|reply| Request::Publish { drafts, reply }).await.ok(),
-        };
-        self.posts_waiting += items.len();
+        let answer = if drafts.is_empty() { None } else { self.ask(drafts, permit).await };
         self.waiting.push_back(Waiting { items, answer });
+    }
+
+    /// No answer will come from a driver that is gone; `merge` says so for each item.
+    async fn ask(&mut self, drafts: Vec<Draft>, permit: OwnedSemaphorePermit) -> Answer {
+        let answer = self.asker.start(|reply| Request::Publish { drafts, reply }).await.ok()?;
+        Some(tokio::spawn(async move {
+            let results = answer.await.unwrap_or_default();
+            drop(permit);
+            results
+        }))
     }
 
     /// The first request's results, and those of all behind it that are there too.
@@ -147,10 +194,9 @@ impl SendStream {
         let mut next = Some(first);
         while let Some(results) = next.take() {
             let Some(answered) = self.waiting.pop_front() else { break };
-            self.posts_waiting -= answered.items.len();
             merged.extend(merge(answered.items, results));
             if merged.len() < RESULTS_PER_MESSAGE {
-                next = self.waiting.front_mut().and_then(|waiting| answer_now(&mut waiting.answer));
+                next = first_answer(&mut self.waiting).now_or_never().filter(|_| !self.waiting.is_empty());
             }
         }
         v1::SendStreamResponse { results: merged }
@@ -158,14 +204,10 @@ impl SendStream {
 
     /// What waits is told that the daemon stops.
     fn abandon(&mut self) -> v1::SendStreamResponse {
-        self.posts_waiting = 0;
         let items = self.waiting.drain(..).flat_map(|waiting| waiting.items);
         v1::SendStreamResponse { results: merge(items.collect(), Results::new()).collect() }
     }
 }
-
-/// One result per draft; fewer where the driver went away.
-type Results = Vec<Result<Sent, Refusal>>;
 
 async fn first_answer(waiting: &mut VecDeque<Waiting>) -> Results {
     match waiting.front_mut().and_then(|first| first.answer.as_mut()) {
@@ -174,13 +216,8 @@ async fn first_answer(waiting: &mut VecDeque<Waiting>) -> Results {
     }
 }
 
-fn answer_now(answer: &mut Answer) -> Option<Results> {
-    match answer.as_mut().map(oneshot::Receiver::try_recv) {
-        None => Some(Results::new()),
-        Some(Ok(results)) => Some(results),
-        Some(Err(oneshot::error::TryRecvError::Closed)) => Some(Results::new()),
-        Some(Err(oneshot::error::TryRecvError::Empty)) => None,
-    }
+async fn take_budget(budget: &Budget, request: Option<&v1::SendStreamRequest>) -> OwnedSemaphorePermit {
+    budget.take(request.map_or(&[], |request| &request.posts)).await
 }
 
 /// What became of each item, in order.
@@ -214,7 +251,11 @@ const POSTS_PER_REQUEST_MAX: usize = 4_096;
 const BYTES_PER_REQUEST_MAX: usize = 1 << 20;
 /// Requests that the driver may have of one stream. Enough to fill every flush; the rest waits at the client.
 const REQUESTS_WAITING_MAX: usize = 64;
-/// Posts that the driver may have of one stream before the next request is read.
-const POSTS_WAITING_MAX: usize = 8_192;
 /// Results after which an answer is sent although more are there.
 const RESULTS_PER_MESSAGE: usize = 4_096;
+/// Bytes of text that all senders together may have waiting.
+const BUDGET: usize = OUTBOX_BYTES_MAX / 2;
+/// What a short text costs, so that the number of posts stays below half of the limit too.
+const POST_COST_MIN: usize = OUTBOX_BYTES_MAX / OUTBOX_POSTS_MAX;
+
+const _: () = assert!(BYTES_PER_REQUEST_MAX + POSTS_PER_REQUEST_MAX * POST_COST_MIN <= BUDGET);

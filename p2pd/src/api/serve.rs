@@ -25,6 +25,7 @@ use super::daemon::DaemonService;
 use super::health::HealthService;
 use super::incoming::{Listener, incoming};
 use super::mesh::MeshService;
+use super::send::Budget;
 use super::socket::{self, SocketFile};
 use super::token::Token;
 use super::{ApiConfig, ApiError, Facts, Request, Subscribers};
@@ -124,7 +125,13 @@ async fn listen_on_loopback(addr: SocketAddr) -> Result<TcpListener, ApiError> {
 }
 
 fn routes(asker: Asker, subscribers: Subscribers, facts: Arc<Facts>, api: &[Endpoint], pace: Pace) -> Routes {
-    let chat = ChatService { asker: asker.clone(), subscribers, facts: Arc::clone(&facts), heartbeat: pace.heartbeat };
+    let chat = ChatService {
+        asker: asker.clone(),
+        subscribers,
+        facts: Arc::clone(&facts),
+        budget: Budget::new(),
+        heartbeat: pace.heartbeat,
+    };
     let mesh = MeshService { asker: asker.clone(), facts: Arc::clone(&facts), api: api.into(), pause: pace.changes };
     let health = HealthService { mesh: mesh.clone() };
     let daemon = DaemonService { asker, facts };
