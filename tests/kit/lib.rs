@@ -1,1 +1,4 @@
-//! Skeleton.
+//! What the tests are made with.
+
+pub mod daemon;
+pub mod program;
