@@ -1,0 +1,5 @@
+//! skeleton
+pub mod agenda;
+pub mod dice;
+pub mod network;
+pub mod trace;
