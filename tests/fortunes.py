@@ -130,8 +130,8 @@ def figures(folder, begin, said, held, last, *peers):
         ("messages", f"{count:,}"),
         ("bytes of text", f"{sum(sizes) - count:,}"),
         ("said and acknowledged, three at once", f"{said - begin:.1f} s, {count / (said - begin):,.0f} messages/s"),
-        ("all six histories read back after that", f"{held - said:.1f} s"),
-        ("a seventh peer started, caught up, read back", f"{last - held:.1f} s"),
+        ("until all six held everything, after that", f"{held - said:.1f} s"),
+        ("until a seventh peer, started then, held it too", f"{last - held:.1f} s"),
         ("most memory of one peer", f"{max(memory(folder, peer) for peer in peers) / 1024:.1f} MiB"),
         ("disk of one peer", f"{disk(folder, peers[0]) / 2**20:.1f} MiB"),
     ]

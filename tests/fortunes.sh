@@ -30,6 +30,7 @@ finish() {
         rm -rf "${dir:?}"
     else
         echo "What the peers wrote is in $dir" >&2
+        grep -H panicked "$dir"/*/log >&2 || true
     fi
 }
 
@@ -97,9 +98,18 @@ own_id() {
     tr -d '\n' <"$dir/$1/ready.json" | sed -n 's/.*"id" *: *"\([^"]*\)".*/\1/p'
 }
 
-# Waits until a peer has shown as many posts as there are texts, then takes all that it holds.
+# Waits until a peer holds this many posts.
+wait_held() {
+    local end=$((SECONDS + 600)) held=0
+    until ((held >= $2)); do
+        ((SECONDS < end)) || fail "peer $1 holds $held of $2 posts after ten minutes"
+        held=$(ctl "$1" -o json status | sed -n 's/.*"posts":\([0-9]*\).*/\1/p') || fail "peer $1 does not answer"
+        read -rt 0.05 <> <(:) || true
+    done
+}
+
+# Everything that a peer holds.
 take_history() {
-    ctl "$1" watch --all --count "$2" --for 600s -o json >/dev/null
     ctl "$1" watch --all --until-caught-up -o json >"$dir/history.$1"
 }
 
@@ -113,12 +123,15 @@ run() {
     say_all
     said=$(now)
     for peer in "${peers[@]}"; do
-        take_history "$peer" "$count"
+        wait_held "$peer" "$count"
     done
     held=$(now)
     start_peer seventh 4
-    take_history seventh "$count"
+    wait_held seventh "$count"
     last=$(now)
+    for peer in "${peers[@]}" seventh; do
+        take_history "$peer"
+    done
     echo "Checking seven histories of $count posts:"
     python3 tests/fortunes.py check "$dir" "${senders[*]}" "${peers[@]}" seventh
     python3 tests/fortunes.py figures "$dir" "$begin" "$said" "$held" "$last" "${peers[@]}" seventh

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use p2p_proto::v1::PeerState;
+use p2p_proto::v1::{Outgoing, PeerState, SendRequest};
 use p2p_tests::daemon::{AT_ONCE, Network, Options};
 use p2p_tests::program::{PATIENCE, eventually};
 
@@ -112,6 +112,26 @@ fn n_06_a_peer_that_is_silent_is_suspected_then_hung_up_and_linked_again_when_it
     two.resume();
     eventually(PATIENCE, "two is up again", || one.state_of(&two) == PeerState::Up);
     check_equal(&[&one, &two], 1);
+}
+
+#[test]
+fn many_small_texts_and_then_long_ones_are_repaired_from_disk() {
+    let network = Network::new();
+    let mut one = network.start("one", &[]);
+    // Each of these is an envelope of its own, and together they fill a frame nearly, but not quite.
+    one.ask(async |client| {
+        for number in 0..100 {
+            let text = format!("{number} {}", "x".repeat(400));
+            let post = Some(Outgoing { text, ..Outgoing::default() });
+            client.chat().send(SendRequest { post }).await.expect("an answer");
+        }
+    });
+    let long = vec![b'y'; 16_000];
+    drop(one.p2pctl_with(&["send", "-0"], &vec![long; 20].join(&0)).ok());
+    // What it said is on disk only now.
+    one.restart();
+    let two = network.start("two", &[&one]);
+    check_equal(&[&one, &two], 120);
 }
 
 /// As `p2pctl send` prints it.
