@@ -14,7 +14,7 @@ use p2p_mesh::membership::record::Record;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::config::Durability;
-use crate::query::{HistoryQuery, LogPage, RoomSummary, StoredPost};
+use crate::query::{Answer, HistoryQuery, LogPage, RoomSummary, StoredPost};
 
 mod append;
 mod book;
@@ -94,7 +94,7 @@ pub enum Job {
         /// Stop behind this many bytes of bodies; at least one entry is read.
         bytes_max: usize,
         /// Gets the answer.
-        reply: oneshot::Sender<Result<LogPage, StoreError>>,
+        reply: oneshot::Sender<Answer<LogPage>>,
     },
     /// The offset behind which the last `posts` matching posts stand, and nothing more.
     FindLast {
@@ -105,19 +105,19 @@ pub enum Job {
         /// How many posts.
         posts: usize,
         /// Gets the answer.
-        reply: oneshot::Sender<Result<Offset, StoreError>>,
+        reply: oneshot::Sender<Answer<Offset>>,
     },
     /// The newest posts that match, oldest first in the order of the clocks.
     History {
         /// Which.
         query: HistoryQuery,
         /// Gets the answer.
-        reply: oneshot::Sender<Result<Vec<StoredPost>, StoreError>>,
+        reply: oneshot::Sender<Answer<Vec<StoredPost>>>,
     },
     /// Every room.
     Rooms {
         /// Gets the answer.
-        reply: oneshot::Sender<Result<Vec<RoomSummary>, StoreError>>,
+        reply: oneshot::Sender<Answer<Vec<RoomSummary>>>,
     },
     /// Bytes of envelopes held.
     Bytes {

@@ -13,7 +13,7 @@ use super::fault::Fault;
 use super::writer::{Write, Writer};
 use super::{Job, Opened, StoreError, StoreEvent, append, book, file, history, log};
 use crate::config::Durability;
-use crate::query::{HistoryQuery, LogPage, RoomSummary, StoredPost};
+use crate::query::{Answer, HistoryQuery, LogPage, RoomSummary, StoredPost};
 
 /// Opens the file and starts the thread.
 pub(super) fn start(dir: &Path, me: &PeerId, durability: Durability) -> Result<Opened, StoreError> {
@@ -64,7 +64,7 @@ enum Question {
     Bytes(oneshot::Sender<u64>),
 }
 
-type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
+type Reply<T> = oneshot::Sender<Answer<T>>;
 
 /// Why the thread wakes up.
 enum Woken {
@@ -271,7 +271,7 @@ fn sort(batch: Vec<Job>) -> (Vec<Write>, Vec<Question>) {
 
 /// Who asked may have gone meanwhile.
 fn send<T>(reply: Reply<T>, answer: Result<T, Fault>, dir: &Path) {
-    let _ = reply.send(answer.map_err(|fault| fault.told(dir)));
+    let _ = reply.send(answer.map_err(|fault| fault.told(dir).to_string()));
 }
 
 /// Jobs that wait in the channel.
