@@ -10,7 +10,7 @@ use crate::output::Format;
 
 /// The client of p2pd: send, watch and see who is there.
 #[derive(Debug, Parser)]
-#[command(name = "p2pctl", version, subcommand_required = true, arg_required_else_help = true)]
+#[command(name = "p2pctl", version, max_term_width = 100, subcommand_required = true, arg_required_else_help = true)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) global: Global,
