@@ -11,7 +11,7 @@ use super::posts::{PostWriter, Scene};
 use super::*;
 
 const ALICE: &str = "k5x3abcdefghijklmnopqrstuvwxyz234567abcdefghijklmnop";
-const BOB: &str = "9qfdabcdefghijklmnopqrstuvwxyz234567abcdefghijklmnop";
+const BOB: &str = "7qfdabcdefghijklmnopqrstuvwxyz234567abcdefghijklmnop";
 /// Looks like Alice's in the first four characters.
 const MALLORY: &str = "k5x3zbcdefghijklmnopqrstuvwxyz234567abcdefghijklmnop";
 const NOW: &str = "2026-11-22T12:00:00Z";
@@ -101,7 +101,7 @@ fn one_room_is_not_named_and_a_new_day_is() {
     insta::assert_snapshot!(shown, @r"
     12:00:01 alice~k5x3: hello
     -- 2026-11-23 --
-    12:00:02 bob~9qfd: two
+    12:00:02 bob~7qfd: two
             | lines
     ");
 }
@@ -110,7 +110,11 @@ fn one_room_is_not_named_and_a_new_day_is() {
 fn x_03_no_text_begins_a_line_even_where_the_terminal_would_break_it() {
     let fake = format!("{}12:00:09 alice~k5x3: I owe you", " ".repeat(33));
     let narrow = Style { columns: Some(60), ..style(Format::Text) };
-    let posts = [post(1, BOB, "bob", &fake), post(2, BOB, "bob", &"宽".repeat(40)), post(3, BOB, "bob", &format!("x\n{fake}{fake}"))];
+    let posts = [
+        post(1, BOB, "bob", &fake),
+        post(2, BOB, "bob", &"宽".repeat(40)),
+        post(3, BOB, "bob", &format!("x\n{fake}{fake}")),
+    ];
     for columns in [1, 7, 20, 40, 60, 200] {
         let shown = written(Style { columns: Some(columns), ..narrow.clone() }, Scene::OneRoom, &posts);
         for line in shown.lines().filter(|line| !line.starts_with("12:00:0")) {
@@ -166,7 +170,8 @@ fn peers() -> PeersResponse {
         agent: "\x07bell".to_owned(),
         ..Peer::default()
     };
-    let wide = Peer { id: BOB.to_owned(), name: "宽宽".to_owned(), state: PeerState::Dialing.into(), ..Peer::default() };
+    let wide =
+        Peer { id: BOB.to_owned(), name: "宽宽".to_owned(), state: PeerState::Dialing.into(), ..Peer::default() };
     let address = Peer {
         state: PeerState::Waiting.into(),
         address: "peer.example:8080".to_owned(),
@@ -186,7 +191,10 @@ fn peers_in_all_formats() {
 #[test]
 fn one_peer_in_all_formats() {
     for (name, peer) in ["up", "hostile", "wide", "address"].into_iter().zip(peers().peers) {
-        insta::assert_snapshot!(format!("one_peer_{name}"), in_all_formats(|style, out| peers::render_peer(&peer, style, out)));
+        insta::assert_snapshot!(
+            format!("one_peer_{name}"),
+            in_all_formats(|style, out| peers::render_peer(&peer, style, out))
+        );
     }
 }
 
