@@ -90,11 +90,15 @@ async fn a_daemon_that_starts_late_is_waited_for() {
 async fn a_silent_daemon_is_not_waited_for_for_ever() {
     let fake = Fake::start();
     fake.state().mute = true;
-    for args in [&["rooms"][..], &["send", "x"], &["history"], &["peers"], &["status"], &["watch"], &["daemon", "stop"]]
-    {
-        let ran = run_at(&fake, &[args, &["--timeout", "20ms"]].concat()).await;
-        assert_eq!(ran.exit, Exit::Timeout, "{args:?}");
-        assert!(ran.stderr.contains("no answer in 20ms (TIMEOUT)"), "{}", ran.stderr);
+    let commands =
+        [&["rooms"][..], &["send", "x"], &["history"], &["peers"], &["status"], &["watch"], &["daemon", "stop"]];
+    let runs = commands.map(|args| {
+        let fake = &fake;
+        async move { run_at(fake, &[args, &["--timeout", "500ms"]].concat()).await }
+    });
+    for ran in futures_util::future::join_all(runs).await {
+        assert_eq!(ran.exit, Exit::Timeout, "{ran:?}");
+        assert!(ran.stderr.contains("no answer in 500ms (TIMEOUT)"), "{}", ran.stderr);
     }
 }
 

@@ -26,8 +26,10 @@ pub(super) const OWN: &str = "mmmmabcdefghijklmnopqrstuvwxyz234567abcdefghijklmn
 pub(super) struct State {
     pub(super) posts: Vec<Post>,
     pub(super) peers: Vec<Peer>,
-    /// One a call; the last one stays. Streams end behind the last.
+    /// One a call; the last one stays.
     pub(super) statuses: VecDeque<StatusResponse>,
+    /// Streams of states stay open behind the last one.
+    pub(super) holds: bool,
     /// One script a call of Watch. Where there is none left, the stream stays open and silent.
     pub(super) watches: VecDeque<Vec<Result<WatchResponse, Status>>>,
     /// After this many posts the stream of posts breaks.
@@ -230,6 +232,9 @@ impl Mesh for Api {
     async fn watch_status(&self, _: Request<StatusRequest>) -> Result<Response<Self::WatchStatusStream>, Status> {
         self.note("watch_status").await?;
         let statuses: Vec<_> = self.lock().statuses.iter().cloned().map(Ok).collect();
+        if self.lock().holds {
+            return Ok(Response::new(Box::pin(tokio_stream::iter(statuses).chain(tokio_stream::pending()))));
+        }
         Ok(Response::new(Box::pin(tokio_stream::iter(statuses))))
     }
 

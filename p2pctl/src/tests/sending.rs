@@ -188,10 +188,10 @@ async fn a_daemon_that_dies_in_between_leaves_no_doubt() {
 async fn a_daemon_that_takes_and_never_answers_is_left() {
     let fake = Fake::start();
     fake.state().swallows = true;
-    let ran = Setting::at(&fake).stdin("a\nb\n").run(&["send", "-l", "--timeout", "20ms"]).await;
+    let ran = Setting::at(&fake).stdin("a\nb\n").run(&["send", "-l", "--timeout", "500ms"]).await;
     assert_eq!(ran.exit, Exit::Timeout);
     assert!(
-        ran.stderr.contains("send: no answer in 20ms; 0 were stored, of 2 it is not known (TIMEOUT)"),
+        ran.stderr.contains("send: no answer in 500ms; 0 were stored, of 2 it is not known (TIMEOUT)"),
         "{}",
         ran.stderr
     );
