@@ -27,13 +27,11 @@ pub(super) fn start(dir: &Path, me: &PeerId, durability: Durability) -> Result<O
     let (jobs, job_receiver) = mpsc::channel(JOBS_WAITING_MAX);
     let (event_sender, events) = mpsc::channel(EVENTS_WAITING_MAX);
     let failed = |error: std::io::Error| StoreError::Failed(format!("cannot start the thread of the store: {error}"));
-    // It only waits for jobs with a deadline: no sockets, no threads.
-    let runtime = Builder::new_current_thread().enable_time().build().map_err(failed)?;
     let desk = Desk { writer, dir: dir.to_owned(), me: *me, events: event_sender, failure: None };
     let thread = std::thread::Builder::new()
         .name("store".into())
         .stack_size(STACK_BYTES)
-        .spawn(move || run(desk, job_receiver, &runtime))
+        .spawn(move || run(desk, job_receiver))
         .map_err(failed)?;
     Ok(Opened { jobs, events, thread, feeds, next_offset, newest_own_epoch, book })
 }
@@ -73,10 +71,16 @@ enum Woken {
     Closed,
 }
 
-fn run(mut desk: Desk, mut jobs: mpsc::Receiver<Job>, runtime: &Runtime) {
+fn run(mut desk: Desk, mut jobs: mpsc::Receiver<Job>) {
+    // It only waits for jobs with a deadline: no sockets, no threads. It lives and ends on this thread, because one
+    // must not end inside another.
+    let runtime = match Builder::new_current_thread().enable_time().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return desk.fail(Fault::Refused(format!("cannot wait for jobs: {error}"))),
+    };
     let mut batch = Vec::new();
     loop {
-        let done = match wait(&desk.writer, &mut jobs, &mut batch, runtime) {
+        let done = match wait(&desk.writer, &mut jobs, &mut batch, &runtime) {
             Woken::Jobs => desk.work(std::mem::take(&mut batch)),
             Woken::FlushDue => desk.flush(),
             Woken::Closed => break,
