@@ -142,7 +142,8 @@ async fn h_04_links_without_a_hello_are_half_open_and_the_oldest_goes() {
     // One said hello, so it is not the oldest any more.
     far.links.raise_frame_limit(links[0].1);
     near.dial(far.addr, None);
-    (near.opened().await, far.opened().await);
+    near.opened().await;
+    far.opened().await;
     assert_eq!(far.links.half_open_count(), HALF_OPEN_MAX);
     near.dial(far.addr, None);
     near.opened().await;
