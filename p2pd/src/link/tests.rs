@@ -247,6 +247,30 @@ async fn a_hang_up_lets_the_last_frame_through_and_both_sides_hear_of_it_once() 
 }
 
 #[tokio::test]
+async fn after_a_hang_up_the_other_side_is_heard_until_it_closes_too() {
+    let mut near = Peer::start(1).await;
+    let mut far = TcpStream::connect(near.addr).await.unwrap();
+    let identity = secure::Identity::new(SigningKey::from_bytes(&[2; 32]), vec![network(7)]);
+    let mut secured = secure::initiate(&mut far, &identity, Some(near.id)).await.unwrap();
+    let here = near.opened().await.link;
+    near.links.send(here, frame(b"bye"));
+    near.links.hangup(here);
+    let mut heard = Vec::new();
+    far.read_to_end(&mut heard).await.unwrap();
+    assert_eq!(heard.len(), 2 + 7 + 16);
+    let mut sealed = bytes::BytesMut::new();
+    secured.sealer.seal(&frame(b"said before the bye was heard"), &mut sealed);
+    far.write_all(&sealed).await.unwrap();
+    assert_eq!(near.written().await, 7);
+    match near.next().await {
+        LinkEvent::Frames { frames, .. } => assert_eq!(frames, [&b"said before the bye was heard"[..]]),
+        other @ LinkEvent::Input(_) => panic!("{other:?}"),
+    }
+    drop(far);
+    assert_eq!(near.closed().await, (here, CloseReason::HungUp));
+}
+
+#[tokio::test]
 async fn both_sides_may_hang_up_at_once() {
     for _ in 0..20 {
         let (mut near, mut far, here, there) = two().await;
