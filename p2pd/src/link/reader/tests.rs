@@ -224,6 +224,36 @@ async fn a_large_frame_is_refused_where_the_hello_is_never_done() {
     assert_eq!(end.to_string(), "a frame of 100000 bytes is over the limit of 4096");
 }
 
+#[tokio::test(start_paused = true)]
+async fn w_22_a_flood_of_small_frames_is_slowed_down_and_nothing_of_it_is_lost() {
+    let mut far = start(64).await;
+    let flood: Vec<u8> = (0..25_000).flat_map(|_| frame(2)).collect();
+    far.say(&flood).await;
+    let (begun, mut count) = (Instant::now(), 0);
+    while count < 25_000 {
+        count += far.next_batch().await.len();
+    }
+    // A second's worth is free, and the last part is given before its pause.
+    assert!(begun.elapsed() >= Duration::from_secs(1), "{:?}", begun.elapsed());
+    far.say(&frame(3)).await;
+    assert_eq!(far.next_batch().await[0].len(), 3);
+    assert!(begun.elapsed() >= Duration::from_secs(4), "{:?}", begun.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn w_22_empty_messages_are_not_free() {
+    let mut far = start(64).await;
+    let mut sealed = BytesMut::new();
+    for _ in 0..10_000 {
+        far.sealer.seal(b"", &mut sealed);
+    }
+    far.sealer.seal(&frame(2), &mut sealed);
+    let begun = Instant::now();
+    far.socket.write_all(&sealed).await.unwrap();
+    assert_eq!(far.next_batch().await.len(), 1);
+    assert!(begun.elapsed() >= Duration::from_millis(500), "{:?}", begun.elapsed());
+}
+
 #[tokio::test]
 async fn bytes_that_the_peer_did_not_seal_end_the_link_and_what_came_before_counts() {
     let mut far = start(4).await;
