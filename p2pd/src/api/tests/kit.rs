@@ -157,9 +157,14 @@ impl Shared {
             if is_so(&self.lock()) {
                 return;
             }
-            asked.await;
+            guarded(asked).await;
         }
     }
+}
+
+/// Waits for what must come, so that a test fails instead of hanging when it does not.
+pub(super) async fn guarded<T>(wait: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(60), wait).await.expect("what was waited for did not come")
 }
 
 pub(super) fn facts() -> Facts {

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 
-use super::kit::{Daemon, OWN, id, say};
+use super::kit::{Daemon, OWN, guarded, id, say};
 
 async fn send(daemon: &Daemon, post: v1::Outgoing) -> Result<v1::SendResponse, Error> {
     let request = v1::SendRequest { post: Some(post) };
@@ -29,7 +29,7 @@ fn request(texts: &[&str]) -> v1::SendStreamRequest {
 /// Every result until the end: a sequence number, or the code of a failure.
 async fn results(answers: &mut Streaming<v1::SendStreamResponse>) -> Result<Vec<String>, Error> {
     let mut all = Vec::new();
-    while let Some(answer) = answers.message().await? {
+    while let Some(answer) = guarded(answers.message()).await? {
         all.extend(answer.results.into_iter().map(|result| name(result.result.unwrap())));
     }
     Ok(all)
@@ -83,9 +83,8 @@ async fn g_07_the_same_key_with_other_content_already_exists() {
 #[tokio::test]
 async fn g_01_a_text_over_the_limit_is_refused_with_both_numbers() {
     let daemon = Daemon::start().await;
-    let status = daemon.client().await.chat();
     let request = v1::SendRequest { post: Some(say(&"x".repeat(16_385))) };
-    let status = { status }.send(request).await.unwrap_err();
+    let status = daemon.client().await.chat().send(request).await.unwrap_err();
     assert_eq!(status.code(), tonic::Code::InvalidArgument);
     let error = Error::from(status);
     assert_eq!(error.message, "the text has 16385 bytes, the limit is 16384");
