@@ -116,7 +116,7 @@ async fn open(endpoint: &Endpoint) -> Result<Door, ApiError> {
     }
 }
 
-async fn listen_on_loopback(addr: SocketAddr) -> Result<TcpListener, ApiError> {
+pub(super) async fn listen_on_loopback(addr: SocketAddr) -> Result<TcpListener, ApiError> {
     // Whoever built the endpoint should have seen to it; here is where it matters.
     if !addr.ip().is_loopback() {
         return Err(ApiError::NotLoopback(addr));
