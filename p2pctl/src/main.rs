@@ -1,1 +1,5 @@
-fn main() {}
+//! The client of p2pd.
+
+fn main() -> std::process::ExitCode {
+    p2pctl::main()
+}

@@ -1,4 +1,6 @@
-//! What the tests stand on: the judge of histories and the simulator.
+//! What the tests are made with: the judge of histories, the simulator, and a harness of real processes.
 
 pub mod checker;
+pub mod daemon;
+pub mod program;
 pub mod sim;

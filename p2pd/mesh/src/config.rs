@@ -32,6 +32,8 @@ pub struct Config {
     pub heartbeat_timeout: Duration,
     /// Up to this many other peers, everybody links to everybody.
     pub full_mesh_max: usize,
+    /// Posts held per feed beyond a gap while it is filled.
+    pub reorder_posts_max: usize,
     /// Only these may link; empty means everybody of the network.
     pub allow: BTreeSet<PeerId>,
     /// These may not link.

@@ -131,6 +131,9 @@ pub enum Refusal {
         /// The most.
         limit: usize,
     },
+    /// It answers what cannot be a message.
+    #[error("the message to answer has numbers that no message has")]
+    Reply,
     /// U+0000.
     #[error("the text holds U+0000, which no message may hold")]
     Nul,

@@ -65,6 +65,15 @@ pub struct Envelope {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct VerifiedEnvelope(Envelope);
 
+/// An envelope as it travels: no more than what sending it takes.
+#[derive(Clone, Debug)]
+pub(crate) struct RawEnvelope {
+    pub(crate) first: Seq,
+    pub(crate) last: Seq,
+    pub(crate) bytes: Bytes,
+    pub(crate) signature: [u8; 64],
+}
+
 /// An author's key, ready for verifying. Making one costs a tenth of a verification, so keep it.
 #[derive(Clone, Debug)]
 pub struct AuthorKey(VerifyingKey);
@@ -223,6 +232,11 @@ impl Envelope {
     #[must_use]
     pub fn signature(&self) -> &[u8; 64] {
         &self.signature
+    }
+
+    /// What sending it takes.
+    pub(crate) fn raw(&self) -> RawEnvelope {
+        RawEnvelope { first: self.first(), last: self.last(), bytes: self.bytes.clone(), signature: self.signature }
     }
 
     /// Checks that the author signed it, strictly: weak keys and malleated signatures are refused.

@@ -207,6 +207,15 @@ pub fn base32(bytes: &[u8]) -> String {
     to_base(bytes, BASE32, 5)
 }
 
+/// Bytes from their lowercase base32 text without padding (RFC 4648).
+///
+/// # Errors
+///
+/// The text is not exactly what [`base32`] makes of `N` bytes. The error does not repeat the text, which may be a secret.
+pub fn from_base32<const N: usize>(text: &str) -> Result<[u8; N], IdError> {
+    from_base(text, BASE32, 5)
+}
+
 /// Bytes as base64url without padding (RFC 4648).
 #[must_use]
 pub fn base64url(bytes: &[u8]) -> String {

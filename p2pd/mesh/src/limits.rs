@@ -57,10 +57,10 @@ pub const WRITE_STALL_TIMEOUT: Duration = Duration::from_secs(30);
 pub const IN_FLIGHT_BYTES_MAX: usize = 65_536;
 /// Bytes of envelopes in one `envelopes` frame, unless a single one is larger.
 pub const ENVELOPES_FRAME_BYTES: usize = 65_536;
-/// Bytes of recently stored envelopes kept in memory, so that live links need no disk.
-pub const TAIL_BYTES_MAX: usize = 8 << 20;
-/// Envelopes one link may have waiting beyond a gap.
-pub const REORDER_POSTS_MAX: usize = 256;
+/// Bytes of recently stored envelopes kept in memory, so that live links need no disk. Guess: seconds of a flood.
+pub const TAIL_BYTES_MAX: usize = 4 << 20;
+/// Bytes of own envelopes sealed for one flush.
+pub const SEAL_BYTES_MAX: usize = 1 << 20;
 /// Bytes of one feed waiting beyond a gap.
 pub const REORDER_BYTES_PER_FEED_MAX: usize = 256 << 10;
 /// Bytes of all feeds waiting beyond a gap.
@@ -85,8 +85,17 @@ pub const NEIGHBORS_MAX: usize = 64;
 /// Envelopes in one frame.
 pub const ENVELOPES_PER_FRAME_MAX: usize = 1_024;
 
-/// Feeds a link may make us create at once, then one a second.
-pub const NEW_FEEDS_BURST: u32 = 64;
+/// Feeds a link may make us create at once: a newcomer meets one for every run of every peer that ever spoke.
+pub const NEW_FEEDS_BURST: u32 = 512;
+/// And then one in this time.
+pub const NEW_FEED_INTERVAL: Duration = Duration::from_millis(50);
+/// Laps over all who announce a feed and do not serve it, before they are penalised.
+pub const LAPS_MAX: u32 = 3;
+/// Links that hear at once of a new envelope they were not pushed. In small meshes that is everybody, so that all
+/// know who holds what; in large ones a repair needs few sources.
+pub const ANNOUNCED_LINKS_MAX: usize = 8;
+/// Authors whose keys are kept ready.
+pub const AUTHOR_KEYS_MAX: usize = 1_024;
 /// Posts waiting to be sealed, of all local senders.
 pub const OUTBOX_POSTS_MAX: usize = 65_536;
 /// Bytes of text waiting to be sealed.

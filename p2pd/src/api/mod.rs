@@ -1,13 +1,42 @@
 //! The local API: gRPC on a unix socket and on loopback.
+//!
+//! It turns calls into questions to the driver and answers into messages, and it feeds whoever watches. Everything it
+//! sends is pulled by the reader, so a reader that stops reading costs a few batches and delays nobody.
+
+mod access;
+mod ask;
+mod chat;
+mod convert;
+mod daemon;
+mod health;
+mod history;
+mod incoming;
+mod mesh;
+mod send;
+mod serve;
+mod socket;
+mod status;
+mod subscribers;
+mod token;
+mod watch;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Instant;
 
 use p2p_mesh::effect::{Delivery, Refusal, Sent};
-use p2p_mesh::id::{Offset, PeerId};
+use p2p_mesh::id::{Instance, Offset, PeerId};
 use p2p_mesh::input::Draft;
 use p2p_mesh::membership::record::Addr;
 use p2p_mesh::status::{PeerStatus, Status};
+use p2p_proto::endpoint::Endpoint;
 use tokio::sync::oneshot;
 
 use crate::query::{HistoryQuery, LogPage, RoomSummary, StoredPost};
+
+pub use serve::{Served, serve};
+pub use status::Alarms;
+pub use subscribers::{Names, Subscribers};
 
 /// What the API asks the driver.
 #[derive(Debug)]
@@ -76,3 +105,95 @@ pub struct Batch {
     /// In the order of arrival, without a gap to the batch before.
     pub entries: Vec<Delivery>,
 }
+
+/// Where the API is served.
+#[derive(Clone, Debug)]
+pub struct ApiConfig {
+    /// At least one. TCP port 0 lets the system choose.
+    pub endpoints: Vec<Endpoint>,
+    /// Holds the token that every call over TCP needs. Made when it is missing and a TCP endpoint is served.
+    pub token_file: PathBuf,
+}
+
+/// What is known of this run at its start and does not change.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// This daemon's identity and run.
+    pub instance: Instance,
+    /// The name it gives itself.
+    pub name: String,
+    /// Of the program.
+    pub version: String,
+    /// The network's public id: 26 base32 characters.
+    pub network: String,
+    /// Nobody is asked for a secret.
+    pub open_network: bool,
+    /// Where links are accepted.
+    pub listen: Vec<SocketAddr>,
+    /// Where everything is kept.
+    pub data_dir: PathBuf,
+    /// The configuration in force, in the order of `example-config.yaml`.
+    pub config: Vec<ConfigRow>,
+    /// Of this process.
+    pub pid: u32,
+    /// When this run began.
+    pub started: Instant,
+    /// The room of posts that name none.
+    pub default_room: String,
+    /// What is wrong at the moment, told by whoever notices.
+    pub alarms: Alarms,
+}
+
+/// One value of the configuration.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ConfigRow {
+    /// Its name.
+    pub key: String,
+    /// As it would be written in YAML; `(hidden)` for a secret.
+    pub value: String,
+    /// `default`, `FILE:LINE`, the variable's name or the flag.
+    pub source: String,
+}
+
+/// Why the API cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    /// Another daemon answers at this socket.
+    #[error("{0} is served by another daemon that is running")]
+    InUse(Endpoint),
+    /// Something that is no socket has the socket's name.
+    #[error("{} is there and is not a socket, so it is left alone", .0.display())]
+    NotSocket(PathBuf),
+    /// Longer than the system allows.
+    #[error("the socket path {} has {len} bytes, the limit is {limit}", path.display())]
+    PathTooLong {
+        /// Which one.
+        path: PathBuf,
+        /// Its bytes.
+        len: usize,
+        /// The most.
+        limit: usize,
+    },
+    /// Others could reach this address.
+    #[error("the API has no encryption, so it is served on loopback only, and {0} is not loopback")]
+    NotLoopback(SocketAddr),
+    /// The system does not let us.
+    #[error("cannot serve the API at {endpoint}: {why}")]
+    Bind {
+        /// Where.
+        endpoint: Endpoint,
+        /// Why.
+        why: std::io::Error,
+    },
+    /// The token file cannot be used.
+    #[error("token file {}: {why}", path.display())]
+    Token {
+        /// Which one.
+        path: PathBuf,
+        /// Why, and what to do.
+        why: String,
+    },
+}
+
+#[cfg(test)]
+mod tests;

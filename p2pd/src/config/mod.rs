@@ -1,11 +1,30 @@
 //! The configuration: flag > `P2P_*` > file > default.
+//!
+//! One table, `keys`, says of each key how it is read, shown and explained. `load` lays the four layers over each
+//! other with it, `show` prints the result and the example file.
 
-use std::path::PathBuf;
+mod file;
+mod keys;
+mod load;
+mod show;
+#[cfg(test)]
+mod tests;
+mod text;
+
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use p2p_mesh::id::PeerId;
 use p2p_mesh::membership::record::Addr;
 use p2p_proto::endpoint::Endpoint;
+
+pub use self::load::{ConfigErrors, Effective, Loaded, Source, load, load_in};
+pub use self::show::{example, render};
+use crate::keyfile::KeyFileError;
+pub use crate::keyfile::Secret;
+pub use crate::logging::LogFormat;
+use crate::network::{self, NetworkKey};
+use crate::paths::NETWORK_FILE;
 
 /// The configuration in force.
 #[derive(Clone, Debug)]
@@ -38,10 +57,10 @@ pub struct Config {
     pub api_addr: Vec<Endpoint>,
     /// What others are told instead of what the links show.
     pub advertise_addr: Vec<Addr>,
-    /// The network key's file.
+    /// The network key's file; where it is none, the one in the data directory, made if it is missing.
     pub network_secret_file: Option<PathBuf>,
     /// The network key itself, as the file would hold it.
-    pub network_secret: Option<String>,
+    pub network_secret: Option<Secret>,
     /// Nobody is asked for a secret.
     pub open_network: bool,
     /// Only these may link; empty means everybody of the network.
@@ -56,15 +75,6 @@ pub struct Config {
     pub default_room: String,
 }
 
-/// How log lines look.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// For programs: one JSON object a line.
-    Json,
-}
-
 /// When a send is answered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Durability {
@@ -74,4 +84,30 @@ pub enum Durability {
     Batch,
     /// When the system has it: a power cut may lose it.
     Never,
+}
+
+impl Config {
+    /// The network key's file, configured or not.
+    #[must_use]
+    pub fn network_file(&self) -> PathBuf {
+        self.network_secret_file.clone().unwrap_or_else(|| self.data_dir.join(NETWORK_FILE))
+    }
+
+    /// The keys of the networks that this daemon is in: the first for dialing, all for accepting. The key file in the
+    /// data directory is made if it is missing; one that is configured has to be there.
+    ///
+    /// # Errors
+    ///
+    /// A key file cannot be used.
+    pub fn networks(&self) -> Result<Vec<NetworkKey>, KeyFileError> {
+        let file = self.network_file();
+        if self.open_network {
+            return Ok(vec![NetworkKey::open()]);
+        }
+        match &self.network_secret {
+            Some(secret) => network::parse(secret.reveal(), Path::new("network_secret")),
+            None if self.network_secret_file.is_some() => network::load(&file),
+            None => network::keygen(&file, true).and_then(|_| network::load(&file)),
+        }
+    }
 }

@@ -1,4 +1,10 @@
 //! The store: every envelope, on disk, on a thread of its own.
+//!
+//! One SQLite file with a write-ahead log. Jobs go in through a bounded channel; those that queue up while the disk
+//! is busy share the next transaction and its flush. Of the jobs taken together the writes are done first, so a read
+//! sees every write before it.
+
+use std::path::Path;
 
 use p2p_mesh::effect::Append;
 use p2p_mesh::feed::StoredFeed;
@@ -7,7 +13,42 @@ use p2p_mesh::input::{Input, ReadFrom, Ticket};
 use p2p_mesh::membership::record::Record;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::config::Durability;
 use crate::query::{HistoryQuery, LogPage, RoomSummary, StoredPost};
+
+mod append;
+mod book;
+mod fault;
+mod file;
+mod history;
+mod index;
+mod log;
+mod sql;
+mod thread;
+mod writer;
+
+/// Opens the history of a data directory, or makes an empty one, and starts the thread that owns it.
+///
+/// # Errors
+///
+/// The directory cannot be written, the disk is full, or its file is damaged, of a newer version, of another program
+/// or of another identity. The text names the path and says why.
+pub fn open(dir: &Path, me: &PeerId, durability: Durability) -> Result<Opened, StoreError> {
+    thread::start(dir, me, durability)
+}
+
+/// Notes the epoch of this run, flushed, before anybody hears of it. So no epoch is drawn twice, even where nothing
+/// was said in it.
+///
+/// # Errors
+///
+/// It could not be written, or the store has stopped.
+pub async fn note_epoch(jobs: &mpsc::Sender<Job>, epoch: Epoch) -> Result<(), StoreError> {
+    let (reply, answer) = oneshot::channel();
+    let stopped = || StoreError::Failed("the store has stopped".into());
+    jobs.send(Job::NoteEpoch { epoch, reply }).await.map_err(|_| stopped())?;
+    answer.await.map_err(|_| stopped())?
+}
 
 /// What the store can be asked. Jobs are done in order.
 #[derive(Debug)]
@@ -37,6 +78,13 @@ pub enum Job {
     },
     /// Drops a record of the address book.
     ForgetRecord(PeerId),
+    /// Notes that this run has an epoch: see `note_epoch`.
+    NoteEpoch {
+        /// Of this run.
+        epoch: Epoch,
+        /// Gets the answer, once it is flushed.
+        reply: oneshot::Sender<Result<(), StoreError>>,
+    },
     /// Entries behind `after` by order of arrival, an entry that contains `after + 1` included.
     ReadLog {
         /// The last offset that the reader has.
@@ -119,3 +167,6 @@ pub enum StoreError {
     #[error("{0}")]
     Damaged(String),
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,31 +1,195 @@
 //! The mesh: inputs go in, effects come out.
 
-use std::collections::VecDeque;
+mod dials;
+mod feeds;
+mod hello;
+mod link;
+mod outbox;
+mod penalty;
+mod pump;
+mod receive;
+mod repair;
+mod report;
+mod spread;
 
-use crate::config::Setup;
-use crate::effect::Effect;
-use crate::input::Input;
-use crate::status::{PeerStatus, Status};
+pub use outbox::is_room;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use bytes::Bytes;
+use ed25519_dalek::SigningKey;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+
+use crate::clock::Clock;
+use crate::config::{Config, Setup};
+use crate::effect::{Delivery, Effect, Event};
+use crate::envelope::AuthorKey;
+use crate::id::{FeedId, Instance, LinkId, Offset, PeerId, Seq};
+use crate::input::{Command, Input, Ticket};
+use crate::limits::UNSTORED_BYTES_MAX;
+use crate::liveness::Verdict;
+use crate::membership::book::Book;
+use crate::membership::record::{Addr, Record};
 use crate::time::{Mono, Now};
+use crate::timers::{Timer, Timers};
+use dials::Dials;
+use feeds::Feeds;
+use link::Link;
+use outbox::{Outbox, Slot};
+use penalty::Penalties;
 
 /// Everything this peer knows and decides. One input at a time; drain all effects before the next.
 #[derive(Debug)]
 pub struct Mesh {
+    me: Me,
+    config: Config,
+    rng: StdRng,
+    clock: Clock,
+    timers: Timers,
     effects: VecDeque<Effect>,
+    links: BTreeMap<LinkId, Link>,
+    /// Links that may have something to send.
+    dirty: BTreeSet<LinkId>,
+    dials: Dials,
+    book: Book,
+    feeds: Feeds,
+    /// Feeds known to be longer elsewhere.
+    behind: BTreeSet<FeedId>,
+    authors: BTreeMap<PeerId, AuthorKey>,
+    outbox: Outbox,
+    /// Verified by this input, not yet handed to the store.
+    accepted: Vec<Pending>,
+    /// Handed to the store.
+    pending: BTreeMap<Ticket, Appending>,
+    unstored_bytes: usize,
+    generation: u64,
+    next_ticket: u64,
+    next_offset: Offset,
+    stored_offset: Offset,
+    /// Links that wait for the store.
+    reads: BTreeMap<Ticket, LinkId>,
+    /// The last live frame: links at the same place share it.
+    last_frame: Option<LastFrame>,
+    penalties: Penalties,
+    counters: BTreeMap<&'static str, u64>,
+    is_leaving: bool,
+    /// The handled timers were so late that nobody may be judged by them.
+    is_late: bool,
+}
+
+/// This peer.
+#[derive(Debug)]
+struct Me {
+    key: SigningKey,
+    id: PeerId,
+    instance: Instance,
+    feed: FeedId,
+    record: Record,
+    addrs: Vec<Addr>,
+}
+
+/// An envelope on its way into the store.
+#[derive(Debug)]
+struct Pending {
+    delivery: Delivery,
+    /// Who brought it; none for one's own.
+    via: Option<LinkId>,
+    /// It was pushed when new.
+    is_live: bool,
+    /// Who waits for it.
+    slots: Vec<Slot>,
+}
+
+/// Envelopes that the store was asked to keep.
+#[derive(Debug)]
+struct Appending {
+    generation: u64,
+    pending: Vec<Pending>,
+}
+
+/// A live frame and where it begins.
+#[derive(Debug)]
+struct LastFrame {
+    feed: FeedId,
+    from: Seq,
+    head: Seq,
+    next: Seq,
+    is_live: bool,
+    bytes: Bytes,
 }
 
 impl Mesh {
     /// Begins.
     #[must_use]
-    pub fn new(_setup: Setup, _now: Now) -> Self {
-        Self { effects: VecDeque::new() }
+    pub fn new(setup: Setup, now: Now) -> Self {
+        let Setup { key, epoch, config, feeds, next_offset, book, seed } = setup;
+        let id = PeerId(key.verifying_key().to_bytes());
+        let instance = Instance { id, epoch };
+        let addrs = config.advertise.clone();
+        let record = Record::sign(&key, epoch.0, &addrs, &config.name, epoch);
+        let mut mesh = Self {
+            me: Me { key, id, instance, feed: instance.feed_id(), record, addrs },
+            rng: StdRng::seed_from_u64(seed),
+            clock: Clock::default(),
+            timers: Timers::default(),
+            effects: VecDeque::new(),
+            links: BTreeMap::new(),
+            dirty: BTreeSet::new(),
+            dials: Dials::default(),
+            book: Book::new(id, book),
+            feeds: Feeds::new(feeds),
+            behind: BTreeSet::new(),
+            authors: BTreeMap::new(),
+            outbox: Outbox::default(),
+            accepted: Vec::new(),
+            pending: BTreeMap::new(),
+            unstored_bytes: 0,
+            generation: 0,
+            next_ticket: 1,
+            next_offset,
+            stored_offset: Offset(next_offset.0.saturating_sub(1)),
+            reads: BTreeMap::new(),
+            last_frame: None,
+            penalties: Penalties::default(),
+            counters: BTreeMap::new(),
+            is_leaving: false,
+            is_late: false,
+            config,
+        };
+        for tip in mesh.feeds.iter().map(|(_, feed)| feed.stored.at).collect::<Vec<_>>() {
+            mesh.clock.merge(tip, now.unix_ms);
+        }
+        mesh.begin_dialing(now);
+        mesh
     }
 
     /// Something happened outside.
-    pub fn handle(&mut self, _input: Input, _now: Now) {}
+    pub fn handle(&mut self, input: Input, now: Now) {
+        match input {
+            Input::LinkOpened(opened) => self.on_link_opened(&opened, now),
+            Input::DialFailed { dial, reason, detail } => self.on_dial_failed(dial, reason, &detail, now),
+            Input::Frame { link, frame } => self.on_frame(link, &frame, now),
+            Input::Written { link, bytes } => self.on_written(link, bytes),
+            Input::LinkClosed { link, reason } => self.on_link_closed(link, &reason, now),
+            Input::Appended(ticket) => self.on_appended(ticket, now),
+            Input::AppendFailed { ticket, why } => self.on_append_failed(ticket, &why, now),
+            Input::ReadDone { ticket, envelopes } => self.on_read_done(ticket, &envelopes, now),
+            Input::KeysFound { ticket, posts } => self.on_keys_found(ticket, posts),
+            Input::Command(command) => self.on_command(command, now),
+        }
+        self.finish(now);
+    }
 
     /// The moment of `poll_timeout` has come, or is past.
-    pub fn handle_timeout(&mut self, _now: Now) {}
+    pub fn handle_timeout(&mut self, now: Now) {
+        // After a sleep of our own loop every silence is our own fault.
+        self.is_late = self.timers.next().is_some_and(|due| now.mono.since(due) > LATE_AFTER);
+        while let Some((_, timer)) = self.timers.pop_due(now.mono) {
+            self.on_timer(timer, now);
+        }
+        self.finish(now);
+    }
 
     /// What shall be done next.
     pub fn poll_effect(&mut self) -> Option<Effect> {
@@ -35,18 +199,107 @@ impl Mesh {
     /// When `handle_timeout` wants to be called next.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Mono> {
-        None
+        self.timers.next()
     }
 
-    /// The mesh as a whole.
+    /// So much waits for the store that nothing more should be read from links for now.
     #[must_use]
-    pub fn status(&self) -> Status {
-        Status::default()
+    pub fn is_saturated(&self) -> bool {
+        self.unstored_bytes > UNSTORED_BYTES_MAX
     }
 
-    /// Every peer that is known.
-    #[must_use]
-    pub fn peers(&self, _now: Now) -> Vec<PeerStatus> {
-        Vec::new()
+    fn on_command(&mut self, command: Command, now: Now) {
+        match command {
+            Command::Publish { token, posts } => self.on_publish(token, posts),
+            Command::AddPeer(addr) => self.on_add_peer(addr, now),
+            Command::ForgetPeer(id) => self.on_forget_peer(id),
+            Command::ForgetAddr(addr) => self.on_forget_addr(&addr),
+            Command::Reconnect(peer) => self.on_reconnect(peer, now),
+            Command::Ping { token, peer } => self.on_ping_command(token, peer),
+            Command::Leave => self.on_leave(now),
+        }
+    }
+
+    fn on_timer(&mut self, timer: Timer, now: Now) {
+        match timer {
+            Timer::Hello(link) => self.refuse(link, crate::wire::message::ByeCode::Protocol, "no hello in time", now),
+            Timer::Liveness(link) => self.on_liveness(link, now),
+            Timer::Compare(link) => self.on_compare(link, now),
+            Timer::Dial(target) => self.on_dial_due(target, now),
+            Timer::Repair(feed) => self.on_repair_due(feed, now),
+            Timer::Announce => self.on_announce(),
+            Timer::Settle => self.on_settle(),
+            Timer::View => self.on_view_due(),
+        }
+    }
+
+    /// What every input ends with: hand over what was verified, seal what was said, fill the links.
+    fn finish(&mut self, now: Now) {
+        self.append_accepted();
+        self.seal(now);
+        while let Some(link) = self.dirty.pop_first() {
+            self.pump(link, now);
+        }
+    }
+
+    fn on_liveness(&mut self, id: LinkId, now: Now) {
+        let is_late = self.is_late;
+        let Some(link) = self.links.get_mut(&id).filter(|link| link.is_up()) else { return };
+        if is_late {
+            link.liveness.excuse(now.mono);
+        }
+        let was_suspect = link.liveness.is_suspect();
+        let verdict = link.liveness.check(now.mono);
+        let instance = link.up().map(|up| up.instance);
+        if let Some(peer) = instance.filter(|_| link.liveness.is_suspect() && !was_suspect) {
+            self.effects.push_back(Effect::Event(Event::Suspected { peer }));
+        }
+        match verdict {
+            Verdict::Wait(at) => self.timers.set(Timer::Liveness(id), at),
+            Verdict::Ping => {
+                link.control.ping = true;
+                self.dirty.insert(id);
+                // Sending it sets the next look.
+            }
+            Verdict::Dead => self.on_dead(id, now),
+        }
+    }
+
+    /// A link died silently: others may find out the same sooner if they know.
+    fn on_dead(&mut self, id: LinkId, now: Now) {
+        self.count("heartbeats_missed_total", 1);
+        if let Some(instance) = self.links.get(&id).and_then(|link| link.up()).map(|up| up.instance) {
+            let frame = crate::wire::message::Message::Suspect(instance).encode();
+            for (other, link) in self.links.iter_mut().filter(|(other, link)| **other != id && link.is_up()) {
+                link.control.frames.push_back(frame.clone());
+                self.dirty.insert(*other);
+            }
+        }
+        self.take_down(id, "heartbeat timeout", now);
+    }
+
+    fn ticket(&mut self) -> Ticket {
+        let ticket = Ticket(self.next_ticket);
+        self.next_ticket += 1;
+        ticket
+    }
+
+    fn count(&mut self, counter: &'static str, by: u64) {
+        *self.counters.entry(counter).or_default() += by;
+    }
+
+    fn up_links(&self) -> impl Iterator<Item = &Link> {
+        self.links.values().filter(|link| link.is_up())
+    }
+
+    fn link_to(&self, peer: PeerId) -> Option<&Link> {
+        self.up_links().find(|link| link.peer == peer)
+    }
+
+    fn author_link(&self, feed: Instance) -> Option<LinkId> {
+        self.up_links().find(|link| link.up().is_some_and(|up| up.instance == feed)).map(|link| link.id)
     }
 }
+
+/// Timers later than this say something of us, not of others.
+const LATE_AFTER: std::time::Duration = std::time::Duration::from_millis(500);

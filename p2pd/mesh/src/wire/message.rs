@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::envelope::{Envelope, EnvelopeError, VerifiedEnvelope};
+use crate::envelope::{Envelope, EnvelopeError, RawEnvelope};
 use crate::id::{Epoch, FeedId, IdError, Instance, Seq, base64url, signature_from_base64url};
 use crate::json::{Bodies, JsonError, Object, Value, parse_object};
 use crate::limits::{
@@ -357,7 +357,8 @@ impl Message {
                 estimate: view.estimate,
             }),
             Self::Envelopes(envelopes) => {
-                encode_envelopes(envelopes.items.iter(), envelopes.hop, envelopes.live, envelopes.more)
+                let items: Vec<RawEnvelope> = envelopes.items.iter().map(Envelope::raw).collect();
+                encode_envelopes(&items, envelopes.hop, envelopes.live, envelopes.more)
             }
             Self::Have(haves) => encode(&Encoding::Have { h: haves.iter().map(HaveEncoding::of).collect() }),
             Self::Want(want) => encode(&Encoding::Want {
@@ -383,29 +384,22 @@ impl Message {
     }
 }
 
-/// The frame for some verified envelopes, without copying them into a `Message` first.
-pub(crate) fn encode_envelopes<'a>(
-    items: impl Iterator<Item = &'a Envelope>,
-    hop: u64,
-    live: bool,
-    more: bool,
-) -> Bytes {
-    use std::io::Write;
-    let mut out = vec![0; PREFIX_LEN];
+/// The frame for some envelopes, without reading them.
+pub(crate) fn encode_envelopes(items: &[RawEnvelope], hop: u64, live: bool, more: bool) -> Bytes {
+    let len = items.iter().map(|item| item.bytes.len() + ITEM_OVERHEAD).sum::<usize>() + FRAME_OVERHEAD;
+    let mut out = Vec::with_capacity(len);
+    out.resize(PREFIX_LEN, 0);
     let more = if more { r#","more":true"# } else { "" };
-    write!(out, r#"{{"type":"envelopes","hop":{hop},"live":{live}{more},"items":["#).expect(INFALLIBLE);
-    for (at, envelope) in items.enumerate() {
+    out.extend_from_slice(format!(r#"{{"type":"envelopes","hop":{hop},"live":{live}{more},"items":["#).as_bytes());
+    for (at, item) in items.iter().enumerate() {
         out.extend_from_slice(if at == 0 { br#"{"body":"# } else { br#",{"body":"# });
-        out.extend_from_slice(envelope.bytes());
-        write!(out, r#","sig":"{}"}}"#, base64url(envelope.signature())).expect(INFALLIBLE);
+        out.extend_from_slice(&item.bytes);
+        out.extend_from_slice(br#","sig":""#);
+        out.extend_from_slice(base64url(&item.signature).as_bytes());
+        out.extend_from_slice(br#""}"#);
     }
     out.extend_from_slice(b"]}");
     Bytes::from(finish_frame(out))
-}
-
-/// Bytes that an envelope takes in an `envelopes` frame.
-pub(crate) fn envelope_frame_len(envelope: &VerifiedEnvelope) -> usize {
-    envelope.bytes().len() + ITEM_OVERHEAD
 }
 
 impl Digest {
@@ -695,6 +689,8 @@ pub const VIEW_ID_LEN: usize = 12;
 const WHY_CHARS_MAX: usize = 200;
 /// `{"body":,"sig":""},` and 86 characters of signature.
 const ITEM_OVERHEAD: usize = 19 + 86;
+/// Length, type, hop and the rest around the items.
+const FRAME_OVERHEAD: usize = 96;
 const PEER_ID: &str = "a peer id";
 const FEED_ID: &str = "a feed id";
 const INFALLIBLE: &str = "writing to memory does not fail";

@@ -1,0 +1,286 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+use crate::output::Format;
+
+/// The client of p2pd: send, watch and see who is there.
+#[derive(Debug, Parser)]
+#[command(name = "p2pctl", version, subcommand_required = true, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Options of every command. Those with a variable take it where the option is not given.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Global {
+    /// Where the daemon serves its API: PATH, unix:PATH or 127.0.0.1:PORT [env: P2PCTL_SOCKET]
+    #[arg(short, long, global = true, value_name = "ENDPOINT")]
+    pub(crate) socket: Option<String>,
+    /// File with the bearer token that a TCP endpoint needs
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+    /// How results are written; text where nothing is said [env: P2PCTL_OUTPUT]
+    #[arg(short, long, global = true, value_name = "FORMAT")]
+    pub(crate) output: Option<Format>,
+    /// When names are coloured
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub(crate) color: Color,
+    /// Nothing on stderr but errors
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+    /// Say on stderr what is done even where it is no terminal
+    #[arg(short, long, global = true, conflicts_with = "quiet")]
+    pub(crate) verbose: bool,
+    /// Longest wait for an answer; 10s where nothing is said [env: P2PCTL_TIMEOUT]
+    #[arg(long, global = true, value_name = "SPAN", value_parser = span)]
+    pub(crate) timeout: Option<Duration>,
+    /// How long to wait for a daemon that is not there yet
+    #[arg(long, global = true, value_name = "SPAN", value_parser = span, default_value = "0s")]
+    pub(crate) connect_wait: Duration,
+}
+
+/// When names are coloured.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum Color {
+    /// On a terminal, unless NO_COLOR is set
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Say something
+    Send(Send),
+    /// Read what is said, as it is said
+    Watch(Watch),
+    /// Read what was said
+    History(History),
+    /// List the rooms
+    Rooms,
+    /// List the peers, or change them
+    Peers(Peers),
+    /// Show the daemon's state
+    Status(Watching),
+    /// Measure the way to a peer and back
+    Ping(Ping),
+    /// Wait until the daemon is ready, or has peers
+    Wait(Wait),
+    /// Say by the exit code whether the daemon is well: 0 or 1
+    Health(Health),
+    /// Ask or stop the daemon itself
+    Daemon {
+        #[command(subcommand)]
+        command: Daemon,
+    },
+    /// Write a completion script
+    Completions {
+        /// For which shell
+        shell: Shell,
+    },
+    /// Show the versions of the client and the daemon
+    Version,
+}
+
+/// Say something. Prints the post's id when it is on disk.
+#[derive(Debug, Args)]
+pub(crate) struct Send {
+    /// Words, joined by spaces; none: stdin is one message. Behind -- a text may begin with a dash
+    pub(crate) text: Vec<String>,
+    /// Where to say it; the daemon's default room where nothing is said
+    #[arg(short, long, value_name = "ROOM")]
+    pub(crate) room: Option<String>,
+    /// The post that this one answers
+    #[arg(long, value_name = "ID")]
+    pub(crate) re: Option<String>,
+    /// Sent again with the same key, a message is not repeated. With -l or -0, item N gets KEY/N
+    #[arg(long, value_name = "KEY")]
+    pub(crate) key: Option<String>,
+    /// Each line of stdin is a message
+    #[arg(short = 'l', long, conflicts_with_all = ["text", "null"])]
+    pub(crate) lines: bool,
+    /// Each text of stdin up to a NUL is a message
+    #[arg(short = '0', long, conflicts_with = "text")]
+    pub(crate) null: bool,
+}
+
+/// Read what is said, as it is said, until Ctrl-C.
+#[derive(Debug, Args)]
+pub(crate) struct Watch {
+    /// Only these rooms
+    #[arg(value_name = "ROOM")]
+    pub(crate) rooms: Vec<String>,
+    /// Only what this peer says
+    #[arg(long, value_name = "PEER")]
+    pub(crate) from: Vec<String>,
+    #[command(flatten)]
+    pub(crate) start: WatchStart,
+    /// Stop behind this many posts
+    #[arg(long, value_name = "N")]
+    pub(crate) count: Option<u64>,
+    /// Stop after this time
+    #[arg(long = "for", value_name = "SPAN", value_parser = span)]
+    pub(crate) time: Option<Duration>,
+    /// Stop when nothing came for this time
+    #[arg(long, value_name = "SPAN", value_parser = span)]
+    pub(crate) idle: Option<Duration>,
+    /// Stop when everything that was there has been shown
+    #[arg(long)]
+    pub(crate) until_caught_up: bool,
+    /// Leave out what was sent through this daemon
+    #[arg(long)]
+    pub(crate) no_own: bool,
+    /// Only the texts, each followed by a NUL, exactly as they were sent
+    #[arg(short = '0', long)]
+    pub(crate) null: bool,
+}
+
+/// Where to begin; with the next post where nothing is said.
+#[derive(Debug, Args)]
+#[group(multiple = false)]
+pub(crate) struct WatchStart {
+    /// Begin with the last N posts (at most 10000)
+    #[arg(short = 'n', long, value_name = "N", value_parser = clap::value_parser!(u32).range(..=10_000))]
+    pub(crate) last: Option<u32>,
+    /// Begin at a time: 2026-11-22, 14:30, 10m (ago), RFC 3339
+    #[arg(long, value_name = "TIME")]
+    pub(crate) since: Option<String>,
+    /// Begin behind this offset
+    #[arg(long, value_name = "OFFSET")]
+    pub(crate) after: Option<u64>,
+    /// Begin with everything there is
+    #[arg(long)]
+    pub(crate) all: bool,
+}
+
+/// Read what was said, oldest first.
+#[derive(Debug, Args)]
+pub(crate) struct History {
+    /// Only this room
+    pub(crate) room: Option<String>,
+    /// The newest this many; 0 for all
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 50)]
+    pub(crate) last: u64,
+    /// Everything there is
+    #[arg(long, conflicts_with = "last")]
+    pub(crate) all: bool,
+    /// Only from this time on: 2026-11-22, 14:30, 10m (ago), RFC 3339
+    #[arg(long, value_name = "TIME")]
+    pub(crate) since: Option<String>,
+    /// Only before this time
+    #[arg(long, value_name = "TIME")]
+    pub(crate) until: Option<String>,
+    /// Only what this peer said
+    #[arg(long, value_name = "PEER")]
+    pub(crate) from: Vec<String>,
+    /// Only the texts, each followed by a NUL, exactly as they were sent
+    #[arg(short = '0', long)]
+    pub(crate) null: bool,
+}
+
+/// List the peers, or change them. PEER is an id, the first 6 characters of one or more, a name, or name~key.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct Peers {
+    #[command(subcommand)]
+    pub(crate) command: Option<PeersCommand>,
+    /// Also those that are down
+    #[arg(short, long)]
+    pub(crate) all: bool,
+    /// Again whenever something changes
+    #[arg(long)]
+    pub(crate) watch: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PeersCommand {
+    /// Show everything about a peer
+    Show {
+        /// Whom
+        peer: String,
+    },
+    /// Dial an address now, and until the daemon stops
+    Add {
+        /// HOST:PORT
+        address: String,
+    },
+    /// Drop a peer and its addresses
+    Forget {
+        /// Whom: a peer, or a configured address that never answered
+        peer: String,
+    },
+    /// End every wait and dial now
+    Reconnect {
+        /// Whom; all where nothing is said
+        peer: Option<String>,
+    },
+}
+
+/// Show something once, or again whenever it changes.
+#[derive(Debug, Args)]
+pub(crate) struct Watching {
+    /// Again whenever something changes
+    #[arg(long)]
+    pub(crate) watch: bool,
+}
+
+/// Measure the way to a peer and back.
+#[derive(Debug, Args)]
+pub(crate) struct Ping {
+    /// Whom
+    #[arg(required_unless_present = "all")]
+    pub(crate) peer: Option<String>,
+    /// All that are linked
+    #[arg(long, conflicts_with = "peer")]
+    pub(crate) all: bool,
+    /// How many heartbeats
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) count: u32,
+    /// Time between two heartbeats
+    #[arg(long, value_name = "SPAN", value_parser = span, default_value = "200ms")]
+    pub(crate) interval: Duration,
+}
+
+/// Wait until everything asked for is true: exit 0. Exit 7 at --timeout, and says what is missing.
+#[derive(Debug, Args)]
+pub(crate) struct Wait {
+    /// The daemon is ready; also where nothing else is asked for
+    #[arg(long)]
+    pub(crate) ready: bool,
+    /// At least this many peers are up
+    #[arg(long, value_name = "N")]
+    pub(crate) peers: Option<u32>,
+}
+
+/// Say by the exit code whether the daemon is well: 0 or 1.
+#[derive(Debug, Args)]
+pub(crate) struct Health {
+    /// Only whether it runs: the store is open and it answers
+    #[arg(long)]
+    pub(crate) live: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Daemon {
+    /// Show the configuration in force and where each value came from
+    Config,
+    /// Stop the daemon cleanly
+    Stop,
+}
+
+/// A span with its unit, as in 500ms, 10s, 1m30s.
+pub(crate) fn span(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|error| format!("{error} (as in 500ms, 10s, 1m30s)"))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,22 @@
+//! `daemon`: its configuration, and its end.
+
+use p2p_proto::v1::{ConfigRequest, StopRequest};
+
+use super::Session;
+use crate::args::Daemon;
+use crate::exit::Outcome;
+use crate::output::rest::{render_config, render_done};
+
+pub(crate) async fn run(command: &Daemon, session: &mut Session) -> Outcome {
+    let client = session.client().await?;
+    match command {
+        Daemon::Config => {
+            let config = session.answer("daemon config", client.daemon().config(ConfigRequest {})).await?;
+            session.show(|style, out| render_config(&config, style, out))
+        }
+        Daemon::Stop => {
+            session.answer("daemon stop", client.daemon().stop(StopRequest {})).await?;
+            session.show(|style, out| render_done("stopping", "stopping", style, out))
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! What each command asks the daemon. Rendering is in `output`.
+
+mod daemon;
+mod health;
+mod history;
+mod items;
+mod local;
+mod peers;
+mod ping;
+mod send;
+mod send_many;
+mod status;
+mod wait;
+mod watch;
+mod who;
+
+use std::future::Future;
+use std::io::{self, Write};
+use std::time::Duration;
+
+use p2p_proto::client::Client;
+use p2p_proto::v1::{RoomsRequest, StatusRequest, StatusResponse};
+use tonic::{Response, Status};
+
+use crate::args::{Color, Command, Global};
+use crate::connect::{DEFAULT_TIMEOUT, Search};
+use crate::exit::{Outcome, Problem, Stop, UNIMPLEMENTED};
+use crate::output::{self, Format, Style, escape};
+use crate::{Env, Io, Terminals};
+
+/// One run of the program: where it reads and writes, and the daemon it talks to.
+pub(crate) struct Session {
+    pub(crate) io: Io,
+    pub(crate) style: Style,
+    pub(crate) search: Search,
+    /// Longest wait for one answer.
+    pub(crate) timeout: Duration,
+    /// Bars and moving cursors are welcome.
+    pub(crate) fancy: bool,
+    quiet: bool,
+    verbose: bool,
+    client: Option<Client>,
+}
+
+/// What options and variables say, read and checked.
+pub(crate) struct Choices {
+    format: Format,
+    color: bool,
+    search: Search,
+    timeout: Duration,
+    fancy: bool,
+    quiet: bool,
+    verbose: bool,
+}
+
+impl Choices {
+    /// # Errors
+    ///
+    /// A variable holds what its option would not take.
+    pub(crate) fn read(global: &Global, env: &Env, terminals: Terminals) -> Result<Self, Problem> {
+        let timeout = timeout(global, env)?;
+        let given = global.socket.as_deref().or(env.socket.as_deref());
+        let search = Search::new(given, env.runtime_dir.as_deref())?;
+        let color = match global.color {
+            Color::Auto => terminals.stdout && !env.no_color && !env.dumb_terminal,
+            Color::Always => true,
+            Color::Never => false,
+        };
+        Ok(Self {
+            format: format(global, env)?,
+            color,
+            search: search.with_token_file(global.token_file.clone()).within(timeout, global.connect_wait),
+            timeout,
+            fancy: !env.dumb_terminal,
+            quiet: global.quiet,
+            verbose: global.verbose,
+        })
+    }
+}
+
+impl Session {
+    /// Connects nowhere yet.
+    pub(crate) fn new(choices: Choices, io: Io) -> Self {
+        let Choices { format, color, search, timeout, fancy, quiet, verbose } = choices;
+        let style = Style { format, zone: io.zone.clone(), now: (io.now)(), columns: io.columns, color };
+        Self { style, search, timeout, fancy, quiet, verbose, client: None, io }
+    }
+
+    /// The connection to the daemon, made when it is first needed.
+    pub(crate) async fn client(&mut self) -> Outcome<Client> {
+        if let Some(client) = &self.client {
+            return Ok(client.clone());
+        }
+        let client = self.search.connect().await?;
+        self.client = Some(client.clone());
+        Ok(client)
+    }
+
+    /// Waits for an answer, but not for ever. `what` is what was asked, for the error.
+    pub(crate) async fn answer<T>(
+        &self,
+        what: &str,
+        call: impl Future<Output = Result<Response<T>, Status>>,
+    ) -> Outcome<T> {
+        match tokio::time::timeout(self.timeout, call).await {
+            Ok(Ok(response)) => Ok(response.into_inner()),
+            Ok(Err(status)) => Err(Problem::of_status(what, status).into()),
+            Err(_) => {
+                let problem = Problem::timeout(format!("{what}: no answer in {}", span(self.timeout)));
+                Err(problem.with_hint("give it more time with --timeout").into())
+            }
+        }
+    }
+
+    /// Renders to stdout and lets the reader have it.
+    pub(crate) fn show(&mut self, render: impl FnOnce(&Style, &mut dyn Write) -> io::Result<()>) -> Outcome {
+        self.style.now = (self.io.now)();
+        render(&self.style, &mut self.io.stdout)?;
+        self.io.stdout.flush()?;
+        Ok(())
+    }
+
+    /// Says something on stderr that only a person wants to know.
+    pub(crate) fn note(&mut self, text: &str) {
+        if self.verbose || (self.io.terminals.stderr && !self.quiet) {
+            self.say(text);
+        }
+    }
+
+    /// Says something on stderr that nobody may miss.
+    pub(crate) fn warn(&mut self, text: &str) {
+        self.say(&format!("warning: {text}"));
+    }
+
+    /// Shows an error now; the command goes on.
+    pub(crate) fn complain(&mut self, problem: &Problem) {
+        // Where even stderr is gone, the exit code still tells.
+        let _ = problem.render(self.style.format, &mut self.io.stderr);
+    }
+
+    fn say(&mut self, text: &str) {
+        let _ = writeln!(self.io.stderr, "p2pctl: {}", escape::line(text));
+        let _ = self.io.stderr.flush();
+    }
+}
+
+/// Runs a command to its end.
+pub(crate) async fn run(command: Command, session: &mut Session) -> Outcome {
+    let outcome = match command {
+        Command::Send(args) => send::run(args, session).await,
+        Command::Watch(args) => watch::run(args, session).await,
+        Command::History(args) => history::run(args, session).await,
+        Command::Rooms => rooms(session).await,
+        Command::Peers(args) => peers::run(args, session).await,
+        Command::Status(args) => status::run(&args, session).await,
+        Command::Ping(args) => ping::run(args, session).await,
+        Command::Wait(args) => wait::run(&args, session).await,
+        Command::Health(args) => health::run(&args, session).await,
+        Command::Daemon { command } => daemon::run(&command, session).await,
+        Command::Completions { shell } => local::completions(shell, session),
+        Command::Version => local::version(session).await,
+    };
+    match outcome {
+        Err(Stop::Problem(problem)) if problem.code == UNIMPLEMENTED => Err(name_versions(*problem, session).await),
+        outcome => outcome,
+    }
+}
+
+async fn rooms(session: &mut Session) -> Outcome {
+    let client = session.client().await?;
+    let rooms = session.answer("rooms", client.chat().rooms(RoomsRequest {})).await?;
+    session.show(|style, out| output::rest::render_rooms(&rooms, style, out))
+}
+
+/// What the daemon says about itself.
+pub(crate) async fn fetch_status(what: &str, session: &mut Session) -> Outcome<StatusResponse> {
+    let client = session.client().await?;
+    session.answer(what, client.mesh().status(StatusRequest {})).await
+}
+
+/// A daemon that does not know a request is of another version: says of which.
+async fn name_versions(problem: Problem, session: &mut Session) -> Stop {
+    let version = match fetch_status("status", session).await {
+        Ok(status) => status.version,
+        Err(_) => "of an unknown version".to_owned(),
+    };
+    let message = format!("{}: p2pctl is {}, p2pd is {version}", problem.message, env!("CARGO_PKG_VERSION"));
+    Problem { message, ..problem }.with_hint("install the same version of both").into()
+}
+
+/// `10s`, as the user would write it.
+pub(crate) fn span(span: Duration) -> String {
+    humantime::format_duration(span).to_string()
+}
+
+fn format(global: &Global, env: &Env) -> Result<Format, Problem> {
+    let Some(text) = env.output.as_deref().filter(|_| global.output.is_none()) else {
+        return Ok(global.output.unwrap_or_default());
+    };
+    clap::ValueEnum::from_str(text, false).map_err(|_| {
+        Problem::usage(format!("P2PCTL_OUTPUT={text:?}: no such format")).with_hint("text, wide, json or yaml")
+    })
+}
+
+fn timeout(global: &Global, env: &Env) -> Result<Duration, Problem> {
+    let Some(text) = env.timeout.as_deref().filter(|_| global.timeout.is_none()) else {
+        return Ok(global.timeout.unwrap_or(DEFAULT_TIMEOUT));
+    };
+    crate::args::span(text).map_err(|why| Problem::usage(format!("P2PCTL_TIMEOUT={text:?}: {why}")))
+}

@@ -1,0 +1,262 @@
+//! `watch`: posts as they come, over restarts of the daemon.
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use p2p_proto::client::Client;
+use p2p_proto::error::{Code, Error};
+use p2p_proto::v1::watch_request::Start;
+use p2p_proto::v1::watch_response::Item;
+use p2p_proto::v1::{Gap, Post, WatchRequest, WatchResponse};
+use tokio::time::Instant;
+use tonic::{Status, Streaming};
+
+use super::{Session, span, who};
+use crate::args;
+use crate::exit::{Outcome, Problem};
+use crate::output::Format;
+use crate::output::document;
+use crate::output::posts::{PostWriter, Scene};
+use crate::parse;
+
+pub(crate) async fn run(args: args::Watch, session: &mut Session) -> Outcome {
+    let request = request(&args, session).await?;
+    let scene = if request.rooms.len() == 1 { Scene::OneRoom } else { Scene::ManyRooms };
+    let writer =
+        if args.null { Writer::Raw } else { Writer::Posts(Box::new(PostWriter::new(session.style.clone(), scene))) };
+    let until = args.time.map(|time| Instant::now() + time);
+    let mut watch = Watch {
+        request,
+        writer,
+        shown: 0,
+        count: args.count,
+        idle: args.idle,
+        until_caught_up: args.until_caught_up,
+        last_post: Instant::now(),
+        linked: false,
+    };
+    let end = match until {
+        None => watch.follow(session).await?,
+        Some(until) => match tokio::time::timeout_at(until, watch.follow(session)).await {
+            Ok(end) => end?,
+            Err(_) => End::Time,
+        },
+    };
+    watch.finish(end)
+}
+
+async fn request(args: &args::Watch, session: &mut Session) -> Outcome<WatchRequest> {
+    let rooms = args.rooms.iter().map(|room| parse::room(room)).collect::<Result<_, _>>()?;
+    let start = match &args.start {
+        args::WatchStart { last: Some(posts), .. } => Start::Last(*posts),
+        args::WatchStart { after: Some(offset), .. } => Start::After(*offset),
+        args::WatchStart { since: Some(since), .. } => {
+            Start::SinceUs(parse::time(since, session.style.now, &session.style.zone)?)
+        }
+        args::WatchStart { all: true, .. } => Start::After(0),
+        args::WatchStart { all: false, .. } => Start::Live(true),
+    };
+    let authors = who::resolve_all(&args.from, session).await?;
+    Ok(WatchRequest { rooms, authors, no_own: args.no_own, start: Some(start) })
+}
+
+struct Watch {
+    /// What to ask for; its start moves on with what was shown.
+    request: WatchRequest,
+    writer: Writer,
+    shown: u64,
+    count: Option<u64>,
+    idle: Option<Duration>,
+    until_caught_up: bool,
+    last_post: Instant,
+    /// The daemon answered at least once, so it is worth waiting for it to come back.
+    linked: bool,
+}
+
+enum Writer {
+    Posts(Box<PostWriter>),
+    /// Texts as they are, each followed by a NUL.
+    Raw,
+}
+
+/// Why it ended as it was asked to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    Count,
+    CaughtUp,
+    Idle,
+    Time,
+}
+
+/// How one stream ended.
+enum Stream {
+    Ended(End),
+    /// The daemon is gone, for this reason.
+    Lost(String),
+}
+
+impl Watch {
+    /// Follows the daemon from run to run.
+    async fn follow(&mut self, session: &mut Session) -> Outcome<End> {
+        if self.count == Some(0) {
+            return Ok(End::Count);
+        }
+        let mut client = session.client().await?;
+        let mut backoff = BACKOFF_MIN;
+        loop {
+            let offset = self.request.start;
+            match self.read(&client, session).await? {
+                Stream::Ended(end) => return Ok(end),
+                Stream::Lost(why) => session.note(&format!("the daemon is gone ({why}); waiting for it to come back")),
+            }
+            if self.request.start != offset {
+                backoff = BACKOFF_MIN;
+            }
+            client = self.find_again(&mut backoff, session).await?;
+        }
+    }
+
+    /// Waits longer from time to time, but never gives up.
+    async fn find_again(&self, backoff: &mut Duration, session: &mut Session) -> Outcome<Client> {
+        loop {
+            tokio::time::sleep(*backoff).await;
+            *backoff = (*backoff * 2).min(BACKOFF_MAX);
+            match session.search.connect().await {
+                Ok(client) => return Ok(client),
+                Err(problem) if problem.retryable => (),
+                Err(problem) => return Err(problem.into()),
+            }
+        }
+    }
+
+    async fn read(&mut self, client: &Client, session: &mut Session) -> Outcome<Stream> {
+        let mut chat = client.chat();
+        let call = chat.watch(self.request.clone());
+        let mut stream = match tokio::time::timeout(session.timeout, call).await {
+            Ok(Ok(response)) => response.into_inner(),
+            Ok(Err(status)) => return self.lost(status),
+            Err(_) if self.linked => return Ok(Stream::Lost(format!("no answer in {}", span(session.timeout)))),
+            Err(_) => return Err(Problem::timeout(format!("watch: no answer in {}", span(session.timeout))).into()),
+        };
+        self.linked = true;
+        loop {
+            let item = match self.next(&mut stream).await {
+                Some(Ok(Some(item))) => item,
+                Some(Ok(None)) => return Ok(Stream::Lost("it ended the stream".to_owned())),
+                Some(Err(status)) => return self.lost(status),
+                None if self.is_idle() => return Ok(Stream::Ended(End::Idle)),
+                None => return Ok(Stream::Lost("it is silent".to_owned())),
+            };
+            if let Some(end) = self.on_item(item, session)? {
+                return Ok(Stream::Ended(end));
+            }
+        }
+    }
+
+    /// The next item; none when too much time passed without one.
+    async fn next(&self, stream: &mut Streaming<WatchResponse>) -> Option<Result<Option<WatchResponse>, Status>> {
+        let silent = Instant::now() + SILENCE_MAX;
+        let deadline = self.idle.map_or(silent, |idle| silent.min(self.last_post + idle));
+        tokio::time::timeout_at(deadline, stream.message()).await.ok()
+    }
+
+    fn is_idle(&self) -> bool {
+        self.idle.is_some_and(|idle| self.last_post.elapsed() >= idle)
+    }
+
+    fn on_item(&mut self, response: WatchResponse, session: &mut Session) -> Outcome<Option<End>> {
+        let mut end = None;
+        match response.item {
+            Some(Item::Batch(batch)) => {
+                self.show(&batch.posts, session)?;
+                end = self.count.filter(|count| self.shown >= *count).map(|_| End::Count);
+            }
+            Some(Item::CaughtUp(_)) => {
+                session.note("caught up");
+                end = self.until_caught_up.then_some(End::CaughtUp);
+            }
+            Some(Item::Gap(gap)) => tell_gap(&gap, session),
+            Some(Item::Heartbeat(_)) | None => (),
+        }
+        // Only now: what was not written is asked for again.
+        self.request.start = Some(Start::After(response.offset));
+        Ok(end)
+    }
+
+    fn show(&mut self, posts: &[Post], session: &mut Session) -> Outcome {
+        let left = self.count.map_or(usize::MAX, |count| usize::try_from(count - self.shown).unwrap_or(usize::MAX));
+        let posts = &posts[..posts.len().min(left)];
+        if let Writer::Posts(writer) = &mut self.writer {
+            writer.view(posts);
+        }
+        let out = &mut session.io.stdout;
+        posts.iter().try_for_each(|post| self.writer.write(post, out))?;
+        out.flush()?;
+        self.shown += posts.len() as u64;
+        if !posts.is_empty() {
+            self.last_post = Instant::now();
+        }
+        Ok(())
+    }
+
+    fn lost(&self, status: Status) -> Outcome<Stream> {
+        if self.linked && is_gone(&status) {
+            return Ok(Stream::Lost(status.message().to_owned()));
+        }
+        Err(Problem::of_status("watch", status).into())
+    }
+
+    fn finish(&self, end: End) -> Outcome {
+        let Some(count) = self.count.filter(|count| self.shown < *count) else { return Ok(()) };
+        match end {
+            End::Count => Ok(()),
+            End::CaughtUp | End::Idle | End::Time => {
+                Err(Problem::timeout(format!("watch: {} of {count} posts came", self.shown)).into())
+            }
+        }
+    }
+}
+
+impl Writer {
+    fn write(&mut self, post: &Post, out: &mut dyn Write) -> io::Result<()> {
+        match self {
+            Self::Posts(writer) => writer.write(post, out),
+            Self::Raw => write_raw(post, out),
+        }
+    }
+}
+
+/// A text as it was sent, and a NUL.
+pub(crate) fn write_raw(post: &Post, out: &mut dyn Write) -> io::Result<()> {
+    out.write_all(post.text.as_bytes())?;
+    out.write_all(b"\0")
+}
+
+/// Never silent: posts are missing.
+fn tell_gap(gap: &Gap, session: &mut Session) {
+    match session.style.format {
+        Format::Json => {
+            // Where even stderr is gone, nobody can be told.
+            let _ = document::gap(gap).write_json(&mut session.io.stderr);
+        }
+        Format::Text | Format::Wide | Format::Yaml => {
+            let count = if gap.posts == 0 { "some posts".to_owned() } else { format!("{} posts", gap.posts) };
+            session.warn(&format!("{count} at offsets {} to {} are no longer held here", gap.from, gap.to));
+        }
+    }
+}
+
+/// The daemon stopped or was killed, as far as a broken stream can tell.
+fn is_gone(status: &Status) -> bool {
+    let unnamed = Error::from(Status::new(status.code(), "")).code;
+    let error = Error::from(status.clone());
+    // A daemon names its own errors; what has no name came from the connection.
+    let from_connection = error.code == unnamed && matches!(error.code, Code::Failed | Code::Unreachable);
+    from_connection || error.code.is_retryable()
+}
+
+/// Between two looks for a daemon that is gone: a restart takes some 100 ms.
+const BACKOFF_MIN: Duration = Duration::from_millis(50);
+const BACKOFF_MAX: Duration = Duration::from_secs(2);
+/// The daemon says something every 15 s.
+const SILENCE_MAX: Duration = Duration::from_secs(45);

@@ -1,0 +1,178 @@
+//! Peers: a table, or everything about one.
+
+use std::io::{self, Write};
+
+use p2p_proto::v1::{Peer, PeerState, PeersResponse};
+
+use super::document::{self, Document, Fields};
+use super::names::Names;
+use super::{Shape, Style, escape, table, time};
+
+/// Writes all peers.
+pub(crate) fn render_peers(peers: &PeersResponse, style: &Style, out: &mut dyn Write) -> io::Result<()> {
+    let document = || {
+        let peers = peers.peers.iter().map(|peer| document::peer(Fields::new(), peer)).collect();
+        Fields::document("peers").add("peers", Document::List(peers)).done()
+    };
+    let names = names_of(&peers.peers);
+    match style.write_data(document, out)? {
+        Shape::Data => Ok(()),
+        Shape::Text => {
+            let head = ["NAME", "STATE", "RTT", "BEHIND", "ADDRESS", "SINCE"].map(str::to_owned);
+            let rows = peers.peers.iter().map(|peer| short_row(peer, &names, style));
+            table::write(&std::iter::once(head).chain(rows).collect::<Vec<_>>(), out)
+        }
+        Shape::Wide => {
+            let head = WIDE_COLUMNS.map(str::to_owned);
+            let rows = peers.peers.iter().map(|peer| wide_row(peer, &names, style));
+            table::write(&std::iter::once(head).chain(rows).collect::<Vec<_>>(), out)
+        }
+    }
+}
+
+/// Writes one peer, a field a line.
+pub(crate) fn render_peer(peer: &Peer, style: &Style, out: &mut dyn Write) -> io::Result<()> {
+    let document = || document::peer(Fields::document("peer"), peer);
+    match style.write_data(document, out)? {
+        Shape::Data => Ok(()),
+        Shape::Text | Shape::Wide => table::write(&facts(peer, style), out),
+    }
+}
+
+/// The names of these peers, told apart from each other.
+pub(crate) fn names_of(peers: &[Peer]) -> Names {
+    let mut names = Names::default();
+    for peer in peers {
+        names.add(&peer.name, &peer.id);
+    }
+    names
+}
+
+/// How a peer is called in a list: a configured address that never answered has nothing but the address.
+pub(crate) fn show(peer: &Peer, names: &Names) -> String {
+    if peer.id.is_empty() { "-".to_owned() } else { names.show(&peer.name, &peer.id) }
+}
+
+/// The state in one word.
+pub(crate) fn state_name(state: PeerState) -> &'static str {
+    match state {
+        PeerState::Unspecified => "unknown",
+        PeerState::Up => "up",
+        PeerState::Suspect => "suspect",
+        PeerState::Dialing => "dialing",
+        PeerState::Waiting => "waiting",
+        PeerState::Down => "down",
+    }
+}
+
+fn short_row(peer: &Peer, names: &Names, style: &Style) -> [String; 6] {
+    [
+        show(peer, names),
+        state_name(peer.state()).to_owned(),
+        time::rtt(peer.rtt_us),
+        peer.behind.to_string(),
+        or_dash(&peer.address),
+        time::ago(peer.since_us, style.now),
+    ]
+}
+
+fn wide_row(peer: &Peer, names: &Names, style: &Style) -> [String; 17] {
+    let [name, state, rtt, behind, address, since] = short_row(peer, names, style);
+    let next = if peer.next_dial_ms == 0 { "-".to_owned() } else { time::span_ms(peer.next_dial_ms.into()) };
+    [
+        name,
+        state,
+        rtt,
+        behind,
+        address,
+        since,
+        or_dash(&peer.id),
+        direction(peer).to_owned(),
+        time::bytes(peer.bytes_sent),
+        time::bytes(peer.bytes_received),
+        duplicates(peer),
+        time::bytes(peer.queue_bytes),
+        peer.tries.to_string(),
+        next,
+        or_dash(&peer.last_error),
+        or_dash(&peer.agent),
+        clock_offset(peer),
+    ]
+}
+
+fn facts(peer: &Peer, style: &Style) -> Vec<[String; 2]> {
+    let names = names_of(std::slice::from_ref(peer));
+    let addresses: Vec<_> = peer.addresses.iter().map(|address| escape::line(address)).collect();
+    let next =
+        if peer.next_dial_ms == 0 { "-".to_owned() } else { format!("in {}", time::span_ms(peer.next_dial_ms.into())) };
+    let facts = [
+        ("name", show(peer, &names)),
+        ("id", or_dash(&peer.id)),
+        ("state", format!("{} for {}", state_name(peer.state()), time::ago(peer.since_us, style.now))),
+        ("rtt", time::rtt(peer.rtt_us)),
+        ("behind", format!("{} posts", peer.behind)),
+        ("address", or_dash(&peer.address)),
+        ("addresses", if addresses.is_empty() { "-".to_owned() } else { addresses.join(" ") }),
+        ("dialed by", if peer.outbound { "us" } else { "it" }.to_owned()),
+        ("configured", if peer.configured { "yes" } else { "no" }.to_owned()),
+        ("sent", time::bytes(peer.bytes_sent)),
+        ("received", time::bytes(peer.bytes_received)),
+        ("posts", format!("{}, {} of them twice", peer.posts_received, peer.posts_duplicate)),
+        ("queue", time::bytes(peer.queue_bytes)),
+        ("failed dials", peer.tries.to_string()),
+        ("next dial", next),
+        ("last error", or_dash(&peer.last_error)),
+        ("last seen", time::ago(peer.last_seen_us, style.now)),
+        ("agent", or_dash(&peer.agent)),
+        ("clock", clock_offset(peer)),
+        ("epoch", peer.epoch.to_string()),
+        ("instances", peer.instances.to_string()),
+    ];
+    facts.map(|(key, value)| [key.to_owned(), value]).to_vec()
+}
+
+fn direction(peer: &Peer) -> &'static str {
+    match peer.state() {
+        PeerState::Up | PeerState::Suspect if peer.outbound => "out",
+        PeerState::Up | PeerState::Suspect => "in",
+        PeerState::Unspecified | PeerState::Dialing | PeerState::Waiting | PeerState::Down => "-",
+    }
+}
+
+/// Of what it sent us, how much we had already.
+fn duplicates(peer: &Peer) -> String {
+    let all = peer.posts_received.saturating_add(peer.posts_duplicate);
+    if all == 0 {
+        return "-".to_owned();
+    }
+    format!("{:.1}", peer.posts_duplicate as f64 * 100.0 / all as f64)
+}
+
+fn clock_offset(peer: &Peer) -> String {
+    let sign = if peer.clock_offset_us < 0 { '-' } else { '+' };
+    format!("{sign}{}", time::span_ms(peer.clock_offset_us.unsigned_abs() / 1_000))
+}
+
+fn or_dash(text: &str) -> String {
+    if text.is_empty() { "-".to_owned() } else { escape::line(text).into_owned() }
+}
+
+const WIDE_COLUMNS: [&str; 17] = [
+    "NAME",
+    "STATE",
+    "RTT",
+    "BEHIND",
+    "ADDRESS",
+    "SINCE",
+    "ID",
+    "DIR",
+    "TX",
+    "RX",
+    "DUP%",
+    "QUEUE",
+    "TRIES",
+    "NEXT",
+    "LAST-ERROR",
+    "VERSION",
+    "CLOCK",
+];

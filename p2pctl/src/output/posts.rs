@@ -1,0 +1,170 @@
+//! Posts: one a line, and no text that looks like another line.
+
+use std::io::{self, Write};
+
+use anstyle::{AnsiColor, Style as Paint};
+use jiff::civil::Date;
+use p2p_proto::v1::{HistoryResponse, Post, PostId};
+
+use super::document::{self, Document, Fields};
+use super::names::{self, Names};
+use super::{Format, Style, escape, time};
+
+/// Which parts of a post are worth a place on the line.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Scene {
+    /// Live, and one room only.
+    OneRoom,
+    /// Live, from several rooms.
+    ManyRooms,
+    /// From the past: each line has its date.
+    Past,
+}
+
+/// Writes the posts of a stream as they come.
+pub(crate) struct PostWriter {
+    style: Style,
+    scene: Scene,
+    names: Names,
+    /// The day of the last post written; a line tells when it changes.
+    day: Date,
+}
+
+impl PostWriter {
+    pub(crate) fn new(style: Style, scene: Scene) -> Self {
+        let day = style.zone.to_datetime(style.now).date();
+        Self { style, scene, names: Names::default(), day }
+    }
+
+    /// Takes the authors of posts into view before the first is written.
+    pub(crate) fn view(&mut self, posts: &[Post]) {
+        for post in posts {
+            self.names.add(&post.author_name, author(post));
+        }
+    }
+
+    pub(crate) fn write(&mut self, post: &Post, out: &mut dyn Write) -> io::Result<()> {
+        match self.style.format {
+            Format::Text | Format::Wide => self.write_text(post, out),
+            Format::Json => document::post_document(post).write_json(out),
+            Format::Yaml => super::yaml::write(&document::post_document(post), out),
+        }
+    }
+
+    fn write_text(&mut self, post: &Post, out: &mut dyn Write) -> io::Result<()> {
+        let name = self.names.add_and_show(&post.author_name, author(post));
+        let wide = self.style.format == Format::Wide;
+        let when = self.when(post, out)?;
+        let mut head = format!("{when} ");
+        if wide || self.scene != Scene::OneRoom {
+            head += &format!("[{}] ", escape::line(&post.room));
+        }
+        if wide {
+            head += &format!("{} ", short_id(post.id.as_ref()));
+        }
+        let mut tail = String::new();
+        if wide && let Some(re) = &post.re {
+            tail += &format!(" (re {})", short_id(Some(re)));
+        }
+        if post.late {
+            tail += " (late)";
+        }
+        if post.unsupported {
+            tail += &format!(" ({}: not supported by this version)", escape::line(&post.kind));
+        }
+        let plain = format!("{head}{name}{tail}: ");
+        let painted = if self.style.color {
+            let paint = paint(author(post));
+            format!("{head}{paint}{name}{paint:#}{tail}: ")
+        } else {
+            plain.clone()
+        };
+        let gutter = self.gutter(escape::width(&when));
+        out.write_all(painted.as_bytes())?;
+        let mut used = escape::width(&plain);
+        for (at, line) in escape::lines(&post.text).enumerate() {
+            if at > 0 {
+                write!(out, "{gutter}| ")?;
+                used = gutter.len() + 2;
+            }
+            self.wrap(&line, used, &gutter, out)?;
+        }
+        Ok(())
+    }
+
+    fn when(&mut self, post: &Post, out: &mut dyn Write) -> io::Result<String> {
+        let zone = &self.style.zone;
+        if self.style.format == Format::Wide || self.scene == Scene::Past {
+            return Ok(time::date_and_clock(post.time_us, zone));
+        }
+        let day = time::date(post.time_us, zone);
+        if day != self.day {
+            writeln!(out, "-- {day} --")?;
+            self.day = day;
+        }
+        Ok(time::clock(post.time_us, zone))
+    }
+
+    /// What stands left of a continuation line, up to its bar. A post's first line never begins with a space.
+    fn gutter(&self, columns: usize) -> String {
+        let narrow = self.style.columns.is_some_and(|width| width < NARROW_COLUMNS);
+        " ".repeat(if narrow { 1 } else { columns })
+    }
+
+    /// Breaks a line where the terminal would, since its break would begin at the left edge, where only our own lines do.
+    fn wrap(&self, line: &str, used: usize, gutter: &str, out: &mut dyn Write) -> io::Result<()> {
+        let Some(columns) = self.style.columns.filter(|columns| *columns > gutter.len() + 4) else {
+            return writeln!(out, "{line}");
+        };
+        let mut at = used % columns;
+        let mut text = String::with_capacity(line.len());
+        for character in line.chars() {
+            let width = escape::char_width(character);
+            if at + width > columns {
+                text.push('\n');
+                text.push_str(gutter);
+                text.push_str("  ");
+                at = gutter.len() + 2;
+            }
+            text.push(character);
+            at += width;
+        }
+        writeln!(out, "{text}")
+    }
+}
+
+/// Writes a whole answer of History.
+pub(crate) fn render_history(history: &HistoryResponse, style: &Style, out: &mut dyn Write) -> io::Result<()> {
+    let document = || {
+        let posts = history.posts.iter().map(document::post).collect();
+        Fields::document("history").add("posts", Document::List(posts)).done()
+    };
+    match style.write_data(document, out)? {
+        super::Shape::Data => Ok(()),
+        super::Shape::Text | super::Shape::Wide => {
+            let mut writer = PostWriter::new(style.clone(), Scene::Past);
+            writer.view(&history.posts);
+            history.posts.iter().try_for_each(|post| writer.write(post, out))
+        }
+    }
+}
+
+/// `k5x3abcd-1863514283475123-42`
+pub(crate) fn short_id(id: Option<&PostId>) -> String {
+    id.map_or_else(|| "-".to_owned(), |id| format!("{}-{}-{}", names::short(&id.author), id.epoch, id.seq))
+}
+
+fn author(post: &Post) -> &str {
+    post.id.as_ref().map_or("", |id| &id.author)
+}
+
+/// One colour a key, so that an imitator most often looks different too.
+fn paint(id: &str) -> Paint {
+    const COLORS: [AnsiColor; 6] =
+        [AnsiColor::Red, AnsiColor::Green, AnsiColor::Yellow, AnsiColor::Blue, AnsiColor::Magenta, AnsiColor::Cyan];
+    let sum = id.bytes().fold(0, |sum: usize, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
+    COLORS[sum % COLORS.len()].on_default()
+}
+
+/// Below this the gutter would eat the text.
+const NARROW_COLUMNS: usize = 48;

@@ -1,0 +1,166 @@
+//! What is too small for a file of its own: rooms, answers to `send`, pings, the configuration, versions.
+
+use std::io::{self, Write};
+
+use p2p_proto::v1::{ConfigResponse, RoomsResponse, SendResponse};
+
+use super::document::{self, Document, Fields};
+use super::{Shape, Style, escape, posts, table, time};
+
+/// Writes all rooms.
+pub(crate) fn render_rooms(rooms: &RoomsResponse, style: &Style, out: &mut dyn Write) -> io::Result<()> {
+    let document = || {
+        let rooms = rooms.rooms.iter().map(|room| {
+            Fields::new()
+                .add("name", room.name.as_str())
+                .add("posts", room.posts)
+                .add("newest", Document::time(room.newest_us))
+                .done()
+        });
+        Fields::document("rooms").add("rooms", Document::List(rooms.collect())).done()
+    };
+    match style.write_data(document, out)? {
+        Shape::Data => Ok(()),
+        Shape::Text | Shape::Wide => {
+            let head = ["ROOM", "POSTS", "NEWEST"].map(str::to_owned);
+            let rows = rooms.rooms.iter().map(|room| {
+                let newest = if room.newest_us == 0 {
+                    "-".to_owned()
+                } else {
+                    time::date_and_clock(room.newest_us, &style.zone)
+                };
+                [escape::line(&room.name).into_owned(), room.posts.to_string(), newest]
+            });
+            table::write(&std::iter::once(head).chain(rows).collect::<Vec<_>>(), out)
+        }
+    }
+}
+
+/// Writes what became of a post that was sent.
+pub(crate) fn render_sent(sent: &SendResponse, style: &Style, out: &mut dyn Write) -> io::Result<()> {
+    let id = sent.id.as_ref();
+    let document = || {
+        Fields::document("sent")
+            .add("id", document::post_id(id))
+            .add("author", id.map_or(Document::Null, |id| id.author.as_str().into()))
+            .add("epoch", id.map_or(0, |id| id.epoch))
+            .add("seq", id.map_or(0, |id| id.seq))
+            .add("offset", sent.offset)
+            .add("time", Document::time(sent.time_us))
+            .add("repeated", sent.repeated)
+            .done()
+    };
+    match style.write_data(document, out)? {
+        Shape::Data => Ok(()),
+        Shape::Text => writeln!(out, "{}", posts::short_id(id)),
+        Shape::Wide => {
+            let repeated = if sent.repeated { " repeated" } else { "" };
+            let when = time::date_and_clock(sent.time_us, &style.zone);
+            writeln!(out, "{} offset {} {when}{repeated}", posts::short_id(id), sent.offset)
+        }
+    }
+}
+
+/// One heartbeat's fate.
+pub(crate) struct Pong<'a> {
+    /// Escaped, as in `alice~k5x3`.
+    pub(crate) name: &'a str,
+    pub(crate) id: &'a str,
+    /// Which heartbeat, from 1.
+    pub(crate) n: u32,
+    /// None where no answer came.
+    pub(crate) rtt_us: Option<u32>,
+}
+
+/// Writes one heartbeat.
+pub(crate) fn render_pong(pong: &Pong<'_>, style: &Style, out: &mut dyn Write) -> io::Result<()> {
+    let document = || {
+        Fields::document("pong")
+            .add("peer", pong.id)
+            .add("n", u64::from(pong.n))
+            .add("rtt_us", pong.rtt_us.map_or(Document::Null, |us| u64::from(us).into()))
+            .done()
+    };
+    match style.write_data(document, out)? {
+        Shape::Data => Ok(()),
+        Shape::Text | Shape::Wide => match pong.rtt_us {
+            Some(us) => writeln!(out, "{}: {} {}", pong.name, pong.n, time::rtt(us.max(1))),
+            None => writeln!(out, "{}: {} no answer", pong.name, pong.n),
+        },
+    }
+}
+
+/// Writes how all heartbeats to one peer went.
+pub(crate) fn render_pongs(pong: &Pong<'_>, rtts_us: &[u32], style: &Style, out: &mut dyn Write) -> io::Result<()> {
+    let min = rtts_us.iter().min().copied();
+    let max = rtts_us.iter().max().copied();
+    let sum: u64 = rtts_us.iter().copied().map(u64::from).sum();
+    let mean = sum.checked_div(rtts_us.len() as u64).and_then(|mean| u32::try_from(mean).ok());
+    let document = || {
+        let rtt = |us: Option<u32>| us.map_or(Document::Null, |us| u64::from(us).into());
+        Fields::document("pings")
+            .add("peer", pong.id)
+            .add("sent", u64::from(pong.n))
+            .add("answered", rtts_us.len() as u64)
+            .add("rtt_min_us", rtt(min))
+            .add("rtt_mean_us", rtt(mean))
+            .add("rtt_max_us", rtt(max))
+            .done()
+    };
+    match style.write_data(document, out)? {
+        Shape::Data => Ok(()),
+        Shape::Text | Shape::Wide => {
+            write!(out, "{}: {} of {} answered", pong.name, rtts_us.len(), pong.n)?;
+            if let (Some(min), Some(mean), Some(max)) = (min, mean, max) {
+                let [min, mean, max] = [min, mean, max].map(|us| time::rtt(us.max(1)));
+                write!(out, ", min {min}, mean {mean}, max {max}")?;
+            }
+            writeln!(out)
+        }
+    }
+}
+
+/// Writes the configuration in force.
+pub(crate) fn render_config(config: &ConfigResponse, style: &Style, out: &mut dyn Write) -> io::Result<()> {
+    let document = || {
+        let values = config.values.iter().map(|value| {
+            let fields = Fields::new().add("key", value.key.as_str()).add("value", value.value.as_str());
+            fields.add("source", value.source.as_str()).done()
+        });
+        Fields::document("config").add("values", Document::List(values.collect())).done()
+    };
+    match style.write_data(document, out)? {
+        Shape::Data => Ok(()),
+        Shape::Text | Shape::Wide => {
+            let head = ["KEY", "VALUE", "SOURCE"].map(str::to_owned);
+            let rows = config
+                .values
+                .iter()
+                .map(|value| [&value.key, &value.value, &value.source].map(|text| escape::line(text).into_owned()));
+            table::write(&std::iter::once(head).chain(rows).collect::<Vec<_>>(), out)
+        }
+    }
+}
+
+/// Writes the result of something that has no result but that it was done.
+pub(crate) fn render_done(kind: &'static str, text: &str, style: &Style, out: &mut dyn Write) -> io::Result<()> {
+    match style.write_data(|| Fields::document(kind).add("ok", true).done(), out)? {
+        Shape::Data => Ok(()),
+        Shape::Text | Shape::Wide => writeln!(out, "{}", escape::line(text)),
+    }
+}
+
+/// Writes both versions; the daemon's is not known where none runs.
+pub(crate) fn render_version(daemon: Option<&str>, style: &Style, out: &mut dyn Write) -> io::Result<()> {
+    let document = || {
+        let daemon = daemon.map_or(Document::Null, Document::from);
+        Fields::document("version").add("p2pctl", env!("CARGO_PKG_VERSION")).add("p2pd", daemon).done()
+    };
+    match style.write_data(document, out)? {
+        Shape::Data => Ok(()),
+        Shape::Text | Shape::Wide => {
+            writeln!(out, "p2pctl {}", env!("CARGO_PKG_VERSION"))?;
+            daemon.map_or(Ok(()), |version| writeln!(out, "p2pd {}", escape::line(version)))
+        }
+    }
+}

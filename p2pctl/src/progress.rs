@@ -1,0 +1,41 @@
+//! The bar of `send -l`.
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// Shows how far stdin is read and how much of it is stored; nothing where nobody looks.
+pub(crate) struct Progress(ProgressBar);
+
+impl Progress {
+    /// `total_bytes` is the size of stdin where it is a file.
+    pub(crate) fn new(visible: bool, total_bytes: Option<u64>) -> Self {
+        if !visible {
+            return Self(ProgressBar::hidden());
+        }
+        let (bar, template) = match total_bytes {
+            Some(total) => (ProgressBar::new(total), "{msg} {wide_bar} {bytes}/{total_bytes} {eta}"),
+            None => (ProgressBar::new_spinner(), "{spinner} {msg} {bytes} {elapsed}"),
+        };
+        bar.set_style(ProgressStyle::with_template(template).expect("the template is ours"));
+        Self(bar.with_message("0 stored"))
+    }
+
+    /// More of stdin was read.
+    pub(crate) fn read(&self, bytes: usize) {
+        self.0.inc(bytes as u64);
+    }
+
+    /// So many are stored by now.
+    pub(crate) fn sent(&self, posts: u64) {
+        self.0.set_message(format!("{posts} stored"));
+    }
+
+    /// Writes lines that stay, above the bar.
+    pub(crate) fn above(&self, write: impl FnOnce()) {
+        self.0.suspend(write);
+    }
+
+    /// Takes the bar away: the lines that follow tell the result.
+    pub(crate) fn finish(&self) {
+        self.0.finish_and_clear();
+    }
+}

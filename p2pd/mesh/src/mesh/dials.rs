@@ -1,0 +1,303 @@
+//! Whom to dial, where, and when.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use rand::RngExt;
+
+use super::Mesh;
+use crate::effect::{Effect, Event};
+use crate::id::{DialId, PeerId};
+use crate::input::DialFailure;
+use crate::limits::DIALS_IN_FLIGHT_MAX;
+use crate::membership::record::Addr;
+use crate::reconnect::{Backoff, Target};
+use crate::time::Now;
+use crate::timers::Timer;
+
+/// Every target and every dial on its way.
+#[derive(Debug, Default)]
+pub(super) struct Dials {
+    targets: BTreeMap<Target, Dialing>,
+    in_flight: BTreeMap<DialId, (Target, Addr)>,
+    last: u64,
+    /// Addresses where we found ourselves.
+    selves: BTreeSet<Addr>,
+}
+
+/// One target.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Dialing {
+    pub(super) backoff: Backoff,
+    pub(super) in_flight: Option<DialId>,
+    pub(super) tries: u32,
+    pub(super) last_error: String,
+    /// Who answered at this address.
+    pub(super) answered: Option<PeerId>,
+    /// Counts dials, so that all addresses have their turn.
+    turn: usize,
+    /// When it was last seen to change, milliseconds since 1970.
+    pub(super) since_ms: u64,
+}
+
+impl Dials {
+    pub(super) fn get(&self, target: &Target) -> Option<&Dialing> {
+        self.targets.get(target)
+    }
+
+    pub(super) fn entry(&mut self, target: &Target) -> &mut Dialing {
+        self.targets.entry(target.clone()).or_default()
+    }
+
+    /// The user's addresses.
+    pub(super) fn addrs(&self) -> impl Iterator<Item = (&Addr, &Dialing)> {
+        self.targets.iter().filter_map(|(target, dialing)| match target {
+            Target::Addr(addr) => Some((addr, dialing)),
+            Target::Peer(_) => None,
+        })
+    }
+
+    /// The user's addresses at which this peer answered.
+    pub(super) fn addrs_of(&self, peer: PeerId) -> impl Iterator<Item = &Addr> {
+        self.addrs().filter(move |(_, dialing)| dialing.answered == Some(peer)).map(|(addr, _)| addr)
+    }
+
+    pub(super) fn is_configured(&self, peer: PeerId) -> bool {
+        self.addrs_of(peer).next().is_some()
+    }
+
+    pub(super) fn is_self(&self, addr: &Addr) -> bool {
+        self.selves.contains(addr)
+    }
+
+    /// A peer answered at an address; if the user gave that address, it is now known whose it is.
+    pub(super) fn note_answer(&mut self, addr: &Addr, peer: PeerId) {
+        if let Some(dialing) = self.targets.get_mut(&Target::Addr(addr.clone())) {
+            dialing.answered = Some(peer);
+        }
+    }
+
+    /// A dial is over.
+    pub(super) fn opened(&mut self, dial: DialId) -> Option<(Target, Addr)> {
+        let (target, addr) = self.in_flight.remove(&dial)?;
+        self.entry(&target).in_flight = None;
+        Some((target, addr))
+    }
+}
+
+impl Mesh {
+    pub(super) fn begin_dialing(&mut self, now: Now) {
+        let addrs: Vec<Target> = self.config.peers.iter().cloned().map(Target::Addr).collect();
+        let peers: Vec<Target> = self.book.ids().map(Target::Peer).collect();
+        for target in addrs.into_iter().chain(peers) {
+            self.dials.entry(&target).since_ms = now.unix_ms;
+            self.dial_soon(target, now);
+        }
+    }
+
+    /// Dials a target that was not tried yet.
+    pub(super) fn dial_soon(&mut self, target: Target, now: Now) {
+        // Of two that learn of each other in the same moment, the smaller id dials; the larger waits for that.
+        let waits = matches!(target, Target::Peer(id) if id < self.me.id);
+        let range = if waits { WAIT_MS } else { SOON_MS };
+        let wait = Duration::from_millis(self.rng.random_range(range));
+        self.timers.set_once(Timer::Dial(target), now.mono + wait);
+    }
+
+    pub(super) fn on_add_peer(&mut self, addr: Addr, now: Now) {
+        if self.dials.is_self(&addr) {
+            return;
+        }
+        let target = Target::Addr(addr);
+        self.dials.entry(&target).since_ms = now.unix_ms;
+        self.timers.set(Timer::Dial(target), now.mono);
+    }
+
+    pub(super) fn on_forget_addr(&mut self, addr: &Addr) {
+        let target = Target::Addr(addr.clone());
+        self.dials.targets.remove(&target);
+        self.timers.cancel(&Timer::Dial(target));
+    }
+
+    pub(super) fn on_forget_peer(&mut self, id: PeerId) {
+        self.book.forget(&id);
+        let addrs: Vec<Addr> = self.dials.addrs_of(id).cloned().collect();
+        for addr in addrs {
+            self.on_forget_addr(&addr);
+        }
+        let target = Target::Peer(id);
+        self.dials.targets.remove(&target);
+        self.timers.cancel(&Timer::Dial(target));
+        self.effects.push_back(Effect::ForgetRecord(id));
+    }
+
+    pub(super) fn on_reconnect(&mut self, peer: Option<PeerId>, now: Now) {
+        let targets: Vec<Target> = self.reconnectable(peer, now).cloned().collect();
+        for target in targets {
+            self.dials.entry(&target).backoff.reset();
+            self.timers.set(Timer::Dial(target), now.mono);
+        }
+    }
+
+    /// How many dials `Command::Reconnect` would bring.
+    #[must_use]
+    pub fn reconnects(&self, peer: Option<PeerId>, now: Now) -> u32 {
+        u32::try_from(self.reconnectable(peer, now).count()).unwrap_or(u32::MAX)
+    }
+
+    fn reconnectable(&self, peer: Option<PeerId>, now: Now) -> impl Iterator<Item = &Target> {
+        let targets = self.dials.targets.keys().filter(move |target| peer.is_none_or(|peer| self.is_for(target, peer)));
+        targets.filter(move |target| self.wants_dial(target, now))
+    }
+
+    fn is_for(&self, target: &Target, peer: PeerId) -> bool {
+        match target {
+            Target::Peer(id) => *id == peer,
+            Target::Addr(_) => self.dials.get(target).is_some_and(|dialing| dialing.answered == Some(peer)),
+        }
+    }
+
+    /// Whether a target is to be linked and is not, nor about to be.
+    fn wants_dial(&self, target: &Target, now: Now) -> bool {
+        let Some(dialing) = self.dials.get(target) else { return false };
+        if self.is_leaving || dialing.in_flight.is_some() {
+            return false;
+        }
+        match target {
+            // Once a peer answered there, its own target uses the address too.
+            Target::Addr(addr) => {
+                let is_covered = dialing.answered.is_some_and(|id| self.book.get(&id).is_some() || self.is_linking(id));
+                !is_covered && !self.dials.is_self(addr)
+            }
+            Target::Peer(id) => {
+                let is_welcome = self.is_welcome(*id) && self.penalties.banned_until(id, now.mono).is_none();
+                is_welcome && !self.is_linking(*id) && self.has_room_for(*id) && !self.candidates(*id).is_empty()
+            }
+        }
+    }
+
+    fn has_room_for(&self, id: PeerId) -> bool {
+        let up = self.up_links().count();
+        up < self.config.max_connections && (up < self.config.full_mesh_max || self.dials.is_configured(id))
+    }
+
+    fn is_linking(&self, id: PeerId) -> bool {
+        self.links.values().any(|link| link.peer == id && !link.is_closing())
+    }
+
+    pub(super) fn is_welcome(&self, id: PeerId) -> bool {
+        let is_allowed = self.config.allow.is_empty() || self.config.allow.contains(&id);
+        is_allowed && !self.config.block.contains(&id)
+    }
+
+    /// Where a peer may be: what it says itself, then what the user said. Only the first proves who must be there.
+    fn candidates(&self, id: PeerId) -> Vec<(Addr, Option<PeerId>)> {
+        let said = self.book.get(&id).into_iter().flat_map(|entry| &entry.record.addrs);
+        let said: Vec<&Addr> = said.filter(|addr| !self.dials.is_self(addr)).collect();
+        let configured = self.dials.addrs_of(id).filter(|addr| !said.contains(addr));
+        let configured = configured.map(|addr| (addr.clone(), None));
+        said.iter().map(|addr| ((*addr).clone(), Some(id))).chain(configured).collect()
+    }
+
+    pub(super) fn on_dial_due(&mut self, target: Target, now: Now) {
+        if !self.wants_dial(&target, now) {
+            return;
+        }
+        if self.dials.in_flight.len() >= DIALS_IN_FLIGHT_MAX {
+            self.timers.set(Timer::Dial(target), now.mono + TURN_WAIT);
+            return;
+        }
+        let candidates = match &target {
+            Target::Addr(addr) => vec![(addr.clone(), None)],
+            Target::Peer(id) => self.candidates(*id),
+        };
+        self.dials.last += 1;
+        let dial = DialId(self.dials.last);
+        let dialing = self.dials.entry(&target);
+        let (addr, expected) = candidates[dialing.turn % candidates.len()].clone();
+        dialing.turn += 1;
+        dialing.in_flight = Some(dial);
+        self.dials.in_flight.insert(dial, (target, addr.clone()));
+        self.count("dials_total", 1);
+        self.effects.push_back(Effect::Dial { dial, addr, expected });
+    }
+
+    pub(super) fn on_dial_failed(&mut self, dial: DialId, reason: DialFailure, detail: &str, now: Now) {
+        let Some((target, addr)) = self.dials.opened(dial) else { return };
+        self.count("dials_failed_total", 1);
+        if !self.dials.targets.contains_key(&target) {
+            return;
+        }
+        let addresses = match &target {
+            Target::Addr(_) => 1,
+            Target::Peer(id) => self.candidates(*id).len().max(1),
+        };
+        let dialing = self.dials.entry(&target);
+        dialing.tries += 1;
+        dialing.last_error = detail.to_owned();
+        let wait = match reason {
+            DialFailure::Refused => dialing.backoff.next_refused(),
+            // The other addresses come first, the wait after the last of them.
+            DialFailure::Unreachable | DialFailure::WrongPeer if !dialing.turn.is_multiple_of(addresses) => {
+                Duration::ZERO
+            }
+            DialFailure::Unreachable | DialFailure::WrongPeer => dialing.backoff.next(&mut self.rng),
+        };
+        if self.wants_dial(&target, now) {
+            self.timers.set(Timer::Dial(target), now.mono + wait);
+        }
+        let retry_ms = wait.as_millis() as u64;
+        let event = Event::DialFailed { addr, reason: detail.to_owned(), retry_ms };
+        self.effects.push_back(Effect::Event(event));
+    }
+
+    /// We found ourselves there.
+    pub(super) fn on_self_dialed(&mut self, addr: Addr) {
+        self.timers.cancel(&Timer::Dial(Target::Addr(addr.clone())));
+        self.dials.selves.insert(addr.clone());
+        self.effects.push_back(Effect::Event(Event::SelfDialed { addr }));
+    }
+
+    /// A link to a peer is gone, or came to nothing: dial again after a wait.
+    pub(super) fn redial(&mut self, peer: PeerId, target: Option<Target>, wait: Redial, why: &str, now: Now) {
+        let targets = [Some(Target::Peer(peer)), target];
+        for target in targets.into_iter().flatten() {
+            if !self.dials.targets.contains_key(&target) {
+                continue;
+            }
+            let dialing = self.dials.entry(&target);
+            dialing.since_ms = now.unix_ms;
+            dialing.last_error = why.to_owned();
+            let wait = match wait {
+                Redial::Fresh => {
+                    dialing.backoff.reset();
+                    dialing.backoff.next(&mut self.rng)
+                }
+                Redial::Backoff => dialing.backoff.next(&mut self.rng),
+                Redial::Refused => dialing.backoff.next_refused(),
+                Redial::After(wait) => wait,
+            };
+            if self.wants_dial(&target, now) {
+                self.timers.set(Timer::Dial(target), now.mono + wait);
+            }
+        }
+    }
+}
+
+/// How long to wait before dialing again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Redial {
+    /// The link had held: a new story.
+    Fresh,
+    /// One more failure.
+    Backoff,
+    /// They do not want us.
+    Refused,
+    /// They said when.
+    After(Duration),
+}
+
+const SOON_MS: std::ops::Range<u64> = 0..20;
+const WAIT_MS: std::ops::Range<u64> = 100..300;
+/// When all dials are taken.
+const TURN_WAIT: Duration = Duration::from_millis(50);

@@ -1,0 +1,214 @@
+//! One link: what was said on it, what waits to be said, and what the other side is known to hold.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+
+use crate::id::{DialId, FeedId, Instance, LinkId, PeerId, Seq};
+use crate::input::{LinkOpened, Ticket};
+use crate::limits::{NEW_FEED_INTERVAL, NEW_FEEDS_BURST};
+use crate::liveness::Liveness;
+use crate::membership::record::Addr;
+use crate::reconnect::Target;
+use crate::time::Mono;
+use crate::tree::LinkFeed;
+use crate::wire::message::{Pong, Want};
+
+/// One link.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) id: LinkId,
+    pub(super) peer: PeerId,
+    /// The dial that made it; none where the other side dialed.
+    pub(super) dial: Option<Dial>,
+    pub(super) remote: SocketAddr,
+    pub(super) phase: Phase,
+    pub(super) liveness: Liveness,
+    /// Bytes handed out and not yet written.
+    pub(super) in_flight: usize,
+    pub(super) control: Control,
+    pub(super) feeds: BTreeMap<FeedId, LinkFeed>,
+    /// Feeds whose live cursor is behind, in turn.
+    pub(super) ring: VecDeque<FeedId>,
+    /// Answers to `want`s, in turn.
+    pub(super) serving: VecDeque<Serving>,
+    /// Repair frames wait while this counts live ones.
+    pub(super) live_streak: u32,
+    /// What the store reads for this link.
+    pub(super) reading: Option<Reading>,
+    /// Feeds we asked this peer for.
+    pub(super) asked: BTreeSet<FeedId>,
+    /// Feeds named since the first part of the other side's heads.
+    pub(super) heads_named: BTreeSet<FeedId>,
+    pub(super) heads_sent: Option<Mono>,
+    /// Digests were compared since the link came up.
+    pub(super) is_compared: bool,
+    /// When envelopes, `have` or `want` last went either way.
+    pub(super) exchanged: Mono,
+    /// Users who wait for a pong.
+    pub(super) pings: Vec<u64>,
+    pub(super) new_feeds: NewFeeds,
+    pub(super) stats: Stats,
+}
+
+/// The dial that made a link.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Dial {
+    pub(super) id: DialId,
+    pub(super) target: Target,
+    pub(super) addr: Addr,
+}
+
+/// How far a link is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Phase {
+    /// Hello is said; the other one's is waited for.
+    Hello,
+    /// In use.
+    Up(Box<Up>),
+    /// Goodbye is said; nothing counts any more.
+    Closing,
+}
+
+/// What the other side's hello told.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Up {
+    pub(super) instance: Instance,
+    pub(super) agent: String,
+    /// The dialer's count of its dials.
+    pub(super) dial: u64,
+    pub(super) since: Mono,
+    pub(super) since_ms: u64,
+    /// Beginnings of the ids of its neighbours.
+    pub(super) view: BTreeSet<String>,
+}
+
+/// Control frames to be: each slot holds the newest only, so none of them queues.
+#[derive(Debug, Default)]
+pub(super) struct Control {
+    /// Encoded already: hello, bye, suspicion.
+    pub(super) frames: VecDeque<Bytes>,
+    pub(super) pong: Option<Pong>,
+    pub(super) ping: bool,
+    pub(super) view: bool,
+    pub(super) records: BTreeSet<PeerId>,
+    pub(super) prune: BTreeSet<FeedId>,
+    pub(super) gone: BTreeMap<FeedId, Seq>,
+    pub(super) wants: VecDeque<Want>,
+    pub(super) have: BTreeSet<FeedId>,
+    pub(super) heads: Option<HeadsLeft>,
+}
+
+/// Parts of heads still to be sent.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct HeadsLeft {
+    pub(super) part: u64,
+    pub(super) of: u64,
+    pub(super) from: Instance,
+}
+
+/// A run of one feed that the other side asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Serving {
+    pub(super) feed: FeedId,
+    pub(super) next: Seq,
+    pub(super) to: Seq,
+}
+
+/// What the store reads for a link, and for what.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Reading {
+    pub(super) ticket: Ticket,
+    pub(super) feed: FeedId,
+    pub(super) from: Seq,
+    pub(super) is_live: bool,
+}
+
+/// Figures for people.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Stats {
+    pub(super) bytes_sent: u64,
+    pub(super) bytes_received: u64,
+    pub(super) posts_received: u64,
+    pub(super) posts_duplicate: u64,
+}
+
+/// How many feeds a link may still make us create.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct NewFeeds {
+    left: u32,
+    refilled: Mono,
+}
+
+impl Link {
+    pub(super) fn new(opened: &LinkOpened, dialed: Option<(Target, Addr)>, liveness: Liveness, now: Mono) -> Self {
+        let dial = opened.dial.zip(dialed).map(|(id, (target, addr))| Dial { id, target, addr });
+        Self {
+            id: opened.link,
+            peer: opened.peer,
+            dial,
+            remote: opened.remote,
+            phase: Phase::Hello,
+            liveness,
+            in_flight: 0,
+            control: Control::default(),
+            feeds: BTreeMap::new(),
+            ring: VecDeque::new(),
+            serving: VecDeque::new(),
+            live_streak: 0,
+            reading: None,
+            asked: BTreeSet::new(),
+            heads_named: BTreeSet::new(),
+            heads_sent: None,
+            is_compared: false,
+            exchanged: now,
+            pings: Vec::new(),
+            new_feeds: NewFeeds { left: NEW_FEEDS_BURST, refilled: now },
+            stats: Stats::default(),
+        }
+    }
+
+    pub(super) fn up(&self) -> Option<&Up> {
+        match &self.phase {
+            Phase::Up(up) => Some(up),
+            Phase::Hello | Phase::Closing => None,
+        }
+    }
+
+    pub(super) fn is_up(&self) -> bool {
+        self.up().is_some()
+    }
+
+    pub(super) fn is_closing(&self) -> bool {
+        self.phase == Phase::Closing
+    }
+
+    pub(super) fn is_outbound(&self) -> bool {
+        self.dial.is_some()
+    }
+
+    /// The last number of a feed that the other side is known to hold.
+    pub(super) fn head_of(&self, feed: &FeedId) -> Seq {
+        self.feeds.get(feed).map_or(Seq(0), |state| state.head)
+    }
+
+    /// Puts a feed in the ring of those with something to push.
+    pub(super) fn enqueue(&mut self, feed: FeedId) {
+        if !self.ring.contains(&feed) {
+            self.ring.push_back(feed);
+        }
+    }
+}
+
+impl NewFeeds {
+    /// One more feed, if the rate allows it.
+    pub(super) fn take(&mut self, now: Mono) -> bool {
+        let earned = now.since(self.refilled).as_micros() / NEW_FEED_INTERVAL.as_micros();
+        if earned > 0 {
+            self.left = self.left.saturating_add(u32::try_from(earned).unwrap_or(u32::MAX)).min(NEW_FEEDS_BURST);
+            self.refilled = now;
+        }
+        self.left.checked_sub(1).map(|left| self.left = left).is_some()
+    }
+}

@@ -1,0 +1,278 @@
+//! Frames to steps; envelopes to the store.
+
+use bytes::Bytes;
+
+use super::penalty::Offence;
+use super::{Appending, Mesh, Pending};
+use crate::effect::{Append, Delivery, Effect, Event};
+use crate::envelope::{AuthorKey, Envelope, EnvelopeError, VerifiedEnvelope};
+use crate::feed::{Fit, Tip};
+use crate::id::{FeedId, Instance, LinkId, Offset};
+use crate::input::Ticket;
+use crate::limits::AUTHOR_KEYS_MAX;
+use crate::time::Now;
+use crate::timers::Timer;
+use crate::wire::message::{Envelopes, Message};
+
+impl Mesh {
+    pub(super) fn on_frame(&mut self, id: LinkId, frame: &Bytes, now: Now) {
+        let Some(link) = self.links.get_mut(&id).filter(|link| !link.is_closing()) else { return };
+        link.liveness.handle_received(now.mono);
+        link.stats.bytes_received += frame.len() as u64;
+        let is_up = link.is_up();
+        self.count("bytes_received_total", frame.len() as u64);
+        let message = match Message::decode(frame) {
+            Ok(message) => message,
+            Err(error) => return self.penalize(id, Offence::Protocol, error.to_string(), now),
+        };
+        match (is_up, message) {
+            (_, Message::Hello(hello)) => self.on_hello(id, *hello, now),
+            (_, Message::Bye(bye)) => self.on_bye(id, bye, now),
+            // What the other side sent before it heard our goodbye, or before its hello: nothing that counts.
+            (false, _) => self.penalize(id, Offence::Protocol, "a frame before the hello".into(), now),
+            (true, message) => self.on_message(id, message, now),
+        }
+    }
+
+    fn on_message(&mut self, id: LinkId, message: Message, now: Now) {
+        match message {
+            Message::Hello(_) | Message::Bye(_) => (),
+            Message::Ping(ping) => self.on_ping(id, &ping, now),
+            Message::Pong(pong) => self.on_pong(id, &pong, now),
+            Message::Suspect(instance) => self.on_suspect(instance),
+            Message::Peers(records) => {
+                let source = self.links.get(&id).map_or(self.me.id, |link| link.peer);
+                for record in records {
+                    self.learn_record(record, source, Some(id), now);
+                }
+            }
+            Message::View(view) => {
+                if let Some(link) = self.links.get_mut(&id)
+                    && let super::link::Phase::Up(up) = &mut link.phase
+                {
+                    up.view = view.neighbors.into_iter().collect();
+                }
+            }
+            Message::Envelopes(envelopes) => self.on_envelopes(id, envelopes, now),
+            Message::Have(haves) => self.on_have(id, &haves, now),
+            Message::Want(want) => self.on_want(id, &want, now),
+            Message::Prune(feeds) => self.on_prune(id, &feeds),
+            Message::Gone { feed, floor } => self.on_gone(id, feed, floor, now),
+            Message::Heads(heads) => self.on_heads(id, &heads, now),
+            Message::Reserved(_) => self.count("frames_ignored_total", 1),
+            Message::Unknown => self.count("frames_unknown_total", 1),
+        }
+    }
+
+    fn on_envelopes(&mut self, id: LinkId, envelopes: Envelopes, now: Now) {
+        let Envelopes { items, hop, live, .. } = envelopes;
+        for envelope in items {
+            if !self.on_envelope(id, envelope, hop, live, now) {
+                return;
+            }
+        }
+    }
+
+    /// One envelope from a link; `false` when the link is of no more use.
+    fn on_envelope(&mut self, id: LinkId, envelope: Envelope, hop: u64, is_live: bool, now: Now) -> bool {
+        let feed = envelope.feed_id();
+        if feed == self.me.feed && self.feeds.get(&feed).is_none_or(|own| !own.holds(&envelope)) {
+            // Only a machine that was resumed twice from one memory can write what this run did not.
+            self.on_conflict(&envelope);
+            return true;
+        }
+        if !self.knows_or_may_create(id, feed, Some(envelope.feed()), now) {
+            return true;
+        }
+        self.note_head(id, feed, envelope.last(), now);
+        let Some(state) = self.feeds.get(&feed) else { return true };
+        if state.holds(&envelope) {
+            self.on_duplicate(id, &envelope, is_live);
+            return true;
+        }
+        // Verified before anything of it is remembered.
+        let envelope = match self.verify(envelope) {
+            Ok(envelope) => envelope,
+            Err(error) => {
+                self.count("posts_rejected_total", 1);
+                self.penalize(id, Offence::InvalidSignature, error.to_string(), now);
+                return false;
+            }
+        };
+        self.on_verified(id, envelope, hop, is_live, now);
+        true
+    }
+
+    fn on_verified(&mut self, id: LinkId, envelope: VerifiedEnvelope, hop: u64, is_live: bool, now: Now) {
+        let feed = envelope.feed_id();
+        let Some(state) = self.feeds.get_mut(&feed) else { return };
+        match state.accepted.fit(&envelope) {
+            Fit::Held => (),
+            Fit::Conflicts => self.on_conflict(&envelope),
+            Fit::Beyond => {
+                if !self.feeds.wait(envelope, self.config.reorder_posts_max) {
+                    self.count("posts_dropped_total", 1);
+                }
+                self.note_source(id, feed, is_live);
+                self.consider_repair(feed, now);
+            }
+            Fit::Extends => {
+                state.hop = hop + 1;
+                self.note_source(id, feed, is_live);
+                self.accept(envelope, id, is_live, now);
+                while let Some(next) = self.feeds.take_next(&feed) {
+                    let Some(state) = self.feeds.get(&feed) else { return };
+                    if state.accepted.fit(&next) != Fit::Extends {
+                        self.on_conflict(&next);
+                        continue;
+                    }
+                    self.accept(next, id, is_live, now);
+                }
+                self.note_progress(feed, id, now);
+            }
+        }
+    }
+
+    /// Two pasts for one number: a fork, or damage.
+    fn on_conflict(&mut self, envelope: &Envelope) {
+        self.count("forks_seen_total", 1);
+        let held = self.feeds.get(&envelope.feed_id()).and_then(|state| state.stored.hash);
+        let event = Event::ForkSeen { feed: envelope.feed(), seq: envelope.first(), held };
+        self.effects.push_back(Effect::Event(event));
+    }
+
+    fn on_duplicate(&mut self, id: LinkId, envelope: &Envelope, is_live: bool) {
+        let posts = envelope.body().posts.len() as u64;
+        self.count("posts_duplicate_total", posts);
+        if let Some(link) = self.links.get_mut(&id) {
+            link.stats.posts_duplicate += posts;
+        }
+        if is_live {
+            self.prune_unless_source(id, envelope.feed_id(), envelope.feed());
+        }
+    }
+
+    fn verify(&mut self, envelope: Envelope) -> Result<VerifiedEnvelope, EnvelopeError> {
+        let author = envelope.feed().id;
+        if !self.authors.contains_key(&author) {
+            let key = AuthorKey::new(&author)?;
+            if self.authors.len() >= AUTHOR_KEYS_MAX {
+                self.authors.pop_first();
+            }
+            self.authors.insert(author, key);
+        }
+        let key = self.authors.get(&author).ok_or(EnvelopeError::Author)?;
+        envelope.verify(key)
+    }
+
+    fn accept(&mut self, envelope: VerifiedEnvelope, via: LinkId, is_live: bool, now: Now) {
+        let posts = envelope.body().posts.len() as u64;
+        if let Some(state) = self.feeds.get_mut(&envelope.feed_id()) {
+            state.accepted = Tip::after(&envelope);
+        }
+        if let Some(link) = self.links.get_mut(&via) {
+            link.stats.posts_received += posts;
+        }
+        self.count("posts_received_total", posts);
+        let own = envelope.feed().id == self.me.id;
+        let last_at = envelope.body().last_at();
+        let delivery = self.delivery(envelope, own);
+        self.clock.merge(last_at, now.unix_ms);
+        self.accepted.push(Pending { delivery, via: Some(via), is_live, slots: Vec::new() });
+    }
+
+    /// Gives an envelope its place in the order of arrival.
+    pub(super) fn delivery(&mut self, envelope: VerifiedEnvelope, own: bool) -> Delivery {
+        let offset = self.next_offset;
+        self.next_offset = Offset(offset.0 + envelope.body().posts.len() as u64);
+        let late = self.clock.is_late(envelope.body().at);
+        Delivery { offset, envelope, own, late }
+    }
+
+    pub(super) fn append_accepted(&mut self) {
+        if !self.accepted.is_empty() {
+            let accepted = std::mem::take(&mut self.accepted);
+            self.append(accepted, false);
+        }
+    }
+
+    pub(super) fn append(&mut self, pending: Vec<Pending>, flush: bool) -> Ticket {
+        let ticket = self.ticket();
+        let envelopes: Vec<Delivery> = pending.iter().map(|pending| pending.delivery.clone()).collect();
+        self.unstored_bytes += bytes_of(&pending);
+        self.pending.insert(ticket, Appending { generation: self.generation, pending });
+        self.effects.push_back(Effect::Append(Append { ticket, generation: self.generation, flush, envelopes }));
+        ticket
+    }
+
+    pub(super) fn on_appended(&mut self, ticket: Ticket, now: Now) {
+        let Some(Appending { pending, .. }) = self.pending.remove(&ticket) else { return };
+        self.unstored_bytes -= bytes_of(&pending);
+        for pending in pending {
+            let delivery = &pending.delivery;
+            let posts = delivery.envelope.body().posts.len() as u64;
+            self.feeds.store(&delivery.envelope);
+            self.stored_offset = Offset(delivery.offset.0 + posts - 1);
+            self.effects.push_back(Effect::Deliver(delivery.clone()));
+            self.count("posts_delivered_total", posts);
+            if pending.via.is_none() {
+                self.count("posts_sent_total", posts);
+                self.answer_sealed(&pending);
+            }
+            self.spread(&pending, now);
+        }
+        self.sealed_done(ticket);
+        self.timers.set(Timer::Settle, now.mono + super::spread::SETTLE_AFTER);
+    }
+
+    pub(super) fn on_append_failed(&mut self, ticket: Ticket, why: &str, now: Now) {
+        let Some(failed) = self.pending.remove(&ticket) else { return };
+        self.unstored_bytes -= bytes_of(&failed.pending);
+        self.count("store_failed_total", 1);
+        if failed.generation == self.generation {
+            // What was built on it fails too: its feeds go back now, before anything new can build on it.
+            self.generation += 1;
+            self.roll_back(&failed.pending, now);
+            let pending = std::mem::take(&mut self.pending);
+            for appending in pending.values() {
+                self.roll_back(&appending.pending, now);
+            }
+            self.pending = pending;
+            self.effects.push_back(Effect::Event(Event::StoreFailed { why: why.into() }));
+        }
+        for pending in failed.pending {
+            self.refuse_sealed(&pending.slots, why);
+        }
+        self.sealed_done(ticket);
+    }
+
+    fn roll_back(&mut self, pending: &[Pending], now: Now) {
+        for pending in pending {
+            let feed = pending.delivery.envelope.feed_id();
+            if let Some(state) = self.feeds.get_mut(&feed) {
+                state.accepted = state.stored;
+                state.asked = None;
+            }
+            self.timers.set(Timer::Repair(feed), now.mono + STORE_RETRY);
+        }
+    }
+
+    /// Whether something of this feed may be remembered. A link can make us create only so many.
+    pub(super) fn knows_or_may_create(&mut self, id: LinkId, feed: FeedId, name: Option<Instance>, now: Now) -> bool {
+        let is_known = self.feeds.get(&feed).is_some();
+        let Some(link) = self.links.get_mut(&id) else { return false };
+        if !is_known && !link.new_feeds.take(now.mono) {
+            self.count("feeds_delayed_total", 1);
+            return false;
+        }
+        self.feeds.entry(feed, name, now.mono);
+        true
+    }
+}
+
+fn bytes_of(pending: &[Pending]) -> usize {
+    pending.iter().map(|pending| pending.delivery.envelope.bytes().len()).sum()
+}
+
+/// Before what the store refused is asked for again.
+const STORE_RETRY: std::time::Duration = std::time::Duration::from_secs(1);

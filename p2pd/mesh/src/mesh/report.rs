@@ -1,0 +1,164 @@
+//! What the mesh tells of itself when asked.
+
+use std::collections::BTreeMap;
+
+use super::Mesh;
+use super::dials::Dialing;
+use super::link::Link;
+use crate::id::{FeedId, PeerId};
+use crate::membership::record::{Addr, Record};
+use crate::reconnect::Target;
+use crate::status::{PeerState, PeerStatus, Status};
+use crate::time::Now;
+use crate::timers::Timer;
+use crate::tree::LinkFeed;
+
+impl Mesh {
+    /// The mesh as a whole.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let up: BTreeMap<PeerId, usize> = self.up_links().map(|link| (link.peer, 0)).collect();
+        Status {
+            advertise: self.me.addrs.clone(),
+            peers_up: up.keys().filter(|id| **id != self.me.id).count(),
+            peers_known: self.book.len(),
+            addrs_configured: self.dials.addrs().filter(|(addr, _)| !self.dials.is_self(addr)).count(),
+            offset: self.stored_offset,
+            digest: self.feeds.sum.digest(),
+            posts: self.feeds.posts,
+            missing_posts: self.missing_posts(),
+            other_instances: self.up_links().filter(|link| link.peer == self.me.id).count(),
+            counters: self.counters.clone(),
+        }
+    }
+
+    /// This peer's own record: what others are told.
+    #[must_use]
+    pub fn record(&self) -> &Record {
+        &self.me.record
+    }
+
+    /// What peers call themselves.
+    pub fn names(&self) -> impl Iterator<Item = (PeerId, &str)> {
+        let others = self.book.ids().filter_map(|id| Some((id, self.book.get(&id)?.record.name.as_str())));
+        others.chain([(self.me.id, self.me.record.name.as_str())])
+    }
+
+    /// The record that a peer last told.
+    #[must_use]
+    pub fn record_of(&self, id: &PeerId) -> Option<&Record> {
+        self.book.get(id).map(|entry| &entry.record)
+    }
+
+    /// Every peer that is known, and every configured address that never answered.
+    #[must_use]
+    pub fn peers(&self, now: Now) -> Vec<PeerStatus> {
+        let linked = self.up_links().map(|link| link.peer);
+        let mut ids: Vec<PeerId> = self.book.ids().chain(linked).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        let peers = ids.into_iter().map(|id| self.peer(id, now));
+        let silent =
+            self.dials.addrs().filter(|(addr, dialing)| dialing.answered.is_none() && !self.dials.is_self(addr));
+        peers.chain(silent.map(|(addr, dialing)| self.silent_addr(addr, dialing, now))).collect()
+    }
+
+    fn peer(&self, id: PeerId, now: Now) -> PeerStatus {
+        let entry = self.book.get(&id);
+        let target = Target::Peer(id);
+        let configured: Vec<Addr> = self.dials.addrs_of(id).cloned().collect();
+        let mut addresses = entry.map(|entry| entry.record.addrs.clone()).unwrap_or_default();
+        addresses.extend(configured.iter().filter(|addr| !addresses.contains(addr)).cloned().collect::<Vec<_>>());
+        let mut status = self.unlinked(&target, now);
+        status.id = Some(id);
+        status.name = entry.map(|entry| entry.record.name.clone()).unwrap_or_default();
+        status.epoch = entry.map(|entry| entry.record.epoch);
+        status.last_seen_ms = entry.map_or(0, |entry| entry.seen_ms);
+        status.configured = !configured.is_empty();
+        status.address = addresses.first().map(ToString::to_string).unwrap_or_default();
+        status.addresses = addresses;
+        status.instances = self.up_links().filter(|link| link.peer == id).count();
+        if let Some(link) = self.link_to(id) {
+            self.describe_link(&mut status, link, now);
+        }
+        status
+    }
+
+    fn silent_addr(&self, addr: &Addr, _: &Dialing, now: Now) -> PeerStatus {
+        let mut status = self.unlinked(&Target::Addr(addr.clone()), now);
+        status.address = addr.to_string();
+        status.addresses = vec![addr.clone()];
+        status.configured = true;
+        status
+    }
+
+    fn unlinked(&self, target: &Target, now: Now) -> PeerStatus {
+        let dialing = self.dials.get(target).cloned().unwrap_or_default();
+        let next = self.timers.get(&Timer::Dial(target.clone()));
+        let state = match (dialing.in_flight, next) {
+            (Some(_), _) => PeerState::Dialing,
+            (None, Some(_)) => PeerState::Waiting,
+            (None, None) => PeerState::Down,
+        };
+        PeerStatus {
+            id: None,
+            name: String::new(),
+            state,
+            since_ms: dialing.since_ms,
+            rtt_us: None,
+            behind: 0,
+            address: String::new(),
+            addresses: Vec::new(),
+            outbound: true,
+            epoch: None,
+            agent: String::new(),
+            bytes_sent: 0,
+            bytes_received: 0,
+            posts_received: 0,
+            posts_duplicate: 0,
+            queue_bytes: 0,
+            tries: dialing.tries,
+            next_dial_ms: next.map(|at| at.since(now.mono).as_millis() as u64),
+            last_error: dialing.last_error,
+            clock_offset_us: 0,
+            configured: false,
+            instances: 0,
+            last_seen_ms: 0,
+        }
+    }
+
+    fn describe_link(&self, status: &mut PeerStatus, link: &Link, now: Now) {
+        let Some(up) = link.up() else { return };
+        status.state = if link.liveness.is_suspect() { PeerState::Suspect } else { PeerState::Up };
+        status.since_ms = up.since_ms;
+        status.rtt_us = link.liveness.rtt_us();
+        status.behind = self.posts_behind(link);
+        status.address = link.dial.as_ref().map_or(link.remote.to_string(), |dial| dial.addr.to_string());
+        status.outbound = link.is_outbound();
+        status.epoch = Some(up.instance.epoch);
+        status.agent.clone_from(&up.agent);
+        status.bytes_sent = link.stats.bytes_sent;
+        status.bytes_received = link.stats.bytes_received;
+        status.posts_received = link.stats.posts_received;
+        status.posts_duplicate = link.stats.posts_duplicate;
+        status.queue_bytes = link.in_flight as u64;
+        status.clock_offset_us = link.liveness.clock_offset_us();
+        status.next_dial_ms = None;
+        status.last_seen_ms = now.unix_ms.saturating_sub(link.liveness.silence(now.mono).as_millis() as u64);
+    }
+
+    /// Posts that are stored here and that the other side is not known to hold.
+    fn posts_behind(&self, link: &Link) -> u64 {
+        let behind = |(id, head): (&FeedId, u64)| {
+            let held = link.feeds.get(id).map_or(0, |held: &LinkFeed| held.head.0);
+            head.saturating_sub(held)
+        };
+        self.feeds.iter().map(|(id, state)| behind((id, state.stored.head.0))).sum()
+    }
+
+    /// Posts that wait to be sealed.
+    #[must_use]
+    pub fn outbox_len(&self) -> usize {
+        self.outbox.len()
+    }
+}

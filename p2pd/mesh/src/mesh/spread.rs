@@ -1,0 +1,232 @@
+//! Spreading what is new: push, announce, ask, stop.
+
+use std::time::Duration;
+
+use rand::RngExt;
+
+use super::link::{Link, Serving};
+use super::penalty::Offence;
+use super::{Mesh, Pending};
+use crate::id::{FeedId, Instance, LinkId, Seq};
+use crate::limits::{ANNOUNCED_LINKS_MAX, WANTS_PER_LINK_MAX};
+use crate::time::Now;
+use crate::timers::Timer;
+use crate::tree::{Facts, LinkFeed, Push, begins_live};
+use crate::wire::message::{Have, Want};
+
+impl Mesh {
+    /// An envelope is stored: push it where its feed is pushed, announce it elsewhere.
+    pub(super) fn spread(&mut self, pending: &Pending, now: Now) {
+        let envelope = &pending.delivery.envelope;
+        let (feed, first, last) = (envelope.feed_id(), envelope.first(), envelope.last());
+        let links: Vec<LinkId> = self.up_links().map(|link| link.id).collect();
+        let mut announced = 0;
+        for id in links {
+            if Some(id) == pending.via {
+                self.mark_have(id, feed);
+                continue;
+            }
+            self.decide_push(id, feed, first);
+            let Some(link) = self.links.get_mut(&id) else { continue };
+            let Some(state) = link.feeds.get_mut(&feed) else { continue };
+            let is_there = state.head >= last;
+            let is_announced = match &mut state.push {
+                Push::Live { cursor, .. } if is_there => {
+                    *cursor = (*cursor).max(last.next());
+                    false
+                }
+                // What was repaired is not pushed on: its neighbours repair it too. Only a cursor that has not
+                // come this far yet takes it along.
+                Push::Live { cursor, .. } if !pending.is_live && *cursor >= first => {
+                    *cursor = (*cursor).max(last.next());
+                    true
+                }
+                Push::Live { .. } => {
+                    link.enqueue(feed);
+                    self.dirty.insert(id);
+                    false
+                }
+                Push::Off => !is_there,
+            };
+            if is_announced && (!pending.is_live || announced < ANNOUNCED_LINKS_MAX) {
+                announced += 1;
+                self.mark_have(id, feed);
+            }
+        }
+        self.timers.set_once(Timer::Announce, now.mono + ANNOUNCE_AFTER);
+    }
+
+    /// Decides how a feed is pushed on a link, where that is not decided yet. `from` is where pushing would begin.
+    fn decide_push(&mut self, id: LinkId, feed: FeedId, from: Seq) {
+        let Some(link) = self.links.get(&id) else { return };
+        if link.feeds.contains_key(&feed) {
+            return;
+        }
+        let is_live = self.facts(link, feed).is_some_and(begins_live);
+        let push = if is_live { Push::Live { cursor: from, repaired: Seq(0) } } else { Push::Off };
+        if let Some(link) = self.links.get_mut(&id) {
+            link.feeds.insert(feed, LinkFeed::new(push));
+        }
+    }
+
+    fn facts(&self, link: &Link, feed: FeedId) -> Option<Facts> {
+        let (state, up) = (self.feeds.get(&feed)?, link.up()?);
+        let author = state.feed?;
+        let previous = self.feeds.previous(author).and_then(|previous| link.feeds.get(&previous));
+        Some(Facts {
+            is_own: feed == self.me.feed,
+            is_authors_link: up.instance == author,
+            previous_is_live: previous.map(|previous| previous.push != Push::Off),
+            is_authors_neighbor: up.view.contains(&super::hello::view_id(author.id)),
+            is_older_than_link: state.born < up.since,
+        })
+    }
+
+    /// This run just said its first words: from now on its feed is pushed to everybody.
+    pub(super) fn push_own_feed(&mut self) {
+        let feed = self.me.feed;
+        for link in self.links.values_mut().filter(|link| link.is_up()) {
+            let push = Push::Live { cursor: Seq(1), repaired: Seq(0) };
+            link.feeds.entry(feed).or_insert_with(|| LinkFeed::new(push)).push = push;
+        }
+    }
+
+    /// Announces a feed's head on a link with the next round.
+    pub(super) fn mark_have(&mut self, id: LinkId, feed: FeedId) {
+        if let Some(link) = self.links.get_mut(&id) {
+            link.control.have.insert(feed);
+        }
+    }
+
+    pub(super) fn on_announce(&mut self) {
+        for link in self.links.values().filter(|link| link.is_up() && !link.control.have.is_empty()) {
+            self.dirty.insert(link.id);
+        }
+    }
+
+    /// A burst is over: compare with one neighbour, so that whatever was lost on the way is found soon.
+    pub(super) fn on_settle(&mut self) {
+        let links: Vec<LinkId> = self.up_links().map(|link| link.id).collect();
+        if links.is_empty() {
+            return;
+        }
+        let chosen = links[self.rng.random_range(0..links.len())];
+        if let Some(link) = self.links.get_mut(&chosen) {
+            link.control.ping = true;
+            self.dirty.insert(chosen);
+        }
+    }
+
+    /// The other side holds a feed up to `head`.
+    pub(super) fn note_head(&mut self, id: LinkId, feed: FeedId, head: Seq, now: Now) {
+        let stored = self.feeds.get(&feed).map_or(Seq(0), |state| state.stored.head);
+        self.decide_push(id, feed, stored.next());
+        let Some(link) = self.links.get_mut(&id) else { return };
+        link.exchanged = now.mono;
+        let Some(state) = link.feeds.get_mut(&feed) else { return };
+        state.head = state.head.max(head);
+        if let Push::Live { cursor, .. } = &mut state.push {
+            *cursor = (*cursor).max(head.min(stored).next());
+        }
+    }
+
+    pub(super) fn on_have(&mut self, id: LinkId, haves: &[Have], now: Now) {
+        for have in haves {
+            // Nothing to learn from somebody who has nothing.
+            if have.head < have.floor || !self.knows_or_may_create(id, have.feed, None, now) {
+                continue;
+            }
+            self.note_head(id, have.feed, have.head, now);
+            if let Some(state) = self.links.get_mut(&id).and_then(|link| link.feeds.get_mut(&have.feed)) {
+                state.floor = have.floor;
+            }
+            self.consider_repair(have.feed, now);
+        }
+    }
+
+    pub(super) fn on_want(&mut self, id: LinkId, want: &Want, now: Now) {
+        let Some(state) = self.feeds.get(&want.feed).filter(|state| state.stored.hash.is_some()) else { return };
+        let (floor, head) = (state.floor, state.stored.head);
+        let Some(link) = self.links.get_mut(&id) else { return };
+        link.exchanged = now.mono;
+        if want.ranges.iter().any(|(from, _)| *from < floor) {
+            link.control.gone.insert(want.feed, floor);
+        }
+        let mut push = want.push.then_some(Push::Live { cursor: head.next(), repaired: head });
+        for (from, to) in &want.ranges {
+            let from = (*from).max(floor).max(Seq(1));
+            match to {
+                None if want.push => push = Some(Push::Live { cursor: from, repaired: head }),
+                None => serve(link, want.feed, from, head),
+                Some(to) => serve(link, want.feed, from, head.min(*to)),
+            }
+        }
+        if let Some(push) = push {
+            link.feeds.entry(want.feed).or_insert_with(|| LinkFeed::new(push)).push = push;
+            link.enqueue(want.feed);
+        }
+        let is_over = link.serving.len() > WANTS_PER_LINK_MAX;
+        link.serving.truncate(WANTS_PER_LINK_MAX);
+        self.dirty.insert(id);
+        if is_over {
+            self.penalize(id, Offence::Limit, "more open wants than allowed".into(), now);
+        }
+    }
+
+    pub(super) fn on_prune(&mut self, id: LinkId, feeds: &[FeedId]) {
+        let Some(link) = self.links.get_mut(&id) else { return };
+        for feed in feeds {
+            if let Some(state) = link.feeds.get_mut(feed) {
+                state.push = Push::Off;
+            }
+        }
+        self.count("prunes_received_total", feeds.len() as u64);
+    }
+
+    /// A live envelope that was not needed from there: stop it, unless this link is where the feed comes from.
+    pub(super) fn prune_unless_source(&mut self, id: LinkId, feed: FeedId, author: Instance) {
+        let author_link = self.author_link(author);
+        let Some(state) = self.feeds.get(&feed) else { return };
+        let is_asked = state.asked.is_some_and(|asked| asked.link == id);
+        if author_link == Some(id) || is_asked || (author_link.is_none() && state.provider == Some(id)) {
+            return;
+        }
+        if let Some(link) = self.links.get_mut(&id) {
+            link.control.prune.insert(feed);
+            self.dirty.insert(id);
+        }
+    }
+
+    /// An envelope of this feed came over this link and was new.
+    pub(super) fn note_source(&mut self, id: LinkId, feed: FeedId, is_live: bool) {
+        let Some(author) = self.feeds.get(&feed).and_then(|state| state.feed) else { return };
+        let author_link = self.author_link(author);
+        let Some(state) = self.feeds.get_mut(&feed) else { return };
+        let is_asked = state.asked.is_some_and(|asked| asked.link == id);
+        if !is_live && !is_asked {
+            return;
+        }
+        match author_link {
+            // The author is the root of its tree: nobody else needs to push it here.
+            Some(root) => {
+                state.provider = Some(root);
+                if is_live && root != id {
+                    self.prune_unless_source(id, feed, author);
+                }
+            }
+            None => state.provider = Some(id),
+        }
+    }
+}
+
+fn serve(link: &mut Link, feed: FeedId, next: Seq, to: Seq) {
+    let serving = Serving { feed, next, to };
+    if next <= to && !link.serving.contains(&serving) {
+        link.serving.push_back(serving);
+    }
+}
+
+/// Announcements wait this long for company.
+const ANNOUNCE_AFTER: Duration = Duration::from_millis(100);
+/// Quiet after a burst before its digest is compared.
+pub(super) const SETTLE_AFTER: Duration = Duration::from_secs(1);

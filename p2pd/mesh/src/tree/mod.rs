@@ -1,0 +1,89 @@
+//! One tree per feed: who pushes which feed to whom.
+//!
+//! The mode of a feed on a link is decided once, by rules that make the author the root, and then changed only by
+//! `want` and `prune`.
+
+use crate::id::Seq;
+
+/// What we do for one feed on one link.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Push {
+    /// Announce only.
+    Off,
+    /// Send everything from `cursor` on as it comes.
+    Live {
+        /// The next number to send.
+        cursor: Seq,
+        /// Up to here it is repair: whoever gets it does not push it on.
+        repaired: Seq,
+    },
+}
+
+/// One feed on one link.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LinkFeed {
+    /// The first number the other side holds.
+    pub(crate) floor: Seq,
+    /// The last number the other side is known to hold.
+    pub(crate) head: Seq,
+    /// What we do for it.
+    pub(crate) push: Push,
+}
+
+/// What decides how a feed is pushed on a link.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Facts {
+    /// The feed is this very run's.
+    pub(crate) is_own: bool,
+    /// The other side is the run that writes the feed.
+    pub(crate) is_authors_link: bool,
+    /// How the author's previous epoch is pushed on this link, where it is.
+    pub(crate) previous_is_live: Option<bool>,
+    /// The other side says it is linked to the author.
+    pub(crate) is_authors_neighbor: bool,
+    /// The feed was known before the link was up.
+    pub(crate) is_older_than_link: bool,
+}
+
+impl LinkFeed {
+    pub(crate) fn new(push: Push) -> Self {
+        Self { floor: Seq(1), head: Seq(0), push }
+    }
+}
+
+/// Whether a feed begins as pushed on a link: the six rules, in their order.
+pub(crate) fn begins_live(facts: Facts) -> bool {
+    if facts.is_own {
+        return true;
+    }
+    if facts.is_authors_link {
+        return false;
+    }
+    if let Some(previous) = facts.previous_is_live {
+        return previous;
+    }
+    !facts.is_authors_neighbor && !facts.is_older_than_link
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_rule_that_applies_decides() {
+        let none = Facts {
+            is_own: false,
+            is_authors_link: false,
+            previous_is_live: None,
+            is_authors_neighbor: false,
+            is_older_than_link: false,
+        };
+        assert!(begins_live(none));
+        assert!(begins_live(Facts { is_own: true, is_older_than_link: true, ..none }));
+        assert!(!begins_live(Facts { is_authors_link: true, previous_is_live: Some(true), ..none }));
+        assert!(begins_live(Facts { previous_is_live: Some(true), is_authors_neighbor: true, ..none }));
+        assert!(!begins_live(Facts { previous_is_live: Some(false), ..none }));
+        assert!(!begins_live(Facts { is_authors_neighbor: true, ..none }));
+        assert!(!begins_live(Facts { is_older_than_link: true, ..none }));
+    }
+}

@@ -1,0 +1,194 @@
+//! From the mesh's types to the messages of the API, and back.
+
+use p2p_mesh::effect::{Delivery, Refusal, Sent};
+use p2p_mesh::envelope::{CHAT, Post};
+use p2p_mesh::id::{Epoch, INTEGER_END, Instance, Offset, PeerId, PostId, Seq};
+use p2p_mesh::input::Draft;
+use p2p_mesh::status::{PeerState, PeerStatus};
+use p2p_proto::error::{Code, Error};
+use p2p_proto::v1;
+
+use super::Names;
+use super::ask::{stopping, store_failed};
+use crate::query::{RoomSummary, StoredPost};
+
+/// The posts of an envelope at their places.
+pub(super) fn posts(entry: &Delivery, names: &Names) -> Vec<v1::Post> {
+    let body = entry.envelope.body();
+    // The same for all of them, and the costly part of each.
+    let author = body.feed.id.to_string();
+    let author_name = names.of(&body.feed.id);
+    let mut posts = Vec::with_capacity(body.posts.len());
+    for (index, said) in (0..).zip(&body.posts) {
+        let id = v1::PostId { author: author.clone(), epoch: body.feed.epoch.0, seq: body.first.plus(index).0 };
+        posts.push(v1::Post {
+            id: Some(id),
+            author_name: author_name.clone(),
+            offset: entry.offset.0.saturating_add(index),
+            time_us: time_us(body.at.ms),
+            own: entry.own,
+            late: entry.late,
+            ..said_of(said)
+        });
+    }
+    posts
+}
+
+pub(super) fn stored_post(stored: &StoredPost, names: &Names) -> v1::Post {
+    v1::Post {
+        id: Some(post_id(stored.id)),
+        author_name: names.of(&stored.id.feed.id),
+        offset: stored.offset.0,
+        time_us: time_us(stored.at.ms),
+        own: stored.own,
+        late: stored.late,
+        ..said_of(&stored.post)
+    }
+}
+
+fn said_of(post: &Post) -> v1::Post {
+    v1::Post {
+        kind: post.kind.clone(),
+        room: post.room.clone(),
+        text: post.text.clone(),
+        re: post.re.map(post_id),
+        key: post.key.clone().unwrap_or_default(),
+        unsupported: post.kind != CHAT,
+        ..v1::Post::default()
+    }
+}
+
+fn post_id(id: PostId) -> v1::PostId {
+    v1::PostId { author: id.feed.id.to_string(), epoch: id.feed.epoch.0, seq: id.seq.0 }
+}
+
+pub(super) fn sent(sent: &Sent) -> v1::SendResponse {
+    v1::SendResponse {
+        id: Some(post_id(sent.id)),
+        offset: sent.offset.0,
+        time_us: time_us(sent.at.ms),
+        repeated: sent.repeated,
+    }
+}
+
+/// What shall be said. Whether it may be said is for the mesh to decide.
+pub(super) fn draft(post: v1::Outgoing, default_room: &str) -> Result<Draft, Error> {
+    let room = if post.room.is_empty() { default_room.to_owned() } else { post.room };
+    let re = post.re.map(parse_post_id).transpose()?;
+    let key = Some(post.key).filter(|key| !key.is_empty());
+    Ok(Draft { room, text: post.text, re, key })
+}
+
+fn parse_post_id(id: v1::PostId) -> Result<PostId, Error> {
+    let author = parse_peer_id(&id.author)?;
+    for (what, number) in [("epoch", id.epoch), ("seq", id.seq)] {
+        if number >= INTEGER_END {
+            return Err(invalid(format!("{what} {number} of the answered post is over the limit of 2^53 - 1")));
+        }
+    }
+    Ok(PostId { feed: Instance { id: author, epoch: Epoch(id.epoch) }, seq: Seq(id.seq) })
+}
+
+pub(super) fn parse_peer_id(text: &str) -> Result<PeerId, Error> {
+    text.parse().map_err(|why| {
+        let shown: String = text.chars().take(64).collect();
+        invalid(format!("{shown:?} is no peer id: {why}"))
+            .with_hint("a peer id is the 52 characters of: p2pctl peers -o wide")
+    })
+}
+
+pub(super) fn refusal(refusal: &Refusal) -> Error {
+    let why = refusal.to_string();
+    match refusal {
+        Refusal::Empty => Error::new(Code::TextEmpty, why).with_hint("say something: p2pctl send hello"),
+        Refusal::TooLong { limit, .. } => {
+            Error::new(Code::TextTooLong, why).with_hint(format!("send it in parts of at most {limit} bytes"))
+        }
+        Refusal::Nul => Error::new(Code::TextInvalid, why).with_hint("p2pctl send -0 splits at U+0000"),
+        Refusal::Room(_) => Error::new(Code::RoomInvalid, why).with_hint("see which rooms there are: p2pctl rooms"),
+        Refusal::KeyTooLong { .. } => Error::new(Code::KeyTooLong, why).with_hint("use a hash of it as the key"),
+        Refusal::KeyReused { .. } => {
+            Error::new(Code::KeyReused, why).with_hint("a new message needs a new key; the old one stays as it was")
+        }
+        Refusal::Busy { .. } => Error::new(Code::Busy, why).with_hint("send it again in a moment"),
+        Refusal::Store(_) => store_failed(why),
+        Refusal::Stopping => stopping(),
+    }
+}
+
+pub(super) fn failed(error: Error) -> v1::SendResult {
+    v1::SendResult { result: Some(v1::send_result::Result::Failed(error.into())) }
+}
+
+pub(super) fn result(result: &Result<Sent, Refusal>) -> v1::SendResult {
+    match result {
+        Ok(done) => v1::SendResult { result: Some(v1::send_result::Result::Sent(sent(done))) },
+        Err(why) => failed(refusal(why)),
+    }
+}
+
+pub(super) fn room(room: RoomSummary) -> v1::Room {
+    v1::Room { name: room.name, posts: room.posts, newest_us: time_us(room.newest_ms) }
+}
+
+pub(super) fn peer(peer: PeerStatus) -> v1::Peer {
+    v1::Peer {
+        id: peer.id.map(|id| id.to_string()).unwrap_or_default(),
+        name: peer.name,
+        state: peer_state(peer.state).into(),
+        rtt_us: peer.rtt_us.map_or(0, count),
+        behind: peer.behind,
+        address: peer.address,
+        addresses: peer.addresses.iter().map(ToString::to_string).collect(),
+        since_us: time_us(peer.since_ms),
+        outbound: peer.outbound,
+        bytes_sent: peer.bytes_sent,
+        bytes_received: peer.bytes_received,
+        posts_received: peer.posts_received,
+        posts_duplicate: peer.posts_duplicate,
+        queue_bytes: peer.queue_bytes,
+        tries: peer.tries,
+        next_dial_ms: peer.next_dial_ms.map_or(0, count),
+        last_error: peer.last_error,
+        agent: peer.agent,
+        clock_offset_us: peer.clock_offset_us,
+        epoch: peer.epoch.map_or(0, |epoch| epoch.0),
+        configured: peer.configured,
+        instances: count(peer.instances),
+        last_seen_us: time_us(peer.last_seen_ms),
+    }
+}
+
+fn peer_state(state: PeerState) -> v1::PeerState {
+    match state {
+        PeerState::Up => v1::PeerState::Up,
+        PeerState::Suspect => v1::PeerState::Suspect,
+        PeerState::Dialing => v1::PeerState::Dialing,
+        PeerState::Waiting => v1::PeerState::Waiting,
+        PeerState::Down => v1::PeerState::Down,
+    }
+}
+
+pub(super) fn invalid(why: impl Into<String>) -> Error {
+    Error::new(Code::InvalidArgument, why)
+}
+
+/// Microseconds since 1970 from milliseconds; far-off clocks end at the end of time.
+pub(super) fn time_us(ms: u64) -> i64 {
+    i64::try_from(ms.saturating_mul(1_000)).unwrap_or(i64::MAX)
+}
+
+/// The first whole millisecond that is not before `us`; the API's 0 stands for "no bound", as does all before 1970.
+pub(super) fn bound_ms(us: i64) -> Option<u64> {
+    u64::try_from(us).ok().filter(|us| *us > 0).map(|us| us.div_ceil(1_000))
+}
+
+/// A number that the API carries in 32 bits, because no real one needs more.
+pub(super) fn count<N: TryInto<u32>>(number: N) -> u32 {
+    number.try_into().unwrap_or(u32::MAX)
+}
+
+/// The offset of an entry's last post.
+pub(super) fn last_offset(entry: &Delivery) -> Offset {
+    Offset(entry.offset.0.saturating_add(entry.envelope.body().posts.len() as u64 - 1))
+}

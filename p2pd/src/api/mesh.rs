@@ -1,0 +1,223 @@
+//! The service `Mesh`: who is there, and how well they are linked.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::Stream;
+use futures_util::stream::BoxStream;
+use p2p_mesh::membership::record::Addr;
+use p2p_mesh::status::PeerState;
+use p2p_proto::endpoint::Endpoint;
+use p2p_proto::error::{Code, Error};
+use p2p_proto::v1;
+use p2p_proto::v1::mesh_server::Mesh;
+use tonic::{Request, Response, Status};
+
+use super::ask::{Asker, stopping, unknown_peer};
+use super::convert::{count, invalid, parse_peer_id};
+use super::{Facts, convert, status};
+
+/// Answers `Mesh`.
+#[derive(Clone, Debug)]
+pub(super) struct MeshService {
+    pub(super) asker: Asker,
+    pub(super) facts: Arc<Facts>,
+    /// Where the API is served.
+    pub(super) api: Arc<[Endpoint]>,
+    /// Between two looks at what may have changed.
+    pub(super) pause: Duration,
+}
+
+#[tonic::async_trait]
+impl Mesh for MeshService {
+    type WatchStatusStream = BoxStream<'static, Result<v1::StatusResponse, Status>>;
+    type WatchPeersStream = BoxStream<'static, Result<v1::PeersResponse, Status>>;
+
+    async fn status(&self, _request: Request<v1::StatusRequest>) -> Result<Response<v1::StatusResponse>, Status> {
+        Ok(Response::new(self.fetch_status().await?))
+    }
+
+    async fn watch_status(
+        &self,
+        _request: Request<v1::StatusRequest>,
+    ) -> Result<Response<Self::WatchStatusStream>, Status> {
+        let this = self.clone();
+        let fetch = move || {
+            let this = this.clone();
+            async move { this.fetch_status().await }
+        };
+        // Time passing is no change.
+        let timeless: fn(&_) -> _ = |status: &v1::StatusResponse| v1::StatusResponse { uptime_ms: 0, ..status.clone() };
+        Ok(Response::new(Box::pin(changes(self.asker.clone(), self.pause, fetch, timeless))))
+    }
+
+    async fn peers(&self, _request: Request<v1::PeersRequest>) -> Result<Response<v1::PeersResponse>, Status> {
+        Ok(Response::new(self.fetch_peers().await?))
+    }
+
+    async fn watch_peers(
+        &self,
+        _request: Request<v1::PeersRequest>,
+    ) -> Result<Response<Self::WatchPeersStream>, Status> {
+        let this = self.clone();
+        let fetch = move || {
+            let this = this.clone();
+            async move { this.fetch_peers().await }
+        };
+        // A wait that grows shorter is no change.
+        let timeless: fn(&_) -> _ = |peers: &v1::PeersResponse| {
+            let timeless = peers.peers.iter().map(|peer| v1::Peer { next_dial_ms: 0, ..peer.clone() });
+            v1::PeersResponse { peers: timeless.collect() }
+        };
+        Ok(Response::new(Box::pin(changes(self.asker.clone(), self.pause, fetch, timeless))))
+    }
+
+    async fn add_peer(&self, request: Request<v1::AddPeerRequest>) -> Result<Response<v1::AddPeerResponse>, Status> {
+        let address = request.into_inner().address;
+        let addr: Addr = address
+            .parse()
+            .map_err(|why| invalid(format!("{}: {why}", shorten(&address))).with_hint("p2pctl peers add HOST:PORT"))?;
+        self.asker.ask(|reply| super::Request::AddPeer(addr, reply)).await?;
+        Ok(Response::new(v1::AddPeerResponse {}))
+    }
+
+    async fn forget_peer(
+        &self,
+        request: Request<v1::ForgetPeerRequest>,
+    ) -> Result<Response<v1::ForgetPeerResponse>, Status> {
+        let peer = request.into_inner().peer;
+        let was_known = match (peer.parse(), peer.parse::<Addr>()) {
+            (Ok(id), _) => self.asker.ask(|reply| super::Request::ForgetPeer(id, reply)).await?,
+            (Err(_), Ok(addr)) => self.asker.ask(|reply| super::Request::ForgetAddr(addr, reply)).await?,
+            (Err(_), Err(_)) => {
+                let why = format!("{} is neither a peer id nor an address", shorten(&peer));
+                return Err(invalid(why).with_hint("see what is known: p2pctl peers -a").into());
+            }
+        };
+        if was_known { Ok(Response::new(v1::ForgetPeerResponse {})) } else { Err(unknown_peer(&peer).into()) }
+    }
+
+    async fn reconnect(
+        &self,
+        request: Request<v1::ReconnectRequest>,
+    ) -> Result<Response<v1::ReconnectResponse>, Status> {
+        let id = request.into_inner().id;
+        let peer = if id.is_empty() { None } else { Some(parse_peer_id(&id)?) };
+        if let Some(peer) = peer {
+            self.asker.peer(peer).await?;
+        }
+        let dials = self.asker.ask(|reply| super::Request::Reconnect(peer, reply)).await?;
+        Ok(Response::new(v1::ReconnectResponse { dials }))
+    }
+
+    async fn ping(&self, request: Request<v1::PingRequest>) -> Result<Response<v1::PingResponse>, Status> {
+        let request = request.into_inner();
+        let rtt_us = self.ping_peer(&request.id, ping_timeout(request.timeout_ms)).await?;
+        Ok(Response::new(v1::PingResponse { rtt_us: count(rtt_us) }))
+    }
+}
+
+impl MeshService {
+    pub(super) async fn fetch_status(&self) -> Result<v1::StatusResponse, Error> {
+        status::fetch(&self.asker, &self.facts, &self.api).await
+    }
+
+    async fn fetch_peers(&self) -> Result<v1::PeersResponse, Error> {
+        let peers = self.asker.ask(super::Request::Peers).await?;
+        Ok(v1::PeersResponse { peers: peers.into_iter().map(convert::peer).collect() })
+    }
+
+    async fn ping_peer(&self, id: &str, timeout: Duration) -> Result<u64, Error> {
+        let peer = parse_peer_id(id)?;
+        if peer == self.facts.instance.id {
+            return Err(invalid("this daemon cannot ping itself").with_hint("see whom it can: p2pctl peers"));
+        }
+        let known = self.asker.peer(peer).await?;
+        let offline = || offline(id, &known.last_error);
+        match known.state {
+            PeerState::Up | PeerState::Suspect => (),
+            PeerState::Dialing | PeerState::Waiting | PeerState::Down => return Err(offline()),
+        }
+        let pong = self.asker.ask(|reply| super::Request::Ping(peer, reply));
+        match tokio::time::timeout(timeout, pong).await {
+            Ok(answer) => answer?.ok_or_else(offline),
+            Err(_) => {
+                let why = format!("peer {id} did not answer within {timeout:?}");
+                Err(Error::new(Code::Timeout, why).with_hint(format!("see how it is: p2pctl peers show {id}")))
+            }
+        }
+    }
+}
+
+fn offline(id: &str, last_error: &str) -> Error {
+    let because = if last_error.is_empty() { String::new() } else { format!(": {last_error}") };
+    Error::new(Code::PeerOffline, format!("peer {id} is not linked{because}"))
+        .with_hint(format!("dial it now: p2pctl peers reconnect {id}"))
+}
+
+fn ping_timeout(ms: u32) -> Duration {
+    match ms {
+        0 => PING_TIMEOUT,
+        ms => Duration::from_millis(u64::from(ms)).min(PING_TIMEOUT_MAX),
+    }
+}
+
+/// What a user wrote, for an error that repeats it.
+fn shorten(text: &str) -> String {
+    format!("{:?}", text.chars().take(SHOWN_MAX).collect::<String>())
+}
+
+/// The state now, then again whenever it differs in what `timeless` leaves of it. Looks only while it is read.
+fn changes<T, F>(
+    asker: Asker,
+    pause: Duration,
+    fetch: impl FnMut() -> F + Send + 'static,
+    timeless: fn(&T) -> T,
+) -> impl Stream<Item = Result<T, Status>> + Send
+where
+    T: PartialEq + Send + 'static,
+    F: Future<Output = Result<T, Error>> + Send,
+{
+    async fn next<T: PartialEq, F: Future<Output = Result<T, Error>>>(
+        asker: &Asker,
+        pause: Duration,
+        fetch: &mut impl FnMut() -> F,
+        timeless: fn(&T) -> T,
+        shown: &mut Option<T>,
+    ) -> Result<T, Error> {
+        loop {
+            if shown.is_some() {
+                tokio::select! {
+                    biased;
+                    () = asker.stop().cancelled() => return Err(stopping()),
+                    () = tokio::time::sleep(pause) => (),
+                }
+            }
+            let state = fetch().await?;
+            let kept = timeless(&state);
+            if shown.as_ref() != Some(&kept) {
+                *shown = Some(kept);
+                return Ok(state);
+            }
+        }
+    }
+    let state = (fetch, None, false);
+    futures_util::stream::unfold(state, move |(mut fetch, mut shown, has_ended)| {
+        let asker = asker.clone();
+        async move {
+            if has_ended {
+                return None;
+            }
+            let state = next(&asker, pause, &mut fetch, timeless, &mut shown).await;
+            let has_ended = state.is_err();
+            Some((state.map_err(Status::from), (fetch, shown, has_ended)))
+        }
+    })
+}
+
+/// Where the request names no time.
+const PING_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longer than any link stays up in silence.
+const PING_TIMEOUT_MAX: Duration = Duration::from_secs(60);
+/// Characters of a user's text in an error.
+const SHOWN_MAX: usize = 64;

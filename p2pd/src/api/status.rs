@@ -1,0 +1,149 @@
+//! How the daemon is doing, in one word and in all numbers.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use p2p_mesh::status::Status;
+use p2p_proto::endpoint::Endpoint;
+use p2p_proto::error::Error;
+use p2p_proto::v1::{Health, StatusResponse};
+
+use super::ask::Asker;
+use super::convert::count;
+use super::{Facts, Request};
+
+/// What is wrong at the moment. Shared: whoever notices something raises it, and clears it when it is over.
+#[derive(Clone, Debug, Default)]
+pub struct Alarms(Arc<Mutex<BTreeMap<&'static str, String>>>);
+
+impl Alarms {
+    /// Says what is wrong, in one sentence. `what` names the alarm, so that it can be cleared.
+    pub fn raise(&self, what: &'static str, sentence: String) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(what, sentence);
+    }
+
+    /// It is over.
+    pub fn clear(&self, what: &'static str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(what);
+    }
+
+    /// The sentences.
+    #[must_use]
+    pub fn sentences(&self) -> Vec<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+}
+
+/// Asks the driver and adds what is known without it.
+pub(super) async fn fetch(asker: &Asker, facts: &Facts, api: &[Endpoint]) -> Result<StatusResponse, Error> {
+    let status = asker.ask(Request::Status).await?;
+    let bytes = asker.ask(Request::StoreBytes).await?;
+    let alarms = facts.alarms.sentences();
+    let health = health(&status, !alarms.is_empty(), asker.stop().is_cancelled());
+    let text = |addr: &dyn ToString| addr.to_string();
+    Ok(StatusResponse {
+        id: facts.instance.id.to_string(),
+        name: facts.name.clone(),
+        epoch: facts.instance.epoch.0,
+        version: facts.version.clone(),
+        health: health.into(),
+        ready: is_ready(health, &status),
+        problems: problems(alarms, &status),
+        network: facts.network.clone(),
+        open_network: facts.open_network,
+        listen: facts.listen.iter().map(|addr| text(addr)).collect(),
+        advertise: status.advertise.iter().map(|addr| text(addr)).collect(),
+        api: api.iter().map(|endpoint| text(endpoint)).collect(),
+        data_dir: facts.data_dir.display().to_string(),
+        uptime_ms: u64::try_from(facts.started.elapsed().as_millis()).unwrap_or(u64::MAX),
+        peers_up: count(status.peers_up),
+        peers_known: count(status.peers_known),
+        posts: status.posts,
+        bytes,
+        offset: status.offset.0,
+        digest: status.digest.fingerprint.iter().map(|byte| format!("{byte:02x}")).collect(),
+        feeds: count(status.digest.feeds),
+        missing_posts: status.missing_posts,
+        counters: status.counters.iter().map(|(name, number)| ((*name).to_owned(), *number)).collect(),
+        pid: facts.pid,
+        default_room: facts.default_room.clone(),
+    })
+}
+
+/// The worst that is true.
+fn health(status: &Status, alarmed: bool, stopping: bool) -> Health {
+    if stopping {
+        Health::Stopping
+    } else if alarmed {
+        Health::Degraded
+    } else if status.peers_up == 0 && (status.peers_known > 0 || status.addrs_configured > 0) {
+        Health::Isolated
+    } else if status.missing_posts > 0 {
+        Health::Syncing
+    } else {
+        Health::Ready
+    }
+}
+
+fn is_ready(health: Health, status: &Status) -> bool {
+    // Who has nobody to dial is not to blame for being alone: the first of a mesh must come up before the others can.
+    let is_alone_by_choice = status.peers_up == 0 && status.addrs_configured == 0;
+    health == Health::Ready || (health == Health::Isolated && is_alone_by_choice)
+}
+
+fn problems(mut alarms: Vec<String>, status: &Status) -> Vec<String> {
+    if status.other_instances > 0 {
+        let others = status.other_instances;
+        alarms.push(format!("{others} other running daemon(s) use this identity: was the data directory copied?"));
+    }
+    alarms
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(peers: (usize, usize, usize), missing_posts: u64, alarmed: bool, expected: (Health, bool)) {
+        let (peers_up, peers_known, addrs_configured) = peers;
+        let status = Status { peers_up, peers_known, addrs_configured, missing_posts, ..Status::default() };
+        let health = health(&status, alarmed, false);
+        assert_eq!((health, is_ready(health, &status)), expected);
+    }
+
+    #[test]
+    fn health_is_the_worst_that_is_true() {
+        check((0, 0, 0), 0, false, (Health::Ready, true));
+        check((2, 3, 1), 0, false, (Health::Ready, true));
+        check((0, 0, 1), 0, false, (Health::Isolated, false));
+        check((0, 3, 1), 9, false, (Health::Isolated, false));
+        check((0, 3, 0), 0, false, (Health::Isolated, true));
+        check((2, 3, 1), 9, false, (Health::Syncing, false));
+        check((2, 3, 1), 9, true, (Health::Degraded, false));
+        check((0, 0, 0), 0, true, (Health::Degraded, false));
+    }
+
+    #[test]
+    fn a_daemon_on_its_way_out_is_not_ready() {
+        let status = Status::default();
+        assert_eq!(health(&status, true, true), Health::Stopping);
+        assert!(!is_ready(Health::Stopping, &status));
+    }
+
+    #[test]
+    fn h_09_another_daemon_with_our_identity_is_told_and_does_not_make_us_unready() {
+        let status = Status { other_instances: 1, ..Status::default() };
+        assert_eq!(problems(Vec::new(), &status).len(), 1);
+        assert_eq!(health(&status, false, false), Health::Ready);
+    }
+
+    #[test]
+    fn an_alarm_stands_until_it_is_cleared() {
+        let alarms = Alarms::default();
+        alarms.raise("store", "disk full".into());
+        alarms.raise("store", "disk still full".into());
+        assert_eq!(alarms.sentences(), ["disk still full"]);
+        alarms.clear("store");
+        assert!(alarms.sentences().is_empty());
+    }
+}

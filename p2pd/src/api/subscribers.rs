@@ -1,0 +1,98 @@
+//! Who reads our stream: each batch of deliveries goes to all of them, and is turned into messages once.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+
+use p2p_mesh::id::PeerId;
+use p2p_proto::v1;
+use tokio::sync::broadcast;
+
+use super::{Batch, convert};
+
+/// The door for batches: the driver publishes, streams subscribe. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Subscribers {
+    batches: broadcast::Sender<Arc<Published>>,
+    names: Names,
+}
+
+/// The names that peers give themselves. Shared: the driver writes, streams read.
+#[derive(Clone, Debug, Default)]
+pub struct Names(Arc<RwLock<BTreeMap<PeerId, String>>>);
+
+/// A batch with the messages made of it.
+#[derive(Debug)]
+pub(super) struct Published {
+    pub(super) batch: Batch,
+    posts: OnceLock<Vec<v1::Post>>,
+}
+
+impl Subscribers {
+    /// With room for `buffer` batches; a subscriber that is further behind reads the log instead.
+    #[must_use]
+    pub fn new(buffer: usize) -> Self {
+        // The channel panics on a buffer that no memory holds, so the size is kept between what makes sense.
+        let (batches, _) = broadcast::channel(buffer.clamp(1, BUFFER_MAX));
+        Self { batches, names: Names::default() }
+    }
+
+    /// Hands a batch to all who read. Never waits. The batch must be in the log already, because a subscriber that
+    /// misses it here looks for it there.
+    pub fn publish(&self, batch: Batch) {
+        if self.batches.receiver_count() == 0 || batch.entries.is_empty() {
+            return;
+        }
+        // It fails when the last subscriber went away since, and then nobody misses it.
+        let _ = self.batches.send(Arc::new(Published::new(batch)));
+    }
+
+    /// Whether anybody reads.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.batches.receiver_count() == 0
+    }
+
+    /// Where the driver tells the names of peers.
+    #[must_use]
+    pub fn names(&self) -> &Names {
+        &self.names
+    }
+
+    pub(super) fn subscribe(&self) -> broadcast::Receiver<Arc<Published>> {
+        self.batches.subscribe()
+    }
+}
+
+impl Names {
+    /// The peer calls itself so from now on; an empty name forgets it.
+    pub fn set(&self, peer: PeerId, name: &str) {
+        // A name is replaced whole, so a panic elsewhere cannot have left half of one.
+        let mut names = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if name.is_empty() {
+            names.remove(&peer);
+        } else if names.get(&peer).is_none_or(|known| known != name) {
+            names.insert(peer, name.to_owned());
+        }
+    }
+
+    /// The name of a peer; empty where it is not known.
+    #[must_use]
+    pub fn of(&self, peer: &PeerId) -> String {
+        let names = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        names.get(peer).cloned().unwrap_or_default()
+    }
+}
+
+impl Published {
+    pub(super) fn new(batch: Batch) -> Self {
+        Self { batch, posts: OnceLock::new() }
+    }
+
+    /// Every post of the batch in order. The first who asks makes them, the others take them.
+    pub(super) fn posts(&self, names: &Names) -> &[v1::Post] {
+        self.posts.get_or_init(|| self.batch.entries.iter().flat_map(|entry| convert::posts(entry, names)).collect())
+    }
+}
+
+/// Batches buffered at most, whatever the configuration says: each may hold a megabyte.
+const BUFFER_MAX: usize = 65_536;

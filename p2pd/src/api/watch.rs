@@ -1,0 +1,371 @@
+//! Watching: from a place in the log to its end, then live, without a gap and without a post twice.
+//!
+//! The offset is the only truth. A stream subscribes first and reads the log then, so whatever comes meanwhile is in
+//! both, and what is at or before its own offset is skipped. A stream that falls too far behind the live batches
+//! subscribes anew and reads the log from its own offset.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::Stream;
+use p2p_mesh::effect::Delivery;
+use p2p_mesh::id::{Offset, PeerId};
+use p2p_proto::error::Error;
+use p2p_proto::v1;
+use p2p_proto::v1::watch_request::Start;
+use p2p_proto::v1::watch_response::Item;
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
+use tokio::time::Instant;
+use tonic::Status;
+
+use super::ask::{Asker, stopping};
+use super::convert::{self, bound_ms, invalid, last_offset};
+use super::subscribers::Published;
+use super::{Batch, Request, Subscribers};
+use crate::query::HistoryQuery;
+
+/// What a reader wants to see.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Wish {
+    filter: Filter,
+    start: Place,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+struct Filter {
+    /// All where it is empty.
+    rooms: BTreeSet<String>,
+    /// All where it is empty.
+    authors: BTreeSet<PeerId>,
+    no_own: bool,
+    /// Of the posts that were there when the stream began, only those at or after this time.
+    since_ms: Option<u64>,
+}
+
+/// Where a reader wants to begin.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Place {
+    Live,
+    After(Offset),
+    Last(usize),
+    Since(u64),
+}
+
+/// One reader's stream.
+#[derive(Debug)]
+pub(super) struct Watch {
+    asker: Asker,
+    batches: Receiver<Arc<Published>>,
+    /// To subscribe anew.
+    subscribers: Subscribers,
+    filter: Filter,
+    /// All up to here was sent or did not match.
+    offset: Offset,
+    /// The end of the log when the stream began.
+    target: Offset,
+    is_caught_up: bool,
+    source: Source,
+    /// What was fetched and is not sent yet: a batch and the first entry of it to be looked at.
+    current: Option<(Arc<Published>, usize)>,
+    heartbeat: Duration,
+    next_heartbeat: Instant,
+}
+
+/// Where the next posts come from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Source {
+    Log,
+    Live,
+}
+
+/// A message being filled.
+#[derive(Default)]
+struct Filling {
+    posts: Vec<v1::Post>,
+    bytes: usize,
+}
+
+impl Wish {
+    /// # Errors
+    ///
+    /// An author that is none, or a number out of range.
+    pub(super) fn parse(request: v1::WatchRequest) -> Result<Self, Error> {
+        let authors = request.authors.iter().map(|author| convert::parse_peer_id(author)).collect::<Result<_, _>>()?;
+        let start = match request.start {
+            None | Some(Start::Live(_) | Start::Last(0)) => Place::Live,
+            Some(Start::After(after)) => Place::After(Offset(after)),
+            Some(Start::Last(posts)) if posts > LAST_MAX => {
+                return Err(invalid(format!("the last {posts} were asked for, the limit is {LAST_MAX}"))
+                    .with_hint("p2pctl watch --all begins with the first"));
+            }
+            Some(Start::Last(posts)) => Place::Last(posts as usize),
+            Some(Start::SinceUs(us)) => bound_ms(us).map_or(Place::After(Offset(0)), Place::Since),
+        };
+        let since_ms = match start {
+            Place::Since(ms) => Some(ms),
+            Place::Live | Place::After(_) | Place::Last(_) => None,
+        };
+        let rooms = request.rooms.into_iter().collect();
+        Ok(Self { filter: Filter { rooms, authors, no_own: request.no_own, since_ms }, start })
+    }
+}
+
+impl Filter {
+    /// Whether any post of the entry may match.
+    fn takes_entry(&self, entry: &Delivery) -> bool {
+        let author = entry.envelope.feed().id;
+        !(self.no_own && entry.own) && (self.authors.is_empty() || self.authors.contains(&author))
+    }
+
+    fn takes_room(&self, room: &str) -> bool {
+        self.rooms.is_empty() || self.rooms.contains(room)
+    }
+}
+
+impl Watch {
+    /// Finds the place to begin.
+    ///
+    /// # Errors
+    ///
+    /// The daemon stops, the store failed, or the place is beyond the end.
+    pub(super) async fn open(
+        asker: Asker,
+        subscribers: &Subscribers,
+        wish: Wish,
+        heartbeat: Duration,
+    ) -> Result<Self, Error> {
+        // Before everything else: what comes from now on is in the channel, whatever the questions below find.
+        let batches = subscribers.subscribe();
+        let target = asker.ask(Request::Status).await?.offset;
+        let offset = find_start(&asker, &wish, target).await?;
+        let source = if offset < target { Source::Log } else { Source::Live };
+        Ok(Self {
+            asker,
+            batches,
+            subscribers: subscribers.clone(),
+            filter: wish.filter,
+            offset,
+            target,
+            is_caught_up: false,
+            source,
+            current: None,
+            heartbeat,
+            next_heartbeat: Instant::now() + heartbeat,
+        })
+    }
+
+    /// The items, made as they are pulled: a reader that does not read costs what is in `current`.
+    pub(super) fn items(self) -> impl Stream<Item = Result<v1::WatchResponse, Status>> + Send {
+        futures_util::stream::unfold(Some(self), |watch| async {
+            let mut watch = watch?;
+            match watch.next().await {
+                Ok(item) => {
+                    watch.next_heartbeat = Instant::now() + watch.heartbeat;
+                    let response = v1::WatchResponse { offset: watch.offset.0, item: Some(item) };
+                    Some((Ok(response), Some(watch)))
+                }
+                Err(error) => Some((Err(error.into()), None)),
+            }
+        })
+    }
+
+    async fn next(&mut self) -> Result<Item, Error> {
+        loop {
+            if self.owes_caught_up() {
+                self.is_caught_up = true;
+                return Ok(Item::CaughtUp(true));
+            }
+            let posts = self.fill();
+            if !posts.is_empty() {
+                return Ok(Item::Batch(v1::PostBatch { posts }));
+            }
+            if self.owes_caught_up() {
+                continue;
+            }
+            let stop = self.asker.stop().clone();
+            let heartbeat = tokio::time::sleep_until(self.next_heartbeat);
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return Err(stopping()),
+                // Also in a long stretch where nothing matches: the reader learns how far we are.
+                () = heartbeat => return Ok(Item::Heartbeat(true)),
+                fetched = self.fetch() => fetched?,
+            }
+        }
+    }
+
+    fn owes_caught_up(&self) -> bool {
+        !self.is_caught_up && self.offset >= self.target
+    }
+
+    /// Moves matching posts from what is fetched into a message, up to its limits, without waiting. What is live
+    /// waits until the reader was told that it has all that was there before.
+    fn fill(&mut self) -> Vec<v1::Post> {
+        let mut filling = Filling::default();
+        while !self.owes_caught_up()
+            && let Some((published, from)) = self.next_current()
+        {
+            let next = self.take_entries(&published, from, &mut filling);
+            if next < published.batch.entries.len() {
+                self.current = Some((published, next));
+                break;
+            }
+        }
+        filling.posts
+    }
+
+    /// What is being worked on, or the next live batch if it is there already: many small ones make one message.
+    fn next_current(&mut self) -> Option<(Arc<Published>, usize)> {
+        if let Some(current) = self.current.take() {
+            return Some(current);
+        }
+        match self.source {
+            Source::Log => None,
+            Source::Live => match self.batches.try_recv() {
+                Ok(published) => Some((published, 0)),
+                Err(TryRecvError::Lagged(_)) => {
+                    self.fall_back();
+                    None
+                }
+                // `fetch` finds out what that means.
+                Err(TryRecvError::Empty | TryRecvError::Closed) => None,
+            },
+        }
+    }
+
+    /// Takes entries from the place `from` on until the message is full; the place of the first one that is left.
+    fn take_entries(&mut self, published: &Published, from: usize, filling: &mut Filling) -> usize {
+        let entries = &published.batch.entries;
+        let before: usize = entries[..from].iter().map(|entry| entry.envelope.body().posts.len()).sum();
+        let mut at = before;
+        for (place, entry) in (from..).zip(&entries[from..]) {
+            if !filling.has_room(entry) {
+                return place;
+            }
+            let len = entry.envelope.body().posts.len();
+            if last_offset(entry) > self.offset {
+                if self.filter.takes_entry(entry) {
+                    let posts = &published.posts(self.subscribers.names())[at..at + len];
+                    self.take_posts(posts, filling);
+                }
+                self.offset = last_offset(entry);
+            }
+            at += len;
+        }
+        entries.len()
+    }
+
+    fn take_posts(&self, posts: &[v1::Post], filling: &mut Filling) {
+        for post in posts {
+            let is_new = post.offset > self.offset.0;
+            // What arrives after the beginning is news, however old its clock is.
+            let since_ms = self.filter.since_ms.filter(|_| post.offset <= self.target.0);
+            let is_in_time = since_ms.is_none_or(|ms| post.time_us >= convert::time_us(ms));
+            if is_new && is_in_time && self.filter.takes_room(&post.room) {
+                filling.bytes += post.text.len() + POST_BYTES;
+                filling.posts.push(post.clone());
+            }
+        }
+    }
+
+    /// Waits for more. Giving up halfway loses nothing: the log is read from the same offset again.
+    async fn fetch(&mut self) -> Result<(), Error> {
+        match self.source {
+            Source::Log => self.fetch_log().await,
+            Source::Live => match self.batches.recv().await {
+                Ok(published) => {
+                    self.current = Some((published, 0));
+                    Ok(())
+                }
+                Err(RecvError::Lagged(_)) => {
+                    self.fall_back();
+                    Ok(())
+                }
+                Err(RecvError::Closed) => Err(stopping()),
+            },
+        }
+    }
+
+    async fn fetch_log(&mut self) -> Result<(), Error> {
+        let after = self.offset;
+        let page =
+            self.asker.ask_store(|reply| Request::ReadLog { after, posts_max: POSTS_MAX, bytes_max: BYTES_MAX, reply });
+        let page = page.await?;
+        // What came after this page was read is in the channel.
+        if page.end || page.entries.is_empty() {
+            self.source = Source::Live;
+        }
+        match page.entries.last().map(last_offset) {
+            Some(last) if last > after => {
+                self.current = Some((Arc::new(Published::new(Batch { entries: page.entries })), 0))
+            }
+            // The end of the log: whatever number the target is, nothing stands between.
+            Some(_) | None => {
+                self.source = Source::Live;
+                self.offset = self.offset.max(self.target);
+            }
+        }
+        Ok(())
+    }
+
+    /// Too slow for the channel: what it dropped is in the log, and what comes from now on is in a new channel.
+    fn fall_back(&mut self) {
+        self.batches = self.subscribers.subscribe();
+        self.source = Source::Log;
+    }
+}
+
+impl Filling {
+    fn has_room(&self, entry: &Delivery) -> bool {
+        let posts = self.posts.len() + entry.envelope.body().posts.len();
+        let bytes = self.bytes + entry.envelope.bytes().len();
+        self.posts.is_empty() || (posts <= POSTS_MAX && bytes <= BYTES_MAX)
+    }
+}
+
+/// The offset behind which the reader begins.
+async fn find_start(asker: &Asker, wish: &Wish, target: Offset) -> Result<Offset, Error> {
+    match wish.start {
+        Place::Live => Ok(target),
+        Place::After(after) if after > target => {
+            let (after, target) = (after.0, target.0);
+            Err(invalid(format!("place {after} is behind the last one, {target}: it belongs to another history"))
+                .with_hint("begin anew: p2pctl watch --all"))
+        }
+        Place::After(after) => Ok(after),
+        Place::Last(posts) => {
+            let rooms: Vec<String> = wish.filter.rooms.iter().cloned().collect();
+            let authors: Vec<PeerId> = wish.filter.authors.iter().copied().collect();
+            asker.ask_store(|reply| Request::FindLast { rooms, authors, posts, reply }).await
+        }
+        Place::Since(ms) => find_since(asker, ms, target).await,
+    }
+}
+
+/// The offset before the first post of that time or later. Where there are many, the beginning: reading over the
+/// others costs time, and no post.
+async fn find_since(asker: &Asker, since_ms: u64, target: Offset) -> Result<Offset, Error> {
+    let query = HistoryQuery { since_ms: Some(since_ms), limit: SINCE_POSTS_MAX, ..HistoryQuery::default() };
+    let found = asker.ask_store(|reply| Request::History { query, reply }).await?;
+    if found.len() >= SINCE_POSTS_MAX {
+        return Ok(Offset(0));
+    }
+    let first = found.iter().map(|stored| stored.offset).min();
+    Ok(first.map_or(target, |first| Offset(first.0.saturating_sub(1)).min(target)))
+}
+
+/// Posts that `last` may ask for.
+const LAST_MAX: u32 = 10_000;
+/// Posts of one message, and of one page of the log.
+const POSTS_MAX: usize = 1_024;
+/// Bytes of one message, and of one page of the log; an entry that has more goes alone.
+const BYTES_MAX: usize = 256 << 10;
+/// Guess: what a post takes beside its text.
+const POST_BYTES: usize = 160;
+/// Posts looked at to find where `since` begins: at 16 KiB each they stay within 16 MiB.
+const SINCE_POSTS_MAX: usize = 1_000;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,186 @@
+//! Dialing links: each dial is a task of its own, so a slow name or a silent address delays no other.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use p2p_mesh::id::{DialId, PeerId};
+use p2p_mesh::input::{DialFailure, Input};
+use p2p_mesh::membership::record::Addr;
+use tokio::net::TcpStream;
+use tokio::time::{sleep, timeout};
+
+use super::LinkEvent;
+use super::run::{Origin, run};
+use super::secure::{HandshakeError, Secured, initiate};
+use super::shared::Shared;
+use super::socket::tune;
+
+/// What became of one address, or of the whole dial.
+#[derive(Debug)]
+struct Failure {
+    reason: DialFailure,
+    detail: String,
+}
+
+/// Dials `addr` and runs the link that it leads to.
+pub(super) async fn dial(shared: &Shared, dial: DialId, addr: Addr, expected: Option<PeerId>) {
+    let result = tokio::select! {
+        () = shared.stop.cancelled() => return,
+        result = open(shared, &addr, expected) => result,
+    };
+    match result {
+        Ok((socket, secured)) => run(shared, socket, secured, Origin::Dialed(dial)).await,
+        Err(Failure { reason, detail }) => {
+            tracing::debug!(%addr, ?reason, %detail, "dial_failed");
+            shared.tell(LinkEvent::Input(Input::DialFailed { dial, reason, detail })).await;
+        }
+    }
+}
+
+/// Tries every address of the name, until one leads to the right peer.
+async fn open(shared: &Shared, addr: &Addr, expected: Option<PeerId>) -> Result<(TcpStream, Secured), Failure> {
+    let addrs = resolve(shared, addr).await?;
+    let mut race = Race::new(addrs, shared.connect_timeout);
+    let mut worst = Failure::unreachable("no address answered");
+    while let Some(connected) = race.next().await {
+        let failure = match connected {
+            Ok(mut socket) => match secure(shared, &mut socket, expected).await {
+                Ok(secured) => return Ok((socket, secured)),
+                Err(failure) => failure,
+            },
+            Err(failure) => failure,
+        };
+        // What a peer said weighs more than silence elsewhere.
+        if failure.weight() >= worst.weight() {
+            worst = failure;
+        }
+    }
+    Err(worst)
+}
+
+async fn resolve(shared: &Shared, addr: &Addr) -> Result<VecDeque<SocketAddr>, Failure> {
+    let host = addr.host();
+    let addrs = match timeout(shared.connect_timeout, (shared.resolve)(addr.to_string())).await {
+        Ok(Ok(addrs)) => addrs,
+        Ok(Err(error)) => return Err(Failure::unreachable(format!("{host:?} cannot be resolved: {error}"))),
+        Err(_) => {
+            let waited = shared.connect_timeout;
+            return Err(Failure::unreachable(format!("{host:?} was not resolved within {waited:?}")));
+        }
+    };
+    let mut distinct = VecDeque::new();
+    for addr in addrs {
+        if !distinct.contains(&addr) && distinct.len() < ADDRS_MAX {
+            distinct.push_back(addr);
+        }
+    }
+    if distinct.is_empty() {
+        return Err(Failure::unreachable(format!("{host:?} has no address")));
+    }
+    Ok(distinct)
+}
+
+async fn secure(shared: &Shared, socket: &mut TcpStream, expected: Option<PeerId>) -> Result<Secured, Failure> {
+    tune(socket, shared.user_timeout);
+    let limit = shared.handshake_timeout.min(shared.connect_timeout);
+    match timeout(limit, initiate(socket, &shared.identity, expected)).await {
+        Ok(result) => result.map_err(Failure::from),
+        Err(_) => Err(Failure::unreachable(format!("no answer to the handshake within {limit:?}"))),
+    }
+}
+
+/// Connects to several addresses, the next one as soon as those before failed or took their time (RFC 8305).
+struct Race {
+    waiting: VecDeque<SocketAddr>,
+    running: FuturesUnordered<BoxFuture<'static, Result<TcpStream, Failure>>>,
+    limit: Duration,
+}
+
+impl Race {
+    fn new(waiting: VecDeque<SocketAddr>, limit: Duration) -> Self {
+        Self { waiting, running: FuturesUnordered::new(), limit }
+    }
+
+    /// The next result, good or bad; none when every address gave one.
+    async fn next(&mut self) -> Option<Result<TcpStream, Failure>> {
+        loop {
+            if self.running.is_empty() {
+                self.start_next()?;
+            }
+            tokio::select! {
+                biased;
+                result = self.running.next() => {
+                    if matches!(result, Some(Err(_))) {
+                        self.start_next();
+                    }
+                    return result;
+                }
+                () = sleep(STAGGER), if !self.waiting.is_empty() => {
+                    self.start_next();
+                }
+            }
+        }
+    }
+
+    fn start_next(&mut self) -> Option<()> {
+        let addr = self.waiting.pop_front()?;
+        let limit = self.limit;
+        self.running.push(Box::pin(connect(addr, limit)));
+        Some(())
+    }
+}
+
+async fn connect(addr: SocketAddr, limit: Duration) -> Result<TcpStream, Failure> {
+    let failed = |why: &dyn fmt::Display| Failure::unreachable(format!("{addr}: {why}"));
+    match timeout(limit, TcpStream::connect(addr)).await {
+        // On loopback a socket may be given the very port it dials, and then it talks to itself.
+        Ok(Ok(socket)) if socket.local_addr().is_ok_and(|local| local == addr) => {
+            Err(failed(&io::Error::from(io::ErrorKind::ConnectionRefused)))
+        }
+        Ok(Ok(socket)) => Ok(socket),
+        Ok(Err(error)) => Err(failed(&error)),
+        Err(_) => Err(failed(&format_args!("no answer within {limit:?}"))),
+    }
+}
+
+impl Failure {
+    fn unreachable(detail: impl Into<String>) -> Self {
+        Self { reason: DialFailure::Unreachable, detail: detail.into() }
+    }
+
+    fn weight(&self) -> u8 {
+        match self.reason {
+            DialFailure::Unreachable => 0,
+            DialFailure::Refused => 1,
+            DialFailure::WrongPeer => 2,
+        }
+    }
+}
+
+impl From<HandshakeError> for Failure {
+    fn from(error: HandshakeError) -> Self {
+        let reason = match &error {
+            HandshakeError::WrongPeer { .. } => DialFailure::WrongPeer,
+            // A reset says nothing about the secret: the peer was just not able to take one more link.
+            HandshakeError::Socket(_) => DialFailure::Unreachable,
+            HandshakeError::Refused { .. }
+            | HandshakeError::Ended
+            | HandshakeError::NotP2pd
+            | HandshakeError::WrongSecret
+            | HandshakeError::Damaged
+            | HandshakeError::Identity => DialFailure::Refused,
+        };
+        Self { reason, detail: error.to_string() }
+    }
+}
+
+/// Time an address has for itself before the next one is tried beside it.
+const STAGGER: Duration = Duration::from_millis(250);
+/// Addresses of one name that are tried.
+const ADDRS_MAX: usize = 32;

@@ -1,0 +1,239 @@
+//! The reading side of a link: bytes, Noise messages, frames, in batches to the driver.
+
+use std::io;
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+use p2p_mesh::id::LinkId;
+use p2p_mesh::input::CloseReason;
+use p2p_mesh::limits::{FRAME_LEN_MAX, FRAME_LEN_MAX_BEFORE_HELLO, FRAME_TIMEOUT, HELLO_TIMEOUT};
+use p2p_mesh::wire::frame::{FrameError, PREFIX_LEN, split_frame};
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::LinkEvent;
+use super::secure::{MESSAGE_PREFIX_LEN, OpenError, Opener, missing_bytes, split_message};
+
+/// Reads one link until it ends.
+pub(super) struct Reader<R> {
+    link: LinkId,
+    socket: R,
+    opener: Opener,
+    events: mpsc::Sender<LinkEvent>,
+    /// The longest frame that is allowed now.
+    limit: watch::Receiver<usize>,
+    /// Bytes that are not a whole Noise message yet.
+    sealed: BytesMut,
+    /// Bytes that are not a whole frame yet.
+    plain: BytesMut,
+    batch: Vec<Bytes>,
+    batch_bytes: usize,
+    /// When the frame began that is waited for.
+    begun: Option<Instant>,
+    /// Something was said on this link.
+    spoken: bool,
+    read_len: usize,
+    /// The buffers are small.
+    quiet: bool,
+}
+
+/// Why reading ended.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ReadEnd {
+    /// The other side closed between two frames.
+    #[error("closed")]
+    Closed,
+    /// The other side closed within a frame.
+    #[error("eof_in_frame: the connection ended within a frame")]
+    EofInFrame,
+    /// A frame took too long.
+    #[error("frame_timeout: a frame was not complete after {FRAME_TIMEOUT:?}")]
+    FrameTimeout,
+    /// A length that is not allowed.
+    #[error("{0}")]
+    Frame(#[from] FrameError),
+    /// The bytes are not what the peer sealed.
+    #[error("not_sealed_by_peer: {0}")]
+    Open(#[from] OpenError),
+    /// The socket failed.
+    #[error("{0}")]
+    Socket(#[from] io::Error),
+    /// Nobody takes our events any more.
+    #[error("stopping")]
+    Stopping,
+}
+
+impl From<ReadEnd> for CloseReason {
+    fn from(end: ReadEnd) -> Self {
+        let text = end.to_string();
+        match end {
+            ReadEnd::Closed => Self::Closed,
+            ReadEnd::Stopping => Self::HungUp,
+            ReadEnd::Frame(_) => Self::BadFrame(text),
+            ReadEnd::EofInFrame | ReadEnd::FrameTimeout | ReadEnd::Open(_) | ReadEnd::Socket(_) => Self::Failed(text),
+        }
+    }
+}
+
+impl<R: AsyncRead + Unpin> Reader<R> {
+    pub(super) fn new(
+        link: LinkId,
+        socket: R,
+        opener: Opener,
+        events: mpsc::Sender<LinkEvent>,
+        limit: watch::Receiver<usize>,
+    ) -> Self {
+        Self {
+            link,
+            socket,
+            opener,
+            events,
+            limit,
+            sealed: BytesMut::new(),
+            plain: BytesMut::new(),
+            batch: Vec::new(),
+            batch_bytes: 0,
+            begun: None,
+            spoken: false,
+            read_len: READ_LEN_IDLE,
+            quiet: true,
+        }
+    }
+
+    /// Reads until there is nothing more to read. Every frame that was complete was given to the driver then.
+    pub(super) async fn run(mut self) -> ReadEnd {
+        loop {
+            if let Err(end) = self.step().await {
+                // What was complete before the end counts.
+                return self.deliver().await.err().unwrap_or(end);
+            }
+        }
+    }
+
+    async fn step(&mut self) -> Result<(), ReadEnd> {
+        self.fill().await?;
+        let mut completed = 0;
+        while let Some(message) = split_message(&self.sealed) {
+            let len = MESSAGE_PREFIX_LEN + message.len();
+            self.opener.open(message, &mut self.plain)?;
+            self.sealed.advance(len);
+            completed += self.split_frames().await?;
+            if self.batch_bytes >= BATCH_BYTES {
+                self.deliver().await?;
+            }
+        }
+        self.deliver().await?;
+        self.watch_progress(completed);
+        Ok(())
+    }
+
+    /// Reads whatever is there; waits for it as long as is right.
+    async fn fill(&mut self) -> Result<(), ReadEnd> {
+        self.sealed.reserve(missing_bytes(&self.sealed) + self.read_len);
+        let room = self.sealed.capacity() - self.sealed.len();
+        let read = match self.begun {
+            Some(begun) => timeout_at(begun + FRAME_TIMEOUT, self.socket.read_buf(&mut self.sealed))
+                .await
+                .map_err(|_| ReadEnd::FrameTimeout)??,
+            None => self.read_idle().await?,
+        };
+        self.quiet = false;
+        if read == room {
+            // A link that fills its buffer has more to say.
+            self.read_len = READ_LEN;
+        }
+        match read {
+            0 if self.begun.is_some() => Err(ReadEnd::EofInFrame),
+            0 => Err(ReadEnd::Closed),
+            _ => Ok(()),
+        }
+    }
+
+    /// Reads while no frame is begun. After a quiet moment it waits with small buffers.
+    async fn read_idle(&mut self) -> io::Result<usize> {
+        if !self.quiet {
+            if let Ok(read) = timeout(SHRINK_AFTER, self.socket.read_buf(&mut self.sealed)).await {
+                return read;
+            }
+            self.quiet = true;
+            self.read_len = READ_LEN_IDLE;
+            self.sealed = BytesMut::with_capacity(READ_LEN_IDLE);
+            self.plain = BytesMut::new();
+            self.batch = Vec::new();
+        }
+        self.socket.read_buf(&mut self.sealed).await
+    }
+
+    /// Moves whole frames from `plain` to the batch and says how many.
+    async fn split_frames(&mut self) -> Result<usize, ReadEnd> {
+        let mut completed = 0;
+        loop {
+            let limit = *self.limit.borrow();
+            match split_frame(&self.plain, limit) {
+                Ok(Some(split)) => {
+                    // A copy: a frame that is kept for long must not keep its neighbours in memory.
+                    let frame = Bytes::copy_from_slice(split.frame);
+                    self.plain.advance(PREFIX_LEN + frame.len());
+                    self.batch_bytes += frame.len();
+                    self.batch.push(frame);
+                    completed += 1;
+                }
+                Ok(None) => return Ok(completed),
+                Err(error) => self.await_raise(error).await?,
+            }
+        }
+    }
+
+    /// A peer that heard our hello may send large frames before our driver has read its hello, which may wait right
+    /// here in the batch. So the driver gets that first, and some time.
+    async fn await_raise(&mut self, error: FrameError) -> Result<(), ReadEnd> {
+        let too_early = match error {
+            FrameError::TooLong { len, limit } => len <= FRAME_LEN_MAX && limit < FRAME_LEN_MAX,
+            FrameError::TooShort { .. } => false,
+        };
+        self.deliver().await?;
+        // The first frame is the hello, so nobody had a reason to think that more is allowed.
+        if !too_early || !self.spoken {
+            return Err(error.into());
+        }
+        let raised = self.limit.wait_for(|limit| *limit > FRAME_LEN_MAX_BEFORE_HELLO);
+        match timeout(HELLO_TIMEOUT, raised).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(error.into()),
+        }
+    }
+
+    /// Waits until the driver has taken the batch: TCP then holds this peer back, and no other.
+    async fn deliver(&mut self) -> Result<(), ReadEnd> {
+        if self.batch.is_empty() {
+            return Ok(());
+        }
+        self.spoken = true;
+        self.batch_bytes = 0;
+        let frames = std::mem::take(&mut self.batch);
+        let event = LinkEvent::Frames { link: self.link, frames };
+        self.events.send(event).await.map_err(|_| ReadEnd::Stopping)
+    }
+
+    /// The clock of a frame runs while we wait for bytes, not while the driver is busy.
+    fn watch_progress(&mut self, completed: usize) {
+        let partial = !self.sealed.is_empty() || !self.plain.is_empty();
+        self.begun = match self.begun {
+            Some(begun) if partial && completed == 0 => Some(begun),
+            Some(_) | None => partial.then(Instant::now),
+        };
+    }
+}
+
+/// Bytes asked for while a link is busy.
+const READ_LEN: usize = 16 * 1024;
+/// Bytes asked for while it is quiet.
+const READ_LEN_IDLE: usize = 2 * 1024;
+/// Frames are given to the driver in batches of about this many bytes.
+const BATCH_BYTES: usize = 64 * 1024;
+/// A link that is quiet for this long gives its buffers back.
+const SHRINK_AFTER: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests;

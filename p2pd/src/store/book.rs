@@ -1,0 +1,57 @@
+//! The address book, and the newest own epoch: what a start needs beside the history.
+
+use p2p_mesh::id::{Epoch, PeerId};
+use p2p_mesh::limits::BOOK_LEN_MAX;
+use p2p_mesh::membership::record::Record;
+use rusqlite::Connection;
+
+use super::fault::Fault;
+use super::sql;
+
+/// Every record, with when its peer was last linked. One that does not verify is left out: it can be learned again.
+pub(super) fn load(db: &Connection) -> Result<Vec<(Record, u64)>, Fault> {
+    let mut statement =
+        db.prepare("SELECT body, signature, seen_ms FROM records ORDER BY seen_ms DESC, peer LIMIT ?1")?;
+    let mut rows = statement.query((sql::integer(BOOK_LEN_MAX as u64),))?;
+    let mut book = Vec::new();
+    while let Some(row) = rows.next()? {
+        let (body, signature): (String, [u8; 64]) = (row.get(0)?, row.get(1)?);
+        match Record::parse(&body, signature) {
+            Ok(record) => book.push((record, sql::number(row, 2)?)),
+            Err(error) => tracing::warn!(%error, "stored_record_dropped"),
+        }
+    }
+    Ok(book)
+}
+
+/// Keeps a record instead of the one that its peer had so far.
+pub(super) fn save(db: &Connection, record: &Record, seen_ms: u64) -> Result<(), Fault> {
+    let mut statement =
+        db.prepare_cached("INSERT OR REPLACE INTO records (peer, body, signature, seen_ms) VALUES (?1, ?2, ?3, ?4)")?;
+    statement.execute((record.id.0, record.body(), record.signature(), sql::integer(seen_ms)))?;
+    Ok(())
+}
+
+/// Drops the record of a peer.
+pub(super) fn forget(db: &Connection, peer: &PeerId) -> Result<(), Fault> {
+    db.prepare_cached("DELETE FROM records WHERE peer = ?1")?.execute((peer.0,))?;
+    Ok(())
+}
+
+/// The newest epoch that was noted.
+pub(super) fn load_epoch(db: &Connection) -> Result<Option<Epoch>, Fault> {
+    let epoch = db.query_row("SELECT epoch FROM meta", (), |row| sql::number(row, 0))?;
+    Ok((epoch != 0).then_some(Epoch(epoch)))
+}
+
+/// Notes that this run has an epoch.
+pub(super) fn save_epoch(db: &Connection, epoch: Epoch) -> Result<(), Fault> {
+    db.prepare_cached("UPDATE meta SET epoch = max(epoch, ?1)")?.execute((sql::integer(epoch.0),))?;
+    Ok(())
+}
+
+/// Changes something that nobody reads, so that there is something to flush.
+pub(super) fn save_flush(db: &Connection) -> Result<(), Fault> {
+    db.prepare_cached("UPDATE meta SET flushes = flushes + 1")?.execute(())?;
+    Ok(())
+}

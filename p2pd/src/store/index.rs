@@ -1,0 +1,231 @@
+//! What the store knows without reading: every feed's summary and the next offset.
+//!
+//! It follows the transaction: what a failed one changed is taken back.
+
+use std::collections::{BTreeMap, HashMap};
+
+use p2p_mesh::effect::Delivery;
+use p2p_mesh::envelope::Stamp;
+use p2p_mesh::feed::{IntervalSet, StoredFeed, Tip};
+use p2p_mesh::id::{Epoch, FeedId, Hash, Instance, Offset, PeerId, Seq};
+use rusqlite::{Connection, Row};
+
+use super::fault::Fault;
+use super::{log, sql};
+
+/// A feed's row number.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) struct FeedRow(pub(super) i64);
+
+/// One feed, summed up.
+#[derive(Clone, Debug)]
+pub(super) struct Feed {
+    /// Author, epoch, held numbers and the end of the first run.
+    pub(super) stored: StoredFeed,
+    /// Of all its bodies.
+    bytes: u64,
+}
+
+/// See above.
+#[derive(Debug)]
+pub(super) struct Index {
+    feeds: BTreeMap<FeedRow, Feed>,
+    rows: HashMap<FeedId, FeedRow>,
+    next_offset: Offset,
+    /// How touched feeds were when the transaction began; none for those that are new.
+    before: BTreeMap<FeedRow, Option<Feed>>,
+    next_offset_before: Offset,
+}
+
+impl Index {
+    /// Reads it at a start.
+    pub(super) fn load(db: &Connection) -> Result<Self, Fault> {
+        let mut statement =
+            db.prepare("SELECT id, author, epoch, runs, head, hash, ms, counter, bytes FROM feeds ORDER BY id")?;
+        let mut rows = statement.query(())?;
+        let mut feeds = BTreeMap::new();
+        while let Some(row) = rows.next()? {
+            feeds.insert(FeedRow(row.get(0)?), load_feed(row)?);
+        }
+        let by_id = feeds.iter().map(|(row, feed)| (feed.stored.feed.feed_id(), *row)).collect();
+        let next_offset = log::next_offset(db)?;
+        Ok(Self { feeds, rows: by_id, next_offset, before: BTreeMap::new(), next_offset_before: next_offset })
+    }
+
+    /// The feed of a row.
+    pub(super) fn feed(&self, row: FeedRow) -> Option<&Feed> {
+        self.feeds.get(&row)
+    }
+
+    /// The row of a feed.
+    pub(super) fn row(&self, feed: FeedId) -> Option<FeedRow> {
+        self.rows.get(&feed).copied()
+    }
+
+    /// Every feed, as the mesh wants it.
+    pub(super) fn stored(&self) -> Vec<StoredFeed> {
+        self.feeds.values().map(|feed| feed.stored.clone()).collect()
+    }
+
+    /// The rows of all feeds of an author.
+    pub(super) fn rows_of<'a>(&'a self, authors: impl Fn(&PeerId) -> bool + 'a) -> impl Iterator<Item = FeedRow> + 'a {
+        self.feeds.iter().filter(move |(_, feed)| authors(&feed.stored.feed.id)).map(|(row, _)| *row)
+    }
+
+    /// The newest epoch in which an author wrote.
+    pub(super) fn newest_epoch(&self, author: &PeerId) -> Option<Epoch> {
+        self.feeds.values().map(|feed| feed.stored.feed).filter(|feed| feed.id == *author).map(|feed| feed.epoch).max()
+    }
+
+    /// The offset after the last one.
+    pub(super) fn next_offset(&self) -> Offset {
+        self.next_offset
+    }
+
+    /// Bytes of all bodies.
+    pub(super) fn bytes(&self) -> u64 {
+        self.feeds.values().map(|feed| feed.bytes).sum()
+    }
+
+    /// Takes in an envelope of the running transaction and says to which feed it belongs.
+    pub(super) fn add(&mut self, delivery: &Delivery) -> Result<FeedRow, Fault> {
+        let envelope = &delivery.envelope;
+        let count = envelope.body().posts.len() as u64;
+        if delivery.offset < self.next_offset || delivery.offset.0 >= OFFSET_END - count {
+            let (offset, next) = (delivery.offset.0, self.next_offset.0);
+            return Err(Fault::Refused(format!("offset {offset} is taken: the next one is {next}")));
+        }
+        let row = self.touch(envelope.feed(), envelope.feed_id());
+        let feed = self.feeds.get_mut(&row).expect("a touched feed is there");
+        let (first, last) = (envelope.first(), envelope.last());
+        if feed.stored.held.intersects(first, last) {
+            let feed = envelope.feed();
+            return Err(Fault::Refused(format!("posts {} to {} of {feed:?} are stored already", first.0, last.0)));
+        }
+        feed.stored.held.insert(first, last);
+        feed.bytes += envelope.bytes().len() as u64;
+        if feed.first_run_end() == last {
+            feed.stored.tip = Tip::after(envelope);
+        }
+        self.next_offset = Offset(delivery.offset.0 + count);
+        Ok(row)
+    }
+
+    /// Writes what the running transaction changed.
+    pub(super) fn save(&mut self, db: &Connection) -> Result<(), Fault> {
+        let rows: Vec<FeedRow> = self.before.keys().copied().collect();
+        for row in rows {
+            self.find_tip(db, row)?;
+            save_feed(db, row, &self.feeds[&row])?;
+        }
+        Ok(())
+    }
+
+    /// The transaction is done: what it changed stays.
+    pub(super) fn keep(&mut self) {
+        self.before.clear();
+        self.next_offset_before = self.next_offset;
+    }
+
+    /// The transaction failed: all is as it was.
+    pub(super) fn take_back(&mut self) {
+        for (row, before) in std::mem::take(&mut self.before) {
+            let now = match before {
+                Some(before) => self.feeds.insert(row, before),
+                None => self.feeds.remove(&row),
+            };
+            let feed = now.expect("a touched feed is there").stored.feed;
+            if !self.feeds.contains_key(&row) {
+                self.rows.remove(&feed.feed_id());
+            }
+        }
+        self.next_offset = self.next_offset_before;
+    }
+
+    fn touch(&mut self, feed: Instance, id: FeedId) -> FeedRow {
+        if let Some(row) = self.row(id) {
+            self.before.entry(row).or_insert_with(|| self.feeds.get(&row).cloned());
+            return row;
+        }
+        let row = FeedRow(self.feeds.last_key_value().map_or(1, |(row, _)| row.0 + 1));
+        let stored = StoredFeed { feed, held: IntervalSet::default(), tip: Tip::default() };
+        self.feeds.insert(row, Feed { stored, bytes: 0 });
+        self.rows.insert(id, row);
+        self.before.insert(row, None);
+        row
+    }
+
+    /// When a gap was filled, the first run ends with an envelope that came earlier.
+    fn find_tip(&mut self, db: &Connection, row: FeedRow) -> Result<(), Fault> {
+        let feed = &self.feeds[&row];
+        let end = feed.first_run_end();
+        if feed.stored.tip.head == end {
+            return Ok(());
+        }
+        let delivery = log::containing(db, self, row, end)?;
+        self.feeds.get_mut(&row).expect("it was just there").stored.tip = Tip::after(&delivery.envelope);
+        Ok(())
+    }
+}
+
+impl Feed {
+    fn first_run_end(&self) -> Seq {
+        self.stored.held.runs().next().map_or(Seq(0), |(_, end)| end)
+    }
+}
+
+fn load_feed(row: &Row<'_>) -> Result<Feed, Fault> {
+    let feed = Instance { id: PeerId(row.get(1)?), epoch: Epoch(sql::number(row, 2)?) };
+    let tip = Tip {
+        head: Seq(sql::number(row, 4)?),
+        hash: Some(Hash(row.get(5)?)),
+        at: Stamp { ms: sql::number(row, 6)?, counter: sql::number(row, 7)? },
+    };
+    let held = decode_runs(row.get_ref(3)?.as_blob().unwrap_or_default());
+    let held = held.filter(|held| held.runs().next().is_some_and(|(_, end)| end == tip.head));
+    let held = held.ok_or_else(|| Fault::Damaged(format!("the summary of the feed {feed:?} is damaged")))?;
+    Ok(Feed { stored: StoredFeed { feed, held, tip }, bytes: sql::number(row, 8)? })
+}
+
+fn save_feed(db: &Connection, row: FeedRow, feed: &Feed) -> Result<(), Fault> {
+    let StoredFeed { feed: name, held, tip } = &feed.stored;
+    let mut statement = db.prepare_cached(
+        "INSERT INTO feeds (id, author, epoch, runs, head, hash, ms, counter, bytes)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+         ON CONFLICT (id) DO UPDATE SET runs = excluded.runs, head = excluded.head, hash = excluded.hash,
+           ms = excluded.ms, counter = excluded.counter, bytes = excluded.bytes",
+    )?;
+    statement.execute((
+        row.0,
+        name.id.0,
+        sql::integer(name.epoch.0),
+        encode_runs(held),
+        sql::integer(tip.head.0),
+        tip.hash.map(|hash| hash.0),
+        sql::integer(tip.at.ms),
+        sql::integer(tip.at.counter),
+        sql::integer(feed.bytes),
+    ))?;
+    Ok(())
+}
+
+fn encode_runs(held: &IntervalSet) -> Vec<u8> {
+    held.runs().flat_map(|(first, last)| [first.0, last.0]).flat_map(u64::to_le_bytes).collect()
+}
+
+fn decode_runs(bytes: &[u8]) -> Option<IntervalSet> {
+    let (numbers, []) = bytes.as_chunks::<8>() else { return None };
+    let (pairs, []) = numbers.as_chunks::<2>() else { return None };
+    let mut held = IntervalSet::default();
+    for [first, last] in pairs {
+        let (first, last) = (u64::from_le_bytes(*first), u64::from_le_bytes(*last));
+        if first > last || last > OFFSET_END {
+            return None;
+        }
+        held.insert(Seq(first), Seq(last));
+    }
+    Some(held)
+}
+
+/// Offsets stay integers that the database and every JSON reader hold exactly.
+const OFFSET_END: u64 = p2p_mesh::id::INTEGER_END;

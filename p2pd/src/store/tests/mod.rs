@@ -1,0 +1,9 @@
+//! The store through its door: jobs in, answers out, and what is on disk afterwards.
+#![allow(clippy::unwrap_used)]
+
+pub(super) mod kit;
+
+mod crash;
+mod jobs;
+mod open;
+mod queries;

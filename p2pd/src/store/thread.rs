@@ -1,0 +1,287 @@
+//! The thread that owns the database: it takes jobs, does them in groups and answers.
+
+use std::path::{Path, PathBuf};
+
+use p2p_mesh::id::{Epoch, Offset, PeerId};
+use p2p_mesh::input::{Input, ReadFrom, Ticket};
+use rusqlite::config::DbConfig;
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout_at;
+
+use super::fault::Fault;
+use super::writer::{Write, Writer};
+use super::{Job, Opened, StoreError, StoreEvent, append, book, file, history, log};
+use crate::config::Durability;
+use crate::query::{HistoryQuery, LogPage, RoomSummary, StoredPost};
+
+/// Opens the file and starts the thread.
+pub(super) fn start(dir: &Path, me: &PeerId, durability: Durability) -> Result<Opened, StoreError> {
+    let told = |fault: Fault| fault.told(dir);
+    let writer = Writer::new(file::open(dir, me)?, durability).map_err(told)?;
+    let feeds = writer.index.stored();
+    let next_offset = writer.index.next_offset();
+    let noted = book::load_epoch(&writer.db).map_err(told)?;
+    let newest_own_epoch: Option<Epoch> = noted.max(writer.index.newest_epoch(me));
+    let book = book::load(&writer.db).map_err(told)?;
+    let (jobs, job_receiver) = mpsc::channel(JOBS_WAITING_MAX);
+    let (event_sender, events) = mpsc::channel(EVENTS_WAITING_MAX);
+    let failed = |error: std::io::Error| StoreError::Failed(format!("cannot start the thread of the store: {error}"));
+    // It only waits for jobs with a deadline: no sockets, no threads.
+    let runtime = Builder::new_current_thread().enable_time().build().map_err(failed)?;
+    let desk = Desk { writer, dir: dir.to_owned(), me: *me, events: event_sender, failure: None };
+    let thread = std::thread::Builder::new()
+        .name("store".into())
+        .stack_size(STACK_BYTES)
+        .spawn(move || run(desk, job_receiver, &runtime))
+        .map_err(failed)?;
+    Ok(Opened { jobs, events, thread, feeds, next_offset, newest_own_epoch, book })
+}
+
+/// Where jobs are done.
+struct Desk {
+    writer: Writer,
+    dir: PathBuf,
+    me: PeerId,
+    events: mpsc::Sender<StoreEvent>,
+    failure: Option<Failure>,
+}
+
+/// The last append that failed: what may build on it fails too.
+struct Failure {
+    generation: u64,
+    why: String,
+}
+
+/// A job that changes nothing.
+enum Question {
+    Feed(Ticket, ReadFrom),
+    Keys(Ticket, Vec<String>),
+    Log { after: Offset, posts_max: usize, bytes_max: usize, reply: Reply<LogPage> },
+    Last { rooms: Vec<String>, authors: Vec<PeerId>, posts: usize, reply: Reply<Offset> },
+    History(HistoryQuery, Reply<Vec<StoredPost>>),
+    Rooms(Reply<Vec<RoomSummary>>),
+    Bytes(oneshot::Sender<u64>),
+}
+
+type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
+
+/// Why the thread wakes up.
+enum Woken {
+    Jobs,
+    FlushDue,
+    Closed,
+}
+
+fn run(mut desk: Desk, mut jobs: mpsc::Receiver<Job>, runtime: &Runtime) {
+    let mut batch = Vec::new();
+    loop {
+        let done = match wait(&desk.writer, &mut jobs, &mut batch, runtime) {
+            Woken::Jobs => desk.work(std::mem::take(&mut batch)),
+            Woken::FlushDue => desk.flush(),
+            Woken::Closed => break,
+        };
+        if let Err(fault) = done {
+            return desk.fail(fault);
+        }
+    }
+    if let Err(fault) = desk.flush() {
+        desk.fail(fault);
+    }
+}
+
+/// Sleeps until there are jobs; with writes that are not flushed, until that is due. A quiet store does not wake up.
+fn wait(writer: &Writer, jobs: &mut mpsc::Receiver<Job>, batch: &mut Vec<Job>, runtime: &Runtime) -> Woken {
+    let due = writer.flush_due();
+    let received = runtime.block_on(async {
+        let received = jobs.recv_many(batch, JOBS_PER_GROUP_MAX);
+        match due {
+            Some(due) => timeout_at(due.into(), received).await.ok(),
+            None => Some(received.await),
+        }
+    });
+    match received {
+        None => Woken::FlushDue,
+        Some(0) => Woken::Closed,
+        Some(_) => Woken::Jobs,
+    }
+}
+
+impl Desk {
+    /// Does a group of jobs: the writes first and together, so that they share a flush.
+    ///
+    /// Every error that one of these steps returns means that nothing may be answered any more.
+    fn work(&mut self, batch: Vec<Job>) -> Result<(), Fault> {
+        let (writes, questions) = sort(batch);
+        if self.writer.shares() {
+            self.write(writes)?;
+        } else {
+            writes.into_iter().try_for_each(|write| self.write(vec![write]))?;
+        }
+        questions.into_iter().try_for_each(|question| self.answer(question))?;
+        if self.writer.flush_is_overdue() {
+            self.flush()?;
+        }
+        self.checkpoint()
+    }
+
+    fn write(&mut self, writes: Vec<Write>) -> Result<(), Fault> {
+        let writes: Vec<Write> = writes.into_iter().filter_map(|write| self.refuse_follower(write)).collect();
+        if writes.is_empty() {
+            return Ok(());
+        }
+        match self.writer.write(&writes) {
+            Ok(()) => {
+                writes.into_iter().for_each(|write| self.on_written(write));
+                Ok(())
+            }
+            Err(fault) if fault.is_flush() => Err(fault),
+            // One of them is to blame. Alone, each gets the answer that is its own.
+            Err(_) if writes.len() > 1 => writes.into_iter().try_for_each(|write| self.write(vec![write])),
+            Err(fault) => {
+                let error = fault.told(&self.dir);
+                writes.into_iter().for_each(|write| self.on_not_written(write, &error));
+                Ok(())
+            }
+        }
+    }
+
+    /// Fails an append that may build on one that failed.
+    fn refuse_follower(&mut self, write: Write) -> Option<Write> {
+        match (write, &self.failure) {
+            (Write::Append(append), Some(failure)) if append.generation <= failure.generation => {
+                let why = failure.why.clone();
+                self.tell(Input::AppendFailed { ticket: append.ticket, why });
+                None
+            }
+            (write, _) => Some(write),
+        }
+    }
+
+    fn on_written(&mut self, write: Write) {
+        match write {
+            Write::Append(append) => self.tell(Input::Appended(append.ticket)),
+            Write::NoteEpoch(_, reply) => drop(reply.send(Ok(()))),
+            Write::SaveRecord(..) | Write::ForgetRecord(_) => (),
+        }
+    }
+
+    fn on_not_written(&mut self, write: Write, error: &StoreError) {
+        match write {
+            Write::Append(append) => {
+                let why = error.to_string();
+                self.failure = Some(Failure { generation: append.generation, why: why.clone() });
+                self.tell(Input::AppendFailed { ticket: append.ticket, why });
+            }
+            Write::NoteEpoch(_, reply) => drop(reply.send(Err(error.clone()))),
+            Write::SaveRecord(..) | Write::ForgetRecord(_) => tracing::warn!(%error, "record_not_stored"),
+        }
+    }
+
+    fn answer(&mut self, question: Question) -> Result<(), Fault> {
+        let Writer { db, index, .. } = &self.writer;
+        let dir = &self.dir;
+        match question {
+            Question::Feed(ticket, from) => {
+                // What cannot be read is not held, as far as other peers are concerned.
+                let envelopes = log::read_feed(db, index, &from).unwrap_or_else(|fault| {
+                    tracing::error!(error = %fault.told(dir), "feed_not_read");
+                    Vec::new()
+                });
+                self.tell(Input::ReadDone { ticket, envelopes });
+            }
+            // Without the answer a message could be sent twice, and there is no way to say that it is not known.
+            Question::Keys(ticket, keys) => {
+                let posts = append::find_keys(db, &self.me, &keys)?;
+                self.tell(Input::KeysFound { ticket, posts });
+            }
+            Question::Log { after, posts_max, bytes_max, reply } => {
+                send(reply, log::read_log(db, index, after, posts_max, bytes_max), dir);
+            }
+            Question::Last { rooms, authors, posts, reply } => {
+                send(reply, history::find_last(db, index, &rooms, &authors, posts), dir);
+            }
+            Question::History(query, reply) => send(reply, history::history(db, index, &query), dir),
+            Question::Rooms(reply) => send(reply, history::rooms(db), dir),
+            Question::Bytes(reply) => drop(reply.send(index.bytes())),
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), Fault> {
+        match self.writer.flush() {
+            Err(fault) if !fault.is_flush() => {
+                tracing::warn!(error = %fault.told(&self.dir), "flush_put_off");
+                Ok(())
+            }
+            done => done,
+        }
+    }
+
+    fn checkpoint(&mut self) -> Result<(), Fault> {
+        match self.writer.checkpoint() {
+            // The log only grows longer until there is space again.
+            Err(fault) if !fault.is_flush() => {
+                tracing::warn!(error = %fault.told(&self.dir), "checkpoint_put_off");
+                Ok(())
+            }
+            done => done,
+        }
+    }
+
+    /// Says that nothing is certain any more, and stops. What is on disk is read anew by the next start.
+    fn fail(self, fault: Fault) {
+        // Moving the log into the file now could only spread what may be wrong. It fails for a closed file only.
+        let _ = self.writer.db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+        let error = fault.told(&self.dir);
+        tracing::error!(%error, "store_failed");
+        let _ = self.events.blocking_send(StoreEvent::Failed(error));
+    }
+
+    /// Waits for a driver that is busy. One that is gone needs no answer.
+    fn tell(&self, input: Input) {
+        let _ = self.events.blocking_send(StoreEvent::Input(input));
+    }
+}
+
+/// Writes and questions, both in order.
+fn sort(batch: Vec<Job>) -> (Vec<Write>, Vec<Question>) {
+    let (mut writes, mut questions) = (Vec::new(), Vec::new());
+    for job in batch {
+        match job {
+            Job::Append(append) => writes.push(Write::Append(append)),
+            Job::SaveRecord { record, seen_ms } => writes.push(Write::SaveRecord(record, seen_ms)),
+            Job::ForgetRecord(peer) => writes.push(Write::ForgetRecord(peer)),
+            Job::NoteEpoch { epoch, reply } => writes.push(Write::NoteEpoch(epoch, reply)),
+            Job::Read { ticket, from } => questions.push(Question::Feed(ticket, from)),
+            Job::FindKeys { ticket, keys } => questions.push(Question::Keys(ticket, keys)),
+            Job::ReadLog { after, posts_max, bytes_max, reply } => {
+                questions.push(Question::Log { after, posts_max, bytes_max, reply });
+            }
+            Job::FindLast { rooms, authors, posts, reply } => {
+                questions.push(Question::Last { rooms, authors, posts, reply });
+            }
+            Job::History { query, reply } => questions.push(Question::History(query, reply)),
+            Job::Rooms { reply } => questions.push(Question::Rooms(reply)),
+            Job::Bytes { reply } => questions.push(Question::Bytes(reply)),
+        }
+    }
+    (writes, questions)
+}
+
+/// Who asked may have gone meanwhile.
+fn send<T>(reply: Reply<T>, answer: Result<T, Fault>, dir: &Path) {
+    let _ = reply.send(answer.map_err(|fault| fault.told(dir)));
+}
+
+/// Jobs that wait in the channel.
+const JOBS_WAITING_MAX: usize = 256;
+/// Answers that wait in the channel: those of the jobs before, and of the group in work.
+const EVENTS_WAITING_MAX: usize = 1_024;
+/// Jobs that share a transaction. Their bytes are bounded by `UNSTORED_BYTES_MAX`.
+const JOBS_PER_GROUP_MAX: usize = 256;
+/// Of the thread. SQLite and the reader of envelopes are content with less.
+const STACK_BYTES: usize = 512 << 10;
+
+#[cfg(test)]
+mod tests;
