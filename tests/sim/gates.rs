@@ -125,7 +125,9 @@ fn n_01_thirty_three_peers_are_equal_two_seconds_after_the_links_of_a_partition_
 
 #[test]
 fn h_08_six_peers_that_start_at_once_have_one_link_each_to_each() {
-    for (seed, topology) in (0..20).zip([Topology::Star, Topology::Line, Topology::Ring, Topology::Chords].into_iter().cycle()) {
+    for (seed, topology) in
+        (0..20).zip([Topology::Star, Topology::Line, Topology::Ring, Topology::Chords].into_iter().cycle())
+    {
         let mut world = World::new(Plan { topology, ..Plan::calm(seed, 6) }, Detail::Fingerprint);
         world.start_all();
         let linked = world.run_until(Duration::from_secs(5), World::are_links_complete);

@@ -202,10 +202,10 @@ impl Run {
         }
     }
 
-    /// Bytes handed to the store and not yet confirmed.
+    /// So much waits for the store that nothing is read from links for now.
     #[must_use]
-    pub fn unstored_bytes(&self) -> usize {
-        self.unstored.values().sum()
+    pub fn is_saturated(&self) -> bool {
+        self.brain.mesh().is_some_and(Mesh::is_saturated)
     }
 
     /// The process's own monotonic clock.

@@ -6,7 +6,6 @@ use p2p_mesh::envelope::{AuthorKey, Envelope};
 use p2p_mesh::feed::Fit;
 use p2p_mesh::id::{FeedId, LinkId, Seq};
 use p2p_mesh::input::{CloseReason, Input};
-use p2p_mesh::limits::UNSTORED_BYTES_MAX;
 use p2p_mesh::wire::frame::PREFIX_LEN;
 use p2p_mesh::wire::message::{Envelopes, Message};
 
@@ -20,7 +19,7 @@ impl World {
     pub(super) fn on_readable(&mut self, process: ProcessId, link: LinkId) {
         let Some(place) = self.places.get(&process).copied() else { return };
         let Some(run) = self.machines[place.0].run.as_mut() else { return };
-        if run.stalled || run.reads_paused || run.unstored_bytes() > UNSTORED_BYTES_MAX {
+        if run.stalled || run.reads_paused || run.is_saturated() {
             run.unread.insert(link);
             return;
         }

@@ -382,6 +382,7 @@ impl World {
                 heartbeat_interval: self.plan.heartbeat_interval,
                 heartbeat_timeout: self.plan.heartbeat_timeout,
                 full_mesh_max: FULL_MESH_MAX,
+                reorder_posts_max: REORDER_POSTS_MAX,
                 allow: std::collections::BTreeSet::new(),
                 block: std::collections::BTreeSet::new(),
             },
@@ -536,6 +537,8 @@ fn describe(input: &Input) -> String {
 }
 
 const FULL_MESH_MAX: usize = 32;
+/// The default of `dedup_cache_size`.
+const REORDER_POSTS_MAX: usize = 256;
 const FAR_BEHIND_POSTS: u64 = 1_000;
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
