@@ -1,11 +1,10 @@
 //! From a configuration to a running daemon, and back to nothing.
 
-use std::future::Future;
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use ed25519_dalek::SigningKey;
 use p2p_mesh::config::Setup;
@@ -101,7 +100,7 @@ fn try_run(loaded: &Loaded, args: &RunArgs) -> Result<u8, DaemonError> {
 
 async fn live(loaded: &Loaded, args: &RunArgs) -> Result<u8, DaemonError> {
     for warning in &loaded.warnings {
-        tracing::warn!(%warning, "configuration");
+        tracing::warn!(?warning, "configuration");
     }
     let started = Instant::now();
     let mut stops = Stops::new()?;
@@ -127,7 +126,7 @@ async fn live(loaded: &Loaded, args: &RunArgs) -> Result<u8, DaemonError> {
         key: key.clone(),
         networks,
         connect_timeout: config.connect_timeout,
-        user_timeout: config.heartbeat_timeout,
+        user_timeout: USER_TIMEOUT,
     };
     let links = Links::start(link_config, listeners, link_sender, CancellationToken::new());
     let clock = Clock::start();
@@ -223,12 +222,10 @@ impl Stops {
         Ok(Self { term: open(SignalKind::terminate())?, int: open(SignalKind::interrupt())? })
     }
 
-    fn recv(&mut self) -> impl Future<Output = &'static str> {
-        async {
-            tokio::select! {
-                _ = self.term.recv() => TERM,
-                _ = self.int.recv() => INT,
-            }
+    async fn recv(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.term.recv() => TERM,
+            _ = self.int.recv() => INT,
         }
     }
 }
@@ -346,6 +343,9 @@ fn write_ready(path: &Path, instance: Instance, listen: &[SocketAddr], served: &
     written.map_err(|why| DaemonError::System { what: format!("ready file {}", path.display()), why })
 }
 
+/// Of TCP. Longer than the stall after which a link that does not read is hung up: the heartbeat finds who is gone, and
+/// a pause of a busy peer must not look like that.
+const USER_TIMEOUT: Duration = Duration::from_secs(35);
 const EPOCH_RANDOM_BITS: u32 = 20;
 const TOKEN_FILE: &str = "api.token";
 const REQUESTS_WAITING_MAX: usize = 1_024;

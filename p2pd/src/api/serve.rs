@@ -163,7 +163,7 @@ fn attend(door: Door, guarded: Guarded, stop: CancellationToken) -> BoxFuture<'s
     let server = server(&listener);
     Box::pin(async move {
         if let Err(why) = server.serve_with_incoming_shutdown(guarded, incoming(listener), close).await {
-            tracing::error!(%endpoint, %why, "api ended");
+            tracing::error!(%endpoint, ?why, "api ended");
         }
     })
 }

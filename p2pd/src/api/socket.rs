@@ -125,7 +125,7 @@ impl Drop for SocketFile {
             fs::symlink_metadata(&self.path).is_ok_and(|found| (found.dev(), found.ino()) == self.device_and_inode);
         if ours && let Err(why) = fs::remove_file(&self.path) {
             // The next start replaces it.
-            tracing::warn!(path = ?self.path, %why, "socket not removed");
+            tracing::warn!(path = ?self.path, ?why, "socket not removed");
         }
     }
 }

@@ -189,7 +189,7 @@ impl Desk {
             Question::Feed(ticket, from) => {
                 // What cannot be read is not held, as far as other peers are concerned.
                 let envelopes = log::read_feed(db, index, &from).unwrap_or_else(|fault| {
-                    tracing::error!(error = %fault.told(dir), "feed_not_read");
+                    tracing::error!(error = ?fault.told(dir), "feed_not_read");
                     Vec::new()
                 });
                 self.tell(Input::ReadDone { ticket, envelopes });
@@ -215,7 +215,7 @@ impl Desk {
     fn flush(&mut self) -> Result<(), Fault> {
         match self.writer.flush() {
             Err(fault) if !fault.is_flush() => {
-                tracing::warn!(error = %fault.told(&self.dir), "flush_put_off");
+                tracing::warn!(error = ?fault.told(&self.dir), "flush_put_off");
                 Ok(())
             }
             done => done,
@@ -226,7 +226,7 @@ impl Desk {
         match self.writer.checkpoint() {
             // The log only grows longer until there is space again.
             Err(fault) if !fault.is_flush() => {
-                tracing::warn!(error = %fault.told(&self.dir), "checkpoint_put_off");
+                tracing::warn!(error = ?fault.told(&self.dir), "checkpoint_put_off");
                 Ok(())
             }
             done => done,
