@@ -196,6 +196,17 @@ impl Network {
         }
     }
 
+    /// This end learns at once that its link is dead.
+    pub fn reset_end(&mut self, link: LinkId, now: Mono) {
+        self.agenda.push(now, NetworkEvent::Reset(link));
+    }
+
+    /// Where this end is.
+    #[must_use]
+    pub fn place_of(&self, link: LinkId) -> Option<Place> {
+        self.sockets.get(&link).map(|socket| socket.place)
+    }
+
     /// Cuts the link when this end has sent `bytes` more, in the middle of whatever that is.
     pub fn cut_after(&mut self, link: LinkId, bytes: u64) {
         if let Some(socket) = self.sockets.get_mut(&link) {

@@ -1,0 +1,91 @@
+//! The simulator as a program: many schedules, or one of them again with its trace.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use p2p_tests::sim::batch;
+use p2p_tests::sim::bug::Bug;
+use p2p_tests::sim::plan::Plan;
+use p2p_tests::sim::schedule;
+use p2p_tests::sim::trace::Detail;
+
+/// Runs real cores over a virtual network, disks and clocks, with faults, and judges the histories.
+#[derive(Parser, Debug)]
+#[command(name = "sim")]
+struct Args {
+    /// How many schedules, each the world of one seed.
+    #[arg(long, default_value_t = 2_000)]
+    schedules: u64,
+    /// The first seed.
+    #[arg(long, default_value_t = 1)]
+    first: u64,
+    /// Repeat the schedule of this seed alone, exactly.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// So many honest peers, instead of what the seed draws.
+    #[arg(long)]
+    peers: Option<usize>,
+    /// Print the whole trace of a single schedule, not only its end.
+    #[arg(long)]
+    verbose: bool,
+    /// Put this bug in, to see that it is found: `NoVerify`, `NoRepair` and so on.
+    #[arg(long)]
+    bug: Option<String>,
+    /// Threads.
+    #[arg(long, default_value_t = 2)]
+    threads: usize,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let bug = match args.bug.as_deref().map(parse_bug).transpose() {
+        Ok(bug) => bug,
+        Err(message) => {
+            eprintln!("sim: error: {message}");
+            return ExitCode::from(2);
+        }
+    };
+    let plan = |seed| {
+        let plan = bug.map_or_else(|| Plan::of_seed(seed), |bug| Plan::with_bug(seed, bug));
+        Plan { peers: args.peers.unwrap_or(plan.peers).max(1), ..plan }
+    };
+    if let Some(seed) = args.seed {
+        return run_one(plan(seed), args.verbose);
+    }
+    let batch = batch::run(args.first..args.first.saturating_add(args.schedules), args.threads, plan);
+    print!("{batch}");
+    if let Some(seed) = batch.failed.keys().next() {
+        run_one(plan(*seed), false);
+        return ExitCode::FAILURE;
+    }
+    let never = batch.never_happened();
+    if args.schedules >= MILESTONES_NEED && !never.is_empty() {
+        println!("never happened, so this batch proves little: {never:?}");
+        return ExitCode::FAILURE;
+    }
+    ExitCode::SUCCESS
+}
+
+fn run_one(plan: Plan, verbose: bool) -> ExitCode {
+    println!("{plan:?}");
+    let report = schedule::run(plan, Detail::Lines);
+    let skip = if verbose { 0 } else { report.lines.len().saturating_sub(TAIL_LINES) };
+    for line in &report.lines[skip..] {
+        println!("{line}");
+    }
+    println!("seed={} fingerprint={} posts={}", report.seed, report.fingerprint, report.operations);
+    for violation in &report.violations {
+        println!("  {violation}");
+    }
+    if report.violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn parse_bug(name: &str) -> Result<Bug, String> {
+    let found = Bug::ALL.into_iter().find(|bug| format!("{bug:?}").eq_ignore_ascii_case(name));
+    found.ok_or_else(|| format!("no bug is named {name:?}; there are {:?}", Bug::ALL))
+}
+
+/// Lines of the trace that are shown without being asked for.
+const TAIL_LINES: usize = 60;
+/// Fewer schedules than this need not have seen everything.
+const MILESTONES_NEED: u64 = 1_000;
