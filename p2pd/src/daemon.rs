@@ -122,12 +122,8 @@ async fn live(loaded: &Loaded, args: &RunArgs) -> Result<u8, DaemonError> {
     let served = api::serve(api_config, request_sender, subscribers.clone(), facts, stop_api.clone()).await?;
 
     let (link_sender, link_events) = mpsc::channel(LINK_EVENTS_WAITING_MAX);
-    let link_config = LinkConfig {
-        key: key.clone(),
-        networks,
-        connect_timeout: config.connect_timeout,
-        user_timeout: USER_TIMEOUT,
-    };
+    let link_config =
+        LinkConfig { key: key.clone(), networks, connect_timeout: config.connect_timeout, user_timeout: USER_TIMEOUT };
     let links = Links::start(link_config, listeners, link_sender, CancellationToken::new());
     let clock = Clock::start();
     let setup = Setup {
