@@ -194,6 +194,6 @@ pub struct ReadFrom {
     pub from: crate::id::Seq,
     /// The last number that is of interest.
     pub to: crate::id::Seq,
-    /// Stop behind this many bytes of bodies; at least one envelope is read.
+    /// No more bytes of bodies than this, but at least one envelope.
     pub bytes_max: usize,
 }

@@ -41,12 +41,12 @@ pub(super) fn read_feed(db: &Connection, index: &Index, from: &ReadFrom) -> Resu
             }
             Err(fault) => return Err(fault),
         };
-        next = envelope.last().next();
         bytes += envelope.bytes().len();
-        envelopes.push(envelope);
-        if bytes >= from.bytes_max {
+        if bytes > from.bytes_max && !envelopes.is_empty() {
             break;
         }
+        next = envelope.last().next();
+        envelopes.push(envelope);
     }
     Ok(envelopes)
 }

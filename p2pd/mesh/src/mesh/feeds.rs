@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use crate::envelope::{Envelope, RawEnvelope, VerifiedEnvelope};
 use crate::feed::{IntervalSet, StoredFeed, Tip};
 use crate::id::{Epoch, FeedId, Instance, LinkId, Seq};
-use crate::limits::{REORDER_BYTES_MAX, REORDER_BYTES_PER_FEED_MAX, TAIL_BYTES_MAX};
+use crate::limits::{
+    ENVELOPES_FRAME_BYTES, ENVELOPES_PER_FRAME_MAX, REORDER_BYTES_MAX, REORDER_BYTES_PER_FEED_MAX, TAIL_BYTES_MAX,
+};
 use crate::sync::Sum;
 use crate::time::Mono;
 
@@ -201,23 +203,12 @@ impl FeedState {
 }
 
 impl Tail {
-    /// Consecutive envelopes from the one that holds `from`, up to `to`, at most `bytes_max` of bodies but at least
-    /// one; empty where the first is not in memory.
-    pub(super) fn run(&self, feed: FeedId, from: Seq, to: Seq, bytes_max: usize) -> Vec<RawEnvelope> {
-        let mut run = Vec::new();
-        let mut bytes = 0;
-        let Some((begin, _)) = self.by_place.range(..=(feed, from)).next_back() else { return run };
-        let mut next = from;
-        for ((_, first), envelope) in self.by_place.range(*begin..=(feed, to)).filter(|((id, _), _)| *id == feed) {
-            bytes += envelope.bytes.len();
-            let is_next = *first <= next && envelope.last >= next;
-            if !is_next || (bytes > bytes_max && !run.is_empty()) {
-                break;
-            }
-            next = envelope.last.next();
-            run.push(envelope.clone());
-        }
-        run
+    /// Consecutive envelopes from the one that holds `from`, up to `to`, as many as one frame takes; empty where the
+    /// first is not in memory.
+    pub(super) fn run(&self, feed: FeedId, from: Seq, to: Seq) -> Vec<RawEnvelope> {
+        let Some((begin, _)) = self.by_place.range(..=(feed, from)).next_back() else { return Vec::new() };
+        let held = self.by_place.range(*begin..=(feed, to)).filter(|((id, _), _)| *id == feed);
+        run_of(held.map(|(_, envelope)| envelope), from)
     }
 
     fn push(&mut self, feed: FeedId, envelope: RawEnvelope) {
@@ -231,4 +222,20 @@ impl Tail {
             }
         }
     }
+}
+
+/// The consecutive ones from the one that holds `from`, as many as one frame takes, but at least one.
+pub(super) fn run_of<'a>(envelopes: impl Iterator<Item = &'a RawEnvelope>, from: Seq) -> Vec<RawEnvelope> {
+    let (mut run, mut bytes, mut next) = (Vec::new(), 0, from);
+    for envelope in envelopes {
+        bytes += envelope.bytes.len();
+        let is_next = envelope.first <= next && envelope.last >= next;
+        let is_over = bytes > ENVELOPES_FRAME_BYTES || run.len() == ENVELOPES_PER_FRAME_MAX;
+        if !is_next || (is_over && !run.is_empty()) {
+            break;
+        }
+        next = envelope.last.next();
+        run.push(envelope.clone());
+    }
+    run
 }

@@ -3,6 +3,7 @@
 
 use bytes::Bytes;
 
+use super::feeds::run_of;
 use super::link::{Link, Reading, Serving};
 use super::{LastFrame, Mesh};
 use crate::effect::Effect;
@@ -109,7 +110,7 @@ impl Mesh {
             Some(last) => last,
             None => {
                 let to = if is_live { head } else { repaired.min(head) };
-                let run = self.feeds.tail.run(feed, cursor, to, ENVELOPES_FRAME_BYTES);
+                let run = self.feeds.tail.run(feed, cursor, to);
                 let next = run.last()?.last.next();
                 let bytes = encode_envelopes(&run, hop, is_live, false);
                 LastFrame { feed, from: cursor, head, next, is_live, bytes }
@@ -140,7 +141,7 @@ impl Mesh {
         let Some(link) = self.links.get_mut(&id) else { return Step::Idle };
         link.live_streak = 0;
         let Some(serving) = link.serving.front().copied() else { return Step::Idle };
-        let run = self.feeds.tail.run(serving.feed, serving.next, serving.to, ENVELOPES_FRAME_BYTES);
+        let run = self.feeds.tail.run(serving.feed, serving.next, serving.to);
         if run.is_empty() {
             let Serving { feed, next: from, to } = serving;
             let ticket = self.ticket();
@@ -175,7 +176,9 @@ impl Mesh {
         if !link.is_up() {
             return;
         }
-        let run: Vec<RawEnvelope> = envelopes.iter().map(|envelope| envelope.raw()).collect();
+        // The store counts by its own lights; a frame has room for so much and no more.
+        let read: Vec<RawEnvelope> = envelopes.iter().map(|envelope| envelope.raw()).collect();
+        let run = run_of(read.iter(), reading.from);
         let frame = if reading.is_live {
             self.read_live(id, reading, &run, now)
         } else {
