@@ -62,12 +62,14 @@ def split(texts, folder, *senders):
 def read_history(path):
     """author -> [(epoch, seq, text)], in the order in which the peer shows them."""
     feeds = {}
-    with open(path, encoding="utf-8") as file:
-        for line in file:
-            post = json.loads(line)
-            if post["type"] == "post":
-                feeds.setdefault(post["author"], []).append((post["epoch"], post["seq"], post["text"]))
+    for post in read_posts(path):
+        feeds.setdefault(post["author"], []).append((post["epoch"], post["seq"], post["text"]))
     return feeds
+
+
+def read_posts(path):
+    with open(path, encoding="utf-8") as file:
+        return json.load(file)["posts"]
 
 
 def check(folder, senders, *peers):
@@ -84,9 +86,11 @@ def check(folder, senders, *peers):
         mistakes += check_acknowledged(folder, peer, history, authors, said)
         count = sum(len(posts) for posts in history.values())
         print(f"  peer {peer}: {count} posts of {len(history)} authors")
+    orders = {peer: [post["id"] for post in read_posts(f"{folder}/history.{peer}")] for peer in peers}
+    mistakes += [f"peer {peer} has another order than {peers[0]}" for peer in peers if orders[peer] != orders[peers[0]]]
     if mistakes:
         sys.exit("\n".join(mistakes))
-    print("Every text is in all histories, each once, each author in order, byte for byte.")
+    print("All histories are one: every text once, each author in order, byte for byte.")
 
 
 def check_history(peer, history, said, authors):
@@ -125,7 +129,7 @@ def check_acknowledged(folder, peer, history, authors, said):
 def figures(folder, begin, said, held, last, *peers):
     begin, said, held, last = map(float, (begin, said, held, last))
     sizes = [os.path.getsize(f"{folder}/{name}") for name in os.listdir(folder) if name.startswith("texts.")]
-    count = sum(1 for _ in open(f"{folder}/history.{peers[0]}", encoding="utf-8"))
+    count = len(read_posts(f"{folder}/history.{peers[0]}"))
     rows = [
         ("messages", f"{count:,}"),
         ("bytes of text", f"{sum(sizes) - count:,}"),

@@ -110,7 +110,7 @@ wait_held() {
 
 # Everything that a peer holds.
 take_history() {
-    ctl "$1" watch --all --until-caught-up -o json >"$dir/history.$1"
+    ctl "$1" history --all -o json >"$dir/history.$1"
 }
 
 run() {
