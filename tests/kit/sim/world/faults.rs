@@ -59,7 +59,9 @@ impl World {
     pub fn kill(&mut self, place: Place, death: Death) {
         let Some(mut run) = self.machines[place.0].run.take() else { return };
         self.places.remove(&run.process);
-        self.people.process_gone(place);
+        for session in self.people.process_gone(place) {
+            self.speak_later(session);
+        }
         self.count_duplicates(place, &run);
         let machine = &mut self.machines[place.0];
         let line = || format!("{} dies: {death:?}", machine.name);
@@ -155,7 +157,7 @@ impl World {
         self.machines[copy.0].disk = disk;
         self.later(Duration::from_millis(1_500), Undo::Start(copy));
         let session = self.people.add_session(copy, self.machines[copy.0].id);
-        self.agenda.push(self.now + Duration::from_secs(2), Event::Speak(session));
+        self.speak_later(session);
     }
 
     /// The daemon at `place` is stopped in order: it says goodbye, and ends a second later.
@@ -206,7 +208,7 @@ impl World {
             }
         }
         for session in self.people.sessions().collect::<Vec<_>>() {
-            self.agenda.push(self.now + Duration::from_millis(500), Event::Speak(session));
+            self.speak_later(session);
         }
     }
 

@@ -421,17 +421,24 @@ impl World {
         self.read_waiting(place);
     }
 
-    fn on_speak(&mut self, session: SessionId) {
-        let place = self.people.place_of(session);
+    /// The user says the next thing after a while.
+    fn speak_later(&mut self, session: SessionId) {
         let wait = self.dice.gap(self.plan.think).max(Duration::from_millis(1));
-        let process = self.machines[place.0].run.as_ref().map(|run| run.process);
-        let Some(process) = process.filter(|_| !self.people.is_busy(session)) else {
-            if self.in_trouble || process.is_none() {
-                self.agenda.push(self.now + wait, Event::Speak(session));
-            }
-            return;
+        if self.people.set_due(session) {
+            self.agenda.push(self.now + wait, Event::Speak(session));
+        }
+    }
+
+    fn on_speak(&mut self, session: SessionId) {
+        self.people.clear_due(session);
+        let place = self.people.place_of(session);
+        let Some(process) = self.machines[place.0].run.as_ref().map(|run| run.process) else {
+            return self.speak_later(session);
         };
-        let said = if self.in_trouble {
+        if self.people.is_busy(session) {
+            return;
+        }
+        let said = if self.in_trouble && self.people.operations().len() < TALK_MAX {
             let posts = self.dice.between(1, self.plan.batch_max);
             let keyed = self.dice.chance(self.plan.keyed);
             Some(self.people.speak(session, Manner { posts, keyed }, &mut self.dice, self.now))
@@ -544,6 +551,8 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 /// More than this shows nothing new.
 const VIOLATIONS_MAX: usize = 20;
+/// Users fall silent after so many posts, so that no schedule takes long; floods come on top.
+const TALK_MAX: usize = 300;
 const EFFECTS_MAX: usize = 100_000;
 const SPINS_MAX: u32 = 1_000;
 const BOOT_US: u64 = 1_000;
