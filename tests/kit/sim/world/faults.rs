@@ -191,6 +191,7 @@ impl World {
     /// All faults are over: every way is free, everybody runs, no disk is full.
     pub fn heal(&mut self) {
         self.in_trouble = false;
+        self.network.forget_cuts();
         let ways: Vec<(Place, Place)> = self.ways.keys().copied().collect();
         for way in ways {
             self.ways.insert(way, 1);

@@ -355,15 +355,17 @@ impl World {
         self.settle(place);
     }
 
-    /// `unix seconds << 20 | 20 random bits`, and greater than every own epoch in the store.
+    /// `seconds << 20 | 20 random bits`, where the seconds are later than those of every own epoch in the store.
     fn draw_epoch(&mut self, place: Place) -> Epoch {
         let machine = &self.machines[place.0];
         let newest = machine.disk.newest_epoch();
         if let (Some(super::bug::Bug::ReusedNumber), Some(newest)) = (self.plan.bug, newest) {
             return newest;
         }
-        let drawn = (machine.unix_ms(self.now) / 1_000) << 20 | self.dice.between(0, (1 << 20) - 1);
-        Epoch(drawn.max(newest.map_or(0, |newest| newest.0 + 1)))
+        // The random bits stay random where the clock is behind: an old disk under a slow clock would give the same
+        // epoch twice otherwise.
+        let seconds = (machine.unix_ms(self.now) / 1_000).max(newest.map_or(0, |newest| (newest.0 >> 20) + 1));
+        Epoch(seconds << 20 | self.dice.between(0, (1 << 20) - 1))
     }
 
     fn setup(&self, place: Place, instance: Instance, seed: u64) -> Setup {
