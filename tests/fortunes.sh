@@ -54,31 +54,43 @@ say() {
     ctl "$1" send -0 --key fortunes <"$dir/texts.$1" >>"$dir/acknowledged.$1"
 }
 
+# How many texts a peer has to say.
+count_texts() {
+    tr -cd '\0' <"$dir/texts.$1" | wc -c
+}
+
 # All thirds at once. In the middle of it, one peer may die.
 say_all() {
-    local peer sending=() third=0
+    local peer sending=()
     for peer in "${senders[@]}"; do
         say "$peer" 2>"$dir/send.$peer.log" &
         sending+=($!)
     done
-    if [[ $with_kill == yes ]]; then
-        third=$(($(tr -cd '\0' <"$dir/texts.$killed" | wc -c) / 3))
-        # The killed peer's own posts, as it shows them: a third of its third is there.
-        ctl "$killed" watch --all --count "$third" --for 300s --from "$(own_id "$killed")" >/dev/null
-        kill_peer "$killed"
-        echo "  peer $killed was killed after $third of its texts"
-    fi
+    if [[ $with_kill == yes ]]; then kill_in_the_middle; fi
     for peer in "${!senders[@]}"; do
         if ! wait "${sending[peer]}" && [[ $with_kill == no || ${senders[peer]} != "$killed" ]]; then
             cat "$dir/send.${senders[peer]}.log" >&2
             fail "p2pctl send at peer ${senders[peer]} failed"
         fi
     done
-    if [[ $with_kill == yes ]]; then
-        echo "  it had acknowledged $(wc -l <"$dir/acknowledged.$killed") texts"
-        start_peer "$killed" b 2
-        say "$killed"
-    fi
+    if [[ $with_kill == yes ]]; then say_again; fi
+}
+
+# As soon as the peer itself shows a tenth of what it has to say.
+kill_in_the_middle() {
+    local tenth=$(($(count_texts "$killed") / 10))
+    ctl "$killed" watch --all --count "$tenth" --for 300s --from "$(own_id "$killed")" >/dev/null
+    kill_peer "$killed"
+    echo "  peer $killed was killed when it had shown $tenth of its texts"
+}
+
+say_again() {
+    local acknowledged
+    acknowledged=$(wc -l <"$dir/acknowledged.$killed")
+    echo "  it had acknowledged $acknowledged of $(count_texts "$killed") texts"
+    ((acknowledged < $(count_texts "$killed"))) || fail "the kill came too late to show anything"
+    start_peer "$killed" b 2
+    say "$killed"
 }
 
 own_id() {

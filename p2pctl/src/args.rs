@@ -10,7 +10,7 @@ use crate::output::Format;
 
 /// The client of p2pd: send, watch and see who is there.
 #[derive(Debug, Parser)]
-#[command(name = "p2pctl", version, subcommand_required = true, arg_required_else_help = true)]
+#[command(name = "p2pctl", version, max_term_width = 100, subcommand_required = true, arg_required_else_help = true, after_help = WORDS)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) global: Global,
@@ -276,6 +276,15 @@ pub(crate) enum Daemon {
     /// Stop the daemon cleanly
     Stop,
 }
+
+/// What the words in capitals stand for.
+const WORDS: &str = "\
+PEER is an id, 6 or more first characters of one, a name, or name~key as names are shown.
+ROOM is 1 to 64 of a-z, 0-9, '.', '_' and '-', beginning with a letter or digit.
+SPAN has a unit: 500ms, 10s, 1m30s.
+
+Exit: 0 done, 1 failed, 2 usage, 3 no daemon, 4 denied, 5 not found, 6 refused, 7 timeout,
+9 ambiguous, 11 busy, 130 Ctrl-C, 141 output closed.";
 
 /// A span with its unit, as in 500ms, 10s, 1m30s.
 pub(crate) fn span(text: &str) -> Result<Duration, String> {

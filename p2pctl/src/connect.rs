@@ -110,7 +110,7 @@ fn why_unreachable(endpoint: &Endpoint, error: &Error) -> String {
 fn denied(error: Error) -> Problem {
     let problem = Problem::of("connect", error);
     if problem.hint.is_empty() && problem.exit == Exit::Denied {
-        return problem.with_hint("run it as the daemon's user, or start a daemon of your own with: p2pd");
+        return problem.with_hint("the daemon there is not yours; for one of your own, start it with: p2pd");
     }
     problem
 }
@@ -119,3 +119,18 @@ fn denied(error: Error) -> Problem {
 pub(crate) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Between two looks for a daemon that is not there yet.
 const RETRY: Duration = Duration::from_millis(50);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn c_01_a_socket_that_is_not_ours_is_denied() {
+        let problem = denied(Error::new(Code::PermissionDenied, "unix:/run/p2pd/p2pd.sock: Permission denied"));
+        assert_eq!(problem.exit, Exit::Denied);
+        assert_eq!(problem.message, "connect: unix:/run/p2pd/p2pd.sock: Permission denied");
+        assert!(problem.hint.ends_with("start it with: p2pd"), "{}", problem.hint);
+        let own_hint = Error::new(Code::Unauthenticated, "token").with_hint("see the file");
+        assert_eq!(denied(own_hint).hint, "see the file");
+    }
+}

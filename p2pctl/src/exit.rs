@@ -165,6 +165,8 @@ pub(crate) const UNIMPLEMENTED: &str = "UNIMPLEMENTED";
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     fn rendered(problem: &Problem, format: Format) -> String {

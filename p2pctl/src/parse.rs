@@ -87,6 +87,8 @@ pub(crate) const ID_LEN: usize = 52;
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     #[test]

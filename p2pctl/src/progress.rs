@@ -39,3 +39,22 @@ impl Progress {
         self.0.finish_and_clear();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_bars_can_be_drawn() {
+        for total_bytes in [Some(10), None] {
+            let progress = Progress::new(true, total_bytes);
+            progress.read(7);
+            progress.sent(3);
+            let mut is_written = false;
+            progress.above(|| is_written = true);
+            assert!(is_written);
+            assert_eq!((progress.0.position(), progress.0.message()), (7, "3 stored".to_owned()));
+            progress.finish();
+        }
+    }
+}

@@ -3,6 +3,8 @@
 pub mod api;
 pub mod args;
 pub mod config;
+pub mod daemon;
+pub mod driver;
 pub mod exit;
 pub mod identity;
 pub mod keyfile;

@@ -6,6 +6,9 @@ use p2p_mesh::effect::Delivery;
 use p2p_mesh::envelope::{Post, Stamp};
 use p2p_mesh::id::{Instance, Offset, PeerId, PostId, Seq};
 
+/// What the store found, or why it could not look, for people.
+pub type Answer<T> = Result<T, String>;
+
 /// A post as the store gives it.
 #[derive(Clone, Debug)]
 pub struct StoredPost {

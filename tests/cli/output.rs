@@ -77,7 +77,7 @@ fn watch_and_history_show_who_said_what_where_and_when() {
     let rooms = two.p2pctl(&["rooms"]).ok();
     assert_eq!(
         normal(&peers, &rooms),
-        "ROOM     POSTS  NEWEST\ngeneral  #      #-#-# #:#:#\nkitchen  #      #-#-# #:#:#\n"
+        "ROOM     POSTS  NEWEST\nkitchen  #      #-#-# #:#:#\ngeneral  #      #-#-# #:#:#\n"
     );
 }
 

@@ -49,7 +49,7 @@ fn texts_arrive_byte_for_byte() {
     let one = network.start("one", &[]);
     let two = network.start("two", &[&one]);
     let texts =
-        ["line\nbreak", "tab\tand \u{1b}[31mred", "Ünïcödé 你好 🙂‍↔️", "\u{202e}override", "trailing \n\n", "\r\n"];
+        ["line\nbreak", "tab\tand \u{1b}[31mred", "Ünïcödé 你好 🙂‍↔️", "\u{202e}override", "trailing \n\n", "a\r\nb\r\n"];
     drop(one.p2pctl_with(&["send", "-0"], texts.join("\0").as_bytes()).ok());
     check_equal(&[&one, &two], 6);
     assert_eq!(texts_by_author(&two.posts())[one.id()], texts);

@@ -4,6 +4,7 @@
 
 mod chat;
 mod crash;
+mod demo;
 mod start;
 mod stop;
 mod strangers;

@@ -88,6 +88,7 @@ const TEXT_ENDINGS: &[&str] = &[
 const TOP: &[&str] = &[
     ".ci",
     ".gitignore",
+    ".clippy.toml",
     ".rustfmt.toml",
     "ARCHITECTURE.md",
     "CHANGELOG.md",

@@ -1,1 +1,73 @@
+#![allow(clippy::unwrap_used)]
 
+use clap::CommandFactory;
+use clap::error::ErrorKind;
+
+use super::*;
+
+fn parse(line: &str) -> Result<Cli, clap::Error> {
+    Cli::try_parse_from(std::iter::once("p2pctl").chain(line.split_whitespace()))
+}
+
+#[test]
+fn the_help_of_every_command_is_as_written_down() {
+    fn visit(command: &clap::Command, path: &str, all: &mut String) {
+        let help = command.clone().bin_name(path).term_width(100).render_help();
+        *all += &format!("$ {path} --help\n{help}\n");
+        for inner in command.get_subcommands() {
+            visit(inner, &format!("{path} {}", inner.get_name()), all);
+        }
+    }
+    let mut all = String::new();
+    // Building would add the global options to each; they are shown once, with the program's own help.
+    visit(&Cli::command(), "p2pctl", &mut all);
+    insta::assert_snapshot!(all);
+}
+
+#[test]
+fn the_definition_is_sound() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn options_may_stand_before_and_behind_the_command() {
+    for line in ["-o json --timeout 2s rooms", "rooms -o json --timeout 2s"] {
+        let cli = parse(line).unwrap();
+        assert_eq!(cli.global.output, Some(Format::Json));
+        assert_eq!(cli.global.timeout, Some(Duration::from_secs(2)));
+    }
+}
+
+#[test]
+fn c_02_a_text_may_begin_with_a_dash() {
+    let Command::Send(send) = parse("send -r general -- -x --key").unwrap().command else { panic!("not send") };
+    assert_eq!(send.text, ["-x", "--key"]);
+    assert_eq!(parse("send -x").unwrap_err().kind(), ErrorKind::UnknownArgument);
+}
+
+#[test]
+fn what_excludes_each_other_is_refused() {
+    for line in [
+        "send -l text",
+        "send -0 text",
+        "send -l -0",
+        "watch -n 5 --all",
+        "watch --after 3 --since 10m",
+        "history -n 5 --all",
+        "ping alice --all",
+        "peers -a show alice",
+        "rooms -q -v",
+    ] {
+        assert_eq!(parse(line).unwrap_err().kind(), ErrorKind::ArgumentConflict, "{line}");
+    }
+}
+
+#[test]
+fn what_is_missing_or_no_number_is_refused() {
+    assert_eq!(parse("ping").unwrap_err().kind(), ErrorKind::MissingRequiredArgument);
+    assert_eq!(parse("ping alice -n 0").unwrap_err().kind(), ErrorKind::ValueValidation);
+    assert_eq!(parse("watch -n 10001").unwrap_err().kind(), ErrorKind::ValueValidation);
+    assert_eq!(parse("history -n x").unwrap_err().kind(), ErrorKind::ValueValidation);
+    assert_eq!(parse("rooms --timeout 10").unwrap_err().kind(), ErrorKind::ValueValidation);
+    assert_eq!(parse("rooms -o xml").unwrap_err().kind(), ErrorKind::InvalidValue);
+}

@@ -10,8 +10,8 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 
-use super::Session;
 use super::items::{Cutter, Item};
+use super::{Session, span};
 use crate::exit::{Exit, Outcome, Problem, Stop};
 use crate::output::rest;
 use crate::progress::Progress;
@@ -194,6 +194,10 @@ impl Answers {
                         return Err(self.cut_off(&error.message, error.code));
                     }
                 },
+                () = tokio::time::sleep(session.timeout), if !self.open.is_empty() => {
+                    let why = format!("no answer in {}", span(session.timeout));
+                    return Err(self.cut_off(&why, Code::Timeout));
+                }
             }
         }
     }

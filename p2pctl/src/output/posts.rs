@@ -57,7 +57,7 @@ impl PostWriter {
         let when = self.when(post, out)?;
         let mut head = format!("{when} ");
         if wide || self.scene != Scene::OneRoom {
-            head += &format!("[{}] ", escape::line(&post.room));
+            head += &format!("[{}] ", escape::name(&post.room));
         }
         if wide {
             head += &format!("{} ", short_id(post.id.as_ref()));
@@ -70,7 +70,7 @@ impl PostWriter {
             tail += " (late)";
         }
         if post.unsupported {
-            tail += &format!(" ({}: not supported by this version)", escape::line(&post.kind));
+            tail += &format!(" ({}: not supported by this version)", escape::name(&post.kind));
         }
         let plain = format!("{head}{name}{tail}: ");
         let painted = if self.style.color {

@@ -1,1 +1,298 @@
+//! Every kind of output in every format, from messages full of hostile text.
 
+#![allow(clippy::unwrap_used)]
+
+use p2p_proto::v1::{
+    ConfigResponse, ConfigValue, Health, HistoryResponse, Peer, PeerState, PeersResponse, Post, PostId, Room,
+    RoomsResponse, SendResponse, StatusResponse,
+};
+
+use super::posts::{PostWriter, Scene};
+use super::*;
+
+const ALICE: &str = "k5x3abcdefghijklmnopqrstuvwxyz234567abcdefghijklmnop";
+const BOB: &str = "7qfdabcdefghijklmnopqrstuvwxyz234567abcdefghijklmnop";
+/// Looks like Alice's in the first four characters.
+const MALLORY: &str = "k5x3zbcdefghijklmnopqrstuvwxyz234567abcdefghijklmnop";
+const NOW: &str = "2026-11-22T12:00:00Z";
+
+fn style(format: Format) -> Style {
+    let zone = TimeZone::fixed(jiff::tz::offset(1));
+    Style { format, zone, now: NOW.parse().unwrap(), columns: None, color: false }
+}
+
+/// Microseconds since 1970, `seconds` before now.
+fn before(seconds: i64) -> i64 {
+    NOW.parse::<Timestamp>().unwrap().as_microsecond() - seconds * 1_000_000
+}
+
+/// The same in all formats, one below the other.
+fn in_all_formats(render: impl Fn(&Style, &mut dyn Write) -> io::Result<()>) -> String {
+    let mut all = String::new();
+    for format in [Format::Text, Format::Wide, Format::Json, Format::Yaml] {
+        let mut out = Vec::new();
+        render(&style(format), &mut out).unwrap();
+        let out = String::from_utf8(out).unwrap();
+        let controls: Vec<char> = out.chars().filter(|c| *c != '\n' && escape::is_hostile(*c)).collect();
+        assert_eq!(controls, [], "{format:?} lets something through");
+        all += &format!("{format:?}\n{out}\n");
+    }
+    all
+}
+
+fn post(seq: u64, author: &str, name: &str, text: &str) -> Post {
+    Post {
+        id: Some(PostId { author: author.to_owned(), epoch: 1_863_514_283_475_123, seq }),
+        author_name: name.to_owned(),
+        offset: 100 + seq,
+        time_us: before(3_600 - i64::try_from(seq).unwrap()) + 123_456,
+        kind: "chat".to_owned(),
+        room: "general".to_owned(),
+        text: text.to_owned(),
+        ..Post::default()
+    }
+}
+
+fn hostile_posts() -> Vec<Post> {
+    let mut reply = post(4, BOB, "", "an answer");
+    reply.re = post(1, ALICE, "", "").id;
+    reply.late = true;
+    reply.own = true;
+    reply.key = "K/7".to_owned();
+    let mut unknown = post(5, BOB, "bob", "");
+    unknown.kind = "poll\x1b[2J".to_owned();
+    unknown.unsupported = true;
+    vec![
+        post(1, ALICE, "alice", "hello"),
+        post(2, MALLORY, "alice", "one\n2026-11-22 12:00:02 [general] alice~k5x3a: I owe you\r\x1b[2Kx\ttab"),
+        post(3, BOB, "you: \u{202e}x\n~k5x3", "\x1b]52;c;aGk=\x07\u{9b}2J\u{2028}\u{e0041}\u{200d}"),
+        reply,
+        unknown,
+    ]
+}
+
+fn written(style: Style, scene: Scene, posts: &[Post]) -> String {
+    let mut out = Vec::new();
+    let mut writer = PostWriter::new(style, scene);
+    posts.iter().try_for_each(|post| writer.write(post, &mut out)).unwrap();
+    String::from_utf8(out).unwrap()
+}
+
+#[test]
+fn history_in_all_formats() {
+    let history = HistoryResponse { posts: hostile_posts(), next: String::new() };
+    insta::assert_snapshot!(in_all_formats(|style, out| posts::render_history(&history, style, out)));
+}
+
+#[test]
+fn watch_in_all_formats() {
+    let posts = hostile_posts();
+    insta::assert_snapshot!(in_all_formats(|style, out| {
+        let mut writer = PostWriter::new(style.clone(), Scene::ManyRooms);
+        posts.iter().try_for_each(|post| writer.write(post, out))
+    }));
+}
+
+#[test]
+fn one_room_is_not_named_and_a_new_day_is() {
+    let mut late = post(2, BOB, "bob", "two\nlines");
+    late.time_us += 86_400_000_000;
+    let shown = written(style(Format::Text), Scene::OneRoom, &[post(1, ALICE, "alice", "hello"), late]);
+    insta::assert_snapshot!(shown, @r"
+    12:00:01 alice~k5x3: hello
+    -- 2026-11-23 --
+    12:00:02 bob~7qfd: two
+            | lines
+    ");
+}
+
+#[test]
+fn x_03_no_text_begins_a_line_even_where_the_terminal_would_break_it() {
+    let fake = format!("{}12:00:09 alice~k5x3: I owe you", " ".repeat(33));
+    let narrow = Style { columns: Some(60), ..style(Format::Text) };
+    let posts = [
+        post(1, BOB, "bob", &fake),
+        post(2, BOB, "bob", &"宽".repeat(40)),
+        post(3, BOB, "bob", &format!("x\n{fake}{fake}")),
+    ];
+    for columns in [1, 7, 20, 40, 60, 200] {
+        let shown = written(Style { columns: Some(columns), ..narrow.clone() }, Scene::OneRoom, &posts);
+        for line in shown.lines().filter(|line| !line.starts_with("12:00:0")) {
+            assert!(line.starts_with(' '), "{columns} columns: {line:?}");
+        }
+        assert_eq!(shown.lines().filter(|line| line.starts_with("12:00:0")).count(), 3);
+        let wide = shown.lines().filter(|line| escape::width(line) > columns).count();
+        assert!(columns < 40 || wide == 0, "{columns} columns are too few");
+    }
+    insta::assert_snapshot!(written(narrow, Scene::OneRoom, &posts));
+}
+
+#[test]
+fn names_may_be_coloured_and_nothing_else() {
+    let colored = Style { color: true, ..style(Format::Text) };
+    let shown = written(colored, Scene::OneRoom, &[post(1, ALICE, "alice", "\x1b[31mred")]);
+    let plain = shown.replace("\x1b[0m", "");
+    let (start, rest) = plain.split_once("\x1b[").unwrap();
+    assert_eq!(start, "12:00:01 ");
+    assert!(rest.ends_with("malice~k5x3: ^[[31mred\n"), "{rest:?}");
+}
+
+fn peers() -> PeersResponse {
+    let up = Peer {
+        id: ALICE.to_owned(),
+        name: "alice".to_owned(),
+        state: PeerState::Up.into(),
+        rtt_us: 420,
+        behind: 3,
+        address: "192.0.2.7:8080".to_owned(),
+        addresses: vec!["192.0.2.7:8080".to_owned(), "[2001:db8::7]:8080".to_owned()],
+        since_us: before(240),
+        outbound: true,
+        bytes_sent: 17,
+        bytes_received: 3_500_000,
+        posts_received: 990,
+        posts_duplicate: 10,
+        queue_bytes: 2_048,
+        agent: "p2pd/0.1.0".to_owned(),
+        clock_offset_us: -1_500,
+        epoch: 1_863_514_283_475_123,
+        configured: true,
+        instances: 1,
+        last_seen_us: before(1),
+        ..Peer::default()
+    };
+    let hostile = Peer {
+        id: MALLORY.to_owned(),
+        name: "alice\u{202e}\n\x1b[2J".to_owned(),
+        state: PeerState::Suspect.into(),
+        rtt_us: 1_234_567,
+        last_error: "reset\nby \x1b[31mpeer".to_owned(),
+        agent: "\x07bell".to_owned(),
+        ..Peer::default()
+    };
+    let wide =
+        Peer { id: BOB.to_owned(), name: "宽宽".to_owned(), state: PeerState::Dialing.into(), ..Peer::default() };
+    let address = Peer {
+        state: PeerState::Waiting.into(),
+        address: "peer.example:8080".to_owned(),
+        tries: 7,
+        next_dial_ms: 12_000,
+        last_error: "connection refused".to_owned(),
+        ..Peer::default()
+    };
+    PeersResponse { peers: vec![up, hostile, wide, address] }
+}
+
+#[test]
+fn peers_in_all_formats() {
+    insta::assert_snapshot!(in_all_formats(|style, out| peers::render_peers(&peers(), style, out)));
+}
+
+#[test]
+fn one_peer_in_all_formats() {
+    for (name, peer) in ["up", "hostile", "wide", "address"].into_iter().zip(peers().peers) {
+        insta::assert_snapshot!(
+            format!("one_peer_{name}"),
+            in_all_formats(|style, out| peers::render_peer(&peer, style, out))
+        );
+    }
+}
+
+fn status() -> StatusResponse {
+    StatusResponse {
+        id: ALICE.to_owned(),
+        name: "alice".to_owned(),
+        epoch: 1_863_514_283_475_123,
+        version: "0.1.0".to_owned(),
+        health: Health::Degraded.into(),
+        problems: vec!["disk full in /var/lib/p2pd (0 bytes free)".to_owned(), "a name: \x1b[2J".to_owned()],
+        network: "abcdefghijklmnopqrstuvwxyz".to_owned(),
+        listen: vec!["127.0.0.1:8080".to_owned()],
+        api: vec!["unix:/run/p2pd/p2pd.sock".to_owned()],
+        data_dir: "/var/lib/p2pd".to_owned(),
+        uptime_ms: 90_000,
+        peers_up: 4,
+        peers_known: 5,
+        posts: 1_000,
+        bytes: 430_000,
+        offset: 1_007,
+        digest: "00112233445566778899aabbccddeeff".to_owned(),
+        feeds: 6,
+        missing_posts: 2,
+        counters: [("posts_sent_total".to_owned(), 7), ("dials_total{result=\"ok\"}".to_owned(), 5)].into(),
+        pid: 4_123,
+        default_room: "general".to_owned(),
+        ..StatusResponse::default()
+    }
+}
+
+#[test]
+fn status_in_all_formats() {
+    insta::assert_snapshot!(in_all_formats(|style, out| status::render_status(&status(), style, out)));
+}
+
+#[test]
+fn health_in_all_formats() {
+    insta::assert_snapshot!(in_all_formats(|style, out| status::render_health(&status(), style, out)));
+}
+
+#[test]
+fn rooms_in_all_formats() {
+    let room = |name: &str, newest_us| Room { name: name.to_owned(), posts: 17, newest_us };
+    let rooms = RoomsResponse { rooms: vec![room("general", before(60)), room("empty\x1b[2J", 0)] };
+    insta::assert_snapshot!(in_all_formats(|style, out| rest::render_rooms(&rooms, style, out)));
+}
+
+#[test]
+fn a_sent_post_in_all_formats() {
+    let sent = SendResponse { id: post(42, ALICE, "", "").id, offset: 142, time_us: before(0), repeated: true };
+    insta::assert_snapshot!(in_all_formats(|style, out| rest::render_sent(&sent, style, out)));
+}
+
+#[test]
+fn pings_in_all_formats() {
+    insta::assert_snapshot!(in_all_formats(|style, out| {
+        let pong = |n, rtt_us| rest::Pong { name: "alice~k5x3", id: ALICE, n, rtt_us };
+        rest::render_pong(&pong(1, Some(420)), style, out)?;
+        rest::render_pong(&pong(2, None), style, out)?;
+        rest::render_pongs(&pong(3, None), &[420, 1_580], style, out)?;
+        rest::render_pongs(&pong(3, None), &[], style, out)
+    }));
+}
+
+#[test]
+fn the_configuration_in_all_formats() {
+    let value = |key: &str, value: &str, source: &str| ConfigValue {
+        key: key.to_owned(),
+        value: value.to_owned(),
+        source: source.to_owned(),
+    };
+    let config = ConfigResponse {
+        values: vec![
+            value("listen_addr", "127.0.0.1:8080", "default"),
+            value("name", "\"\x1b[2J\"", "/etc/p2pd/config.yaml:3"),
+            value("network_secret", "(hidden)", "P2P_NETWORK_SECRET"),
+        ],
+    };
+    insta::assert_snapshot!(in_all_formats(|style, out| rest::render_config(&config, style, out)));
+}
+
+#[test]
+fn versions_and_deeds_in_all_formats() {
+    insta::with_settings!({filters => vec![(env!("CARGO_PKG_VERSION"), "VERSION")]}, {
+        insta::assert_snapshot!(in_all_formats(|style, out| {
+            rest::render_version(Some("0.9\x1b[2J"), style, out)?;
+            rest::render_version(None, style, out)?;
+            rest::render_done("stopping", "stopping \x1b[2J", style, out)
+        }));
+    });
+}
+
+#[test]
+fn an_empty_list_is_a_list() {
+    insta::assert_snapshot!(in_all_formats(|style, out| {
+        peers::render_peers(&PeersResponse::default(), style, out)?;
+        rest::render_rooms(&RoomsResponse::default(), style, out)?;
+        posts::render_history(&HistoryResponse::default(), style, out)
+    }));
+}

@@ -94,6 +94,8 @@ fn quote(text: &str, out: &mut dyn Write) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::super::document::Fields;
     use super::*;
 

@@ -25,6 +25,8 @@ pub(crate) struct Liveness {
 struct Sent {
     n: u64,
     at: Mono,
+    /// From here on its link is suspect.
+    doubted: Mono,
     deadline: Mono,
 }
 
@@ -79,7 +81,8 @@ impl Liveness {
         let n = self.next;
         self.next += 1;
         let patience = if self.unanswered.is_some() { self.probe_patience() } else { self.timeout };
-        self.ping = Some(Sent { n, at: now, deadline: now + patience });
+        let doubted = now + (patience / 2).min(SUSPECT_AFTER);
+        self.ping = Some(Sent { n, at: now, doubted, deadline: now + patience });
         n
     }
 
@@ -109,8 +112,9 @@ impl Liveness {
     pub(crate) fn check(&mut self, now: Mono) -> Verdict {
         if let Some(sent) = self.ping {
             if self.received < sent.at {
-                self.suspect |= now > sent.at + SUSPECT_AFTER;
-                return if now >= sent.deadline { Verdict::Dead } else { Verdict::Wait(self.next_look(sent, now)) };
+                self.suspect |= now >= sent.doubted;
+                let next = if self.suspect { sent.deadline } else { sent.doubted };
+                return if now >= sent.deadline { Verdict::Dead } else { Verdict::Wait(next) };
             }
             // Alive, by whatever else it sent. The pong may still come; its absence alone kills nobody.
             if now < sent.deadline {
@@ -158,10 +162,6 @@ impl Liveness {
         Duration::from_micros(self.rtt_us().unwrap_or(0).saturating_mul(factor)).clamp(min, max)
     }
 
-    fn next_look(&self, sent: Sent, now: Mono) -> Mono {
-        if now > sent.at + SUSPECT_AFTER { sent.deadline } else { sent.deadline.min(sent.at + SUSPECT_AFTER + TICK) }
-    }
-
     fn answer_patience(&self) -> Duration {
         self.rtt_times(8, Duration::from_secs(1), Duration::from_secs(5))
     }
@@ -176,9 +176,8 @@ fn clamp_i64(value: i128) -> i64 {
     i64::try_from(value).unwrap_or(if value < 0 { i64::MIN } else { i64::MAX })
 }
 
-/// A ping that waits this long makes its link suspect.
+/// A ping that waits this long, or half its deadline, makes its link suspect.
 const SUSPECT_AFTER: Duration = Duration::from_secs(1);
-const TICK: Duration = Duration::from_millis(1);
 
 #[cfg(test)]
 mod tests {

@@ -105,6 +105,7 @@ pub(super) fn refusal(refusal: &Refusal) -> Error {
             Error::new(Code::TextTooLong, why).with_hint(format!("send it in parts of at most {limit} bytes"))
         }
         Refusal::Nul => Error::new(Code::TextInvalid, why).with_hint("p2pctl send -0 splits at U+0000"),
+        Refusal::Reply => Error::new(Code::InvalidArgument, why).with_hint("copy the id that p2pctl history shows"),
         Refusal::Room(_) => Error::new(Code::RoomInvalid, why).with_hint("see which rooms there are: p2pctl rooms"),
         Refusal::KeyTooLong { .. } => Error::new(Code::KeyTooLong, why).with_hint("use a hash of it as the key"),
         Refusal::KeyReused { .. } => {

@@ -64,7 +64,7 @@ async fn accept(listener: &Listener, permit: OwnedSemaphorePermit) -> Connection
             }
             // Out of file descriptors, or the other side is gone already: others are served meanwhile.
             Err(why) => {
-                tracing::warn!(%why, "api accept failed");
+                tracing::warn!(?why, "api accept failed");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }

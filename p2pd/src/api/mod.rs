@@ -32,7 +32,7 @@ use p2p_mesh::status::{PeerStatus, Status};
 use p2p_proto::endpoint::Endpoint;
 use tokio::sync::oneshot;
 
-use crate::query::{HistoryQuery, LogPage, RoomSummary, StoredPost};
+use crate::query::{Answer, HistoryQuery, LogPage, RoomSummary, StoredPost};
 
 pub use serve::{Served, serve};
 pub use status::Alarms;
@@ -71,7 +71,7 @@ pub enum Request {
         /// Stop behind this many bytes.
         bytes_max: usize,
         /// Gets the answer.
-        reply: oneshot::Sender<Result<LogPage, String>>,
+        reply: oneshot::Sender<Answer<LogPage>>,
     },
     /// The offset behind which the last matching posts stand.
     FindLast {
@@ -82,17 +82,17 @@ pub enum Request {
         /// How many posts.
         posts: usize,
         /// Gets the answer.
-        reply: oneshot::Sender<Result<Offset, String>>,
+        reply: oneshot::Sender<Answer<Offset>>,
     },
     /// The newest posts that match.
     History {
         /// Which.
         query: HistoryQuery,
         /// Gets the answer.
-        reply: oneshot::Sender<Result<Vec<StoredPost>, String>>,
+        reply: oneshot::Sender<Answer<Vec<StoredPost>>>,
     },
     /// Every room.
-    Rooms(oneshot::Sender<Result<Vec<RoomSummary>, String>>),
+    Rooms(oneshot::Sender<Answer<Vec<RoomSummary>>>),
     /// Bytes of envelopes held.
     StoreBytes(oneshot::Sender<u64>),
     /// Stop the daemon.

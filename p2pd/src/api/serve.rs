@@ -116,7 +116,7 @@ async fn open(endpoint: &Endpoint) -> Result<Door, ApiError> {
     }
 }
 
-async fn listen_on_loopback(addr: SocketAddr) -> Result<TcpListener, ApiError> {
+pub(super) async fn listen_on_loopback(addr: SocketAddr) -> Result<TcpListener, ApiError> {
     // Whoever built the endpoint should have seen to it; here is where it matters.
     if !addr.ip().is_loopback() {
         return Err(ApiError::NotLoopback(addr));
@@ -163,7 +163,7 @@ fn attend(door: Door, guarded: Guarded, stop: CancellationToken) -> BoxFuture<'s
     let server = server(&listener);
     Box::pin(async move {
         if let Err(why) = server.serve_with_incoming_shutdown(guarded, incoming(listener), close).await {
-            tracing::error!(%endpoint, %why, "api ended");
+            tracing::error!(%endpoint, ?why, "api ended");
         }
     })
 }

@@ -58,14 +58,16 @@ fn take_place(path: &Path, draft: &Path) -> io::Result<SocketFile> {
     Ok(SocketFile { path: path.to_owned(), device_and_inode: (found.dev(), found.ino()) })
 }
 
-/// A folder that we make is ours alone; one that is there is the operator's choice.
+/// Folders that we make are ours alone; those that are there are the operator's choice.
 fn create_folder(path: &Path) -> io::Result<()> {
-    match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() && !folder.exists() => {
-            DirBuilder::new().recursive(true).mode(0o700).create(folder)
-        }
-        Some(_) | None => Ok(()),
+    let folders = path.ancestors().skip(1).filter(|folder| !folder.as_os_str().is_empty());
+    let mut missing: Vec<&Path> = folders.take_while(|folder| !folder.exists()).collect();
+    while let Some(folder) = missing.pop() {
+        DirBuilder::new().mode(0o700).create(folder)?;
+        // The umask may have taken our own rights away too.
+        fs::set_permissions(folder, Permissions::from_mode(0o700))?;
     }
+    Ok(())
 }
 
 fn check_free(path: &Path) -> Result<(), ApiError> {
@@ -123,7 +125,7 @@ impl Drop for SocketFile {
             fs::symlink_metadata(&self.path).is_ok_and(|found| (found.dev(), found.ino()) == self.device_and_inode);
         if ours && let Err(why) = fs::remove_file(&self.path) {
             // The next start replaces it.
-            tracing::warn!(path = ?self.path, %why, "socket not removed");
+            tracing::warn!(path = ?self.path, ?why, "socket not removed");
         }
     }
 }

@@ -1,1 +1,12 @@
+//! The API through its real door: a real socket, the real client, and behind them a driver that keeps its log in
+//! memory and can be told to be slow, busy or gone.
 
+#![allow(clippy::unwrap_used)]
+
+mod access;
+mod history;
+mod kit;
+mod mesh;
+mod send;
+mod stop;
+mod watch;

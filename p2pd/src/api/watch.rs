@@ -366,6 +366,3 @@ const BYTES_MAX: usize = 256 << 10;
 const POST_BYTES: usize = 160;
 /// Posts looked at to find where `since` begins: at 16 KiB each they stay within 16 MiB.
 const SINCE_POSTS_MAX: usize = 1_000;
-
-#[cfg(test)]
-mod tests;

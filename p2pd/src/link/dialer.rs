@@ -37,7 +37,7 @@ pub(super) async fn dial(shared: &Shared, dial: DialId, addr: Addr, expected: Op
     match result {
         Ok((socket, secured)) => run(shared, socket, secured, Origin::Dialed(dial)).await,
         Err(Failure { reason, detail }) => {
-            tracing::debug!(%addr, ?reason, %detail, "dial_failed");
+            tracing::debug!(%addr, ?reason, ?detail, "dial_failed");
             shared.tell(LinkEvent::Input(Input::DialFailed { dial, reason, detail })).await;
         }
     }

@@ -41,7 +41,7 @@ pub(super) async fn accept_all(mut listener: impl Accept, shared: Arc<Shared>) {
             // Most likely there is no descriptor left. The connection stays in the kernel's queue, so without a pause
             // this would spin.
             Err(error) => {
-                tracing::warn!(%error, "accept_failed");
+                shared.accept_failed(&error);
                 sleep(PAUSE).await;
             }
         }

@@ -12,6 +12,7 @@ mod bind;
 mod dialer;
 mod half_open;
 mod listener;
+mod pace;
 mod port_owner;
 mod reader;
 mod refusals;

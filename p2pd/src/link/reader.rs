@@ -10,9 +10,10 @@ use p2p_mesh::limits::{FRAME_LEN_MAX, FRAME_LEN_MAX_BEFORE_HELLO, FRAME_TIMEOUT,
 use p2p_mesh::wire::frame::{FrameError, PREFIX_LEN, split_frame};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::LinkEvent;
+use super::pace::Pace;
 use super::secure::{MESSAGE_PREFIX_LEN, OpenError, Opener, missing_bytes, split_message};
 
 /// Reads one link until it ends.
@@ -33,6 +34,7 @@ pub(super) struct Reader<R> {
     begun: Option<Instant>,
     /// Something was said on this link.
     spoken: bool,
+    pace: Pace,
     read_len: usize,
     /// The buffers are small.
     quiet: bool,
@@ -96,6 +98,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             batch_bytes: 0,
             begun: None,
             spoken: false,
+            pace: Pace::default(),
             read_len: READ_LEN_IDLE,
             quiet: true,
         }
@@ -112,24 +115,29 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     }
 
     async fn step(&mut self) -> Result<(), ReadEnd> {
-        self.fill().await?;
-        let mut completed = 0;
+        let bytes = self.fill().await?;
+        let (mut completed, mut messages) = (0, 0);
         while let Some(message) = split_message(&self.sealed) {
             let len = MESSAGE_PREFIX_LEN + message.len();
             self.opener.open(message, &mut self.plain)?;
             self.sealed.advance(len);
+            messages += 1;
             completed += self.split_frames().await?;
             if self.batch_bytes >= BATCH_BYTES {
                 self.deliver().await?;
             }
         }
         self.deliver().await?;
+        let pause = self.pace.count(completed.max(messages), bytes, Instant::now());
+        if !pause.is_zero() {
+            sleep(pause).await;
+        }
         self.watch_progress(completed);
         Ok(())
     }
 
-    /// Reads whatever is there; waits for it as long as is right.
-    async fn fill(&mut self) -> Result<(), ReadEnd> {
+    /// Reads whatever is there, and says how much; waits for it as long as is right.
+    async fn fill(&mut self) -> Result<usize, ReadEnd> {
         self.sealed.reserve(missing_bytes(&self.sealed) + self.read_len);
         let room = self.sealed.capacity() - self.sealed.len();
         let read = match self.begun {
@@ -146,7 +154,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         match read {
             0 if self.begun.is_some() => Err(ReadEnd::EofInFrame),
             0 => Err(ReadEnd::Closed),
-            _ => Ok(()),
+            _ => Ok(read),
         }
     }
 

@@ -132,7 +132,7 @@ fn write_reason(end: Result<Result<(), WriteError>, JoinError>) -> CloseReason {
 
 /// A bug of ours costs this link, and nothing else.
 fn task_failed(error: &JoinError) -> CloseReason {
-    tracing::error!(%error, "link_task_failed");
+    tracing::error!(?error, "link_task_failed");
     CloseReason::Failed("a task of the link failed".to_owned())
 }
 

@@ -210,9 +210,9 @@ pub(super) async fn respond<S: AsyncRead + AsyncWrite + Unpin>(
 }
 
 impl Sealer {
-    /// Adds one Noise message with `plain` in it to `out`. At most `PLAIN_LEN_MAX` bytes, at least one.
+    /// Adds one Noise message with `plain` in it to `out`: at most `PLAIN_LEN_MAX` bytes.
     pub(super) fn seal(&mut self, plain: &[u8], out: &mut BytesMut) {
-        assert!(!plain.is_empty() && plain.len() <= PLAIN_LEN_MAX, "the writer cuts messages to size");
+        assert!(plain.len() <= PLAIN_LEN_MAX, "the writer cuts messages to size");
         let sealed_len = plain.len() + TAG_LEN;
         out.put_u16(u16::try_from(sealed_len).expect("the length was just checked"));
         let start = out.len();

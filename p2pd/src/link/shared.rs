@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -133,6 +133,14 @@ impl Shared {
         let line = self.refusals().count(remote.ip(), reason, Instant::now());
         if let Some(suppressed) = line {
             tracing::info!(%remote, reason, suppressed, "link_refused");
+        }
+    }
+
+    /// Counts a connection that could not be accepted, and logs it where that is worth a line.
+    pub(super) fn accept_failed(&self, error: &io::Error) {
+        let line = self.refusals().count(Ipv4Addr::UNSPECIFIED.into(), "accept_failed", Instant::now());
+        if let Some(suppressed) = line {
+            tracing::warn!(%error, suppressed, "accept_failed");
         }
     }
 

@@ -183,7 +183,8 @@ async fn exchange(peer: &mut Peer, link: LinkId, frames: &[Bytes]) -> Vec<Bytes>
         }
         match peer.next().await {
             LinkEvent::Frames { frames, .. } => got.extend(frames),
-            LinkEvent::Input(Input::Written { bytes, .. }) => in_flight -= bytes,
+            LinkEvent::Input(Input::Written { link: on, bytes }) if on == link => in_flight -= bytes,
+            LinkEvent::Input(Input::Written { .. }) => (),
             other @ LinkEvent::Input(_) => panic!("{other:?}"),
         }
     }
@@ -243,6 +244,30 @@ async fn a_hang_up_lets_the_last_frame_through_and_both_sides_hear_of_it_once() 
     near.links.send(here, frame(b"{}"));
     near.links.raise_frame_limit(here);
     link(&mut near, &mut far).await;
+}
+
+#[tokio::test]
+async fn after_a_hang_up_the_other_side_is_heard_until_it_closes_too() {
+    let mut near = Peer::start(1).await;
+    let mut far = TcpStream::connect(near.addr).await.unwrap();
+    let identity = secure::Identity::new(SigningKey::from_bytes(&[2; 32]), vec![network(7)]);
+    let mut secured = secure::initiate(&mut far, &identity, Some(near.id)).await.unwrap();
+    let here = near.opened().await.link;
+    near.links.send(here, frame(b"bye"));
+    near.links.hangup(here);
+    let mut heard = Vec::new();
+    far.read_to_end(&mut heard).await.unwrap();
+    assert_eq!(heard.len(), 2 + 7 + 16);
+    let mut sealed = bytes::BytesMut::new();
+    secured.sealer.seal(&frame(b"said before the bye was heard"), &mut sealed);
+    far.write_all(&sealed).await.unwrap();
+    assert_eq!(near.written().await, 7);
+    match near.next().await {
+        LinkEvent::Frames { frames, .. } => assert_eq!(frames, [&b"said before the bye was heard"[..]]),
+        other @ LinkEvent::Input(_) => panic!("{other:?}"),
+    }
+    drop(far);
+    assert_eq!(near.closed().await, (here, CloseReason::HungUp));
 }
 
 #[tokio::test]
@@ -308,11 +333,12 @@ async fn a_peer_whose_driver_stands_still_holds_up_nobody_else() {
     let mut lively = Peer::start(3).await;
     let (to_lively, from_near) = link(&mut near, &mut lively).await;
     // Until nothing more is taken: sockets are full, and so are the channels of the stuck one.
-    let mut in_flight = 0;
+    let (mut in_flight, mut sent) = (0, 0);
     loop {
         while in_flight < IN_FLIGHT_BYTES_MAX {
             near.links.send(to_stuck, frame(&[b' '; 30_000]));
             in_flight += 30_004;
+            sent += 1;
         }
         let mut progress = false;
         for _ in 0..1_000 {
@@ -333,10 +359,10 @@ async fn a_peer_whose_driver_stands_still_holds_up_nobody_else() {
     assert_eq!((got_here.len(), got_there.len()), (50, 50));
     // The stuck one wakes up and has lost nothing.
     let mut received = 0;
-    while in_flight > 0 || received == 0 {
+    while received < sent {
         tokio::select! {
             event = near.events.recv() => match event.unwrap() {
-                LinkEvent::Input(Input::Written { bytes, .. }) => in_flight -= bytes,
+                LinkEvent::Input(Input::Written { .. }) => (),
                 other => panic!("{other:?}"),
             },
             event = stuck.events.recv() => match event.unwrap() {

@@ -146,7 +146,8 @@ fn posts_by_room(posts: &[Post]) -> BTreeMap<&str, u64> {
 fn insert_keys(db: &Connection, delivery: &Delivery) -> Result<(), Fault> {
     let body = delivery.envelope.body();
     let mut statement = db.prepare_cached(
-        "INSERT OR IGNORE INTO keys (key, epoch, seq, offset, ms, counter, content) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        "INSERT OR IGNORE INTO keys (key, epoch, seq, offset, ms, counter, content)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     )?;
     for (index, post) in (0..).zip(&body.posts) {
         let Some(key) = &post.key else { continue };

@@ -32,7 +32,7 @@ impl Fault {
         match self {
             Self::Refused(why) => StoreError::Failed(why),
             Self::Damaged(why) => StoreError::Damaged(format!("{}: {why}", dir.display())),
-            Self::Sql(_) if self.is_full() => StoreError::Full(format!("{} ({})", dir.display(), free(dir))),
+            Self::Sql(_) if self.is_full() => full(dir),
             Self::Sql(error) => match error.sqlite_error_code() {
                 Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
                     StoreError::Damaged(format!("the history in {} is damaged: {error}", dir.display()))
@@ -57,12 +57,13 @@ impl Fault {
     }
 }
 
-/// What a person wants to know first about a full disk.
-fn free(dir: &Path) -> String {
-    match rustix::fs::statvfs(dir) {
+/// A full disk, with what a person wants to know first about it.
+pub(super) fn full(dir: &Path) -> StoreError {
+    let free = match rustix::fs::statvfs(dir) {
         Ok(disk) => format!("{} bytes free", disk.f_bavail.saturating_mul(disk.f_frsize)),
         Err(error) => format!("free bytes not known: {error}"),
-    }
+    };
+    StoreError::Full(format!("{} ({free})", dir.display()))
 }
 
 #[cfg(test)]

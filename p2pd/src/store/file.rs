@@ -9,7 +9,7 @@ use p2p_mesh::id::PeerId;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use super::StoreError;
-use super::fault::Fault;
+use super::fault::{Fault, full};
 
 /// Where the history of a data directory is.
 pub(super) fn path(dir: &Path) -> PathBuf {
@@ -33,7 +33,7 @@ fn touch(dir: &Path, path: &Path) -> io::Result<()> {
 
 fn told(error: &io::Error, dir: &Path, path: &Path) -> StoreError {
     match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StoreError::Full(dir.display().to_string()),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => full(dir),
         _ => StoreError::Failed(format!("cannot write the history {}: {error}", path.display())),
     }
 }

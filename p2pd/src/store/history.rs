@@ -58,7 +58,7 @@ pub(super) fn find_last(
     authors: &[PeerId],
     posts: usize,
 ) -> Result<Offset, Fault> {
-    let end = Offset(index.next_offset().0 - 1);
+    let end = Offset(index.next_offset().0.saturating_sub(1));
     let feeds = (!authors.is_empty()).then(|| feeds_of(index, |author| authors.contains(author)));
     let candidates = match rooms {
         [] => last_envelopes(db, feeds.as_deref(), posts)?,
@@ -203,7 +203,7 @@ fn behind(delivery: &Delivery, rooms: &[String], wanted: u64) -> Offset {
     let mut offsets: Vec<u64> = matching.map(|(offset, _)| offset).collect();
     let skipped = offsets.len().saturating_sub(usize::try_from(wanted).unwrap_or(usize::MAX));
     let first = offsets.drain(skipped..).next().unwrap_or(delivery.offset.0);
-    Offset(first - 1)
+    Offset(first.saturating_sub(1))
 }
 
 /// The two integers of the next row.

@@ -14,7 +14,7 @@ use p2p_mesh::membership::record::Record;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::config::Durability;
-use crate::query::{HistoryQuery, LogPage, RoomSummary, StoredPost};
+use crate::query::{Answer, HistoryQuery, LogPage, RoomSummary, StoredPost};
 
 mod append;
 mod book;
@@ -85,7 +85,8 @@ pub enum Job {
         /// Gets the answer, once it is flushed.
         reply: oneshot::Sender<Result<(), StoreError>>,
     },
-    /// Entries behind `after` by order of arrival, an entry that contains `after + 1` included.
+    /// Entries behind `after` by order of arrival, an entry that contains `after + 1` included. A damaged entry is an
+    /// error that names its offset: a reader who wants to go on asks behind it.
     ReadLog {
         /// The last offset that the reader has.
         after: Offset,
@@ -94,9 +95,10 @@ pub enum Job {
         /// Stop behind this many bytes of bodies; at least one entry is read.
         bytes_max: usize,
         /// Gets the answer.
-        reply: oneshot::Sender<Result<LogPage, StoreError>>,
+        reply: oneshot::Sender<Answer<LogPage>>,
     },
-    /// The offset behind which the last `posts` matching posts stand, and nothing more.
+    /// The offset behind which the last `posts` matching posts stand, or all of them where there are fewer; the end of
+    /// the log where there is none.
     FindLast {
         /// Only these rooms; all where it is empty.
         rooms: Vec<String>,
@@ -105,19 +107,19 @@ pub enum Job {
         /// How many posts.
         posts: usize,
         /// Gets the answer.
-        reply: oneshot::Sender<Result<Offset, StoreError>>,
+        reply: oneshot::Sender<Answer<Offset>>,
     },
     /// The newest posts that match, oldest first in the order of the clocks.
     History {
         /// Which.
         query: HistoryQuery,
         /// Gets the answer.
-        reply: oneshot::Sender<Result<Vec<StoredPost>, StoreError>>,
+        reply: oneshot::Sender<Answer<Vec<StoredPost>>>,
     },
-    /// Every room.
+    /// Every room, the newest first; of more than 10,000 the newest.
     Rooms {
         /// Gets the answer.
-        reply: oneshot::Sender<Result<Vec<RoomSummary>, StoreError>>,
+        reply: oneshot::Sender<Answer<Vec<RoomSummary>>>,
     },
     /// Bytes of envelopes held.
     Bytes {
@@ -131,7 +133,8 @@ pub enum Job {
 pub enum StoreEvent {
     /// An answer for the mesh.
     Input(Input),
-    /// A flush failed: what is on disk is not known any more. The daemon must stop, and answer nothing.
+    /// A flush failed, or own posts cannot be looked up: what is on disk is not known any more. The daemon must stop,
+    /// and answer nothing. Nothing comes behind this.
     Failed(StoreError),
 }
 
@@ -148,7 +151,7 @@ pub struct Opened {
     pub feeds: Vec<StoredFeed>,
     /// The offset after the last one.
     pub next_offset: Offset,
-    /// The newest epoch in which this identity wrote or ran.
+    /// The newest epoch in which this identity wrote, or that `note_epoch` noted.
     pub newest_own_epoch: Option<Epoch>,
     /// The address book.
     pub book: Vec<(Record, u64)>,

@@ -13,7 +13,7 @@ use super::fault::Fault;
 use super::writer::{Write, Writer};
 use super::{Job, Opened, StoreError, StoreEvent, append, book, file, history, log};
 use crate::config::Durability;
-use crate::query::{HistoryQuery, LogPage, RoomSummary, StoredPost};
+use crate::query::{Answer, HistoryQuery, LogPage, RoomSummary, StoredPost};
 
 /// Opens the file and starts the thread.
 pub(super) fn start(dir: &Path, me: &PeerId, durability: Durability) -> Result<Opened, StoreError> {
@@ -27,13 +27,11 @@ pub(super) fn start(dir: &Path, me: &PeerId, durability: Durability) -> Result<O
     let (jobs, job_receiver) = mpsc::channel(JOBS_WAITING_MAX);
     let (event_sender, events) = mpsc::channel(EVENTS_WAITING_MAX);
     let failed = |error: std::io::Error| StoreError::Failed(format!("cannot start the thread of the store: {error}"));
-    // It only waits for jobs with a deadline: no sockets, no threads.
-    let runtime = Builder::new_current_thread().enable_time().build().map_err(failed)?;
     let desk = Desk { writer, dir: dir.to_owned(), me: *me, events: event_sender, failure: None };
     let thread = std::thread::Builder::new()
         .name("store".into())
         .stack_size(STACK_BYTES)
-        .spawn(move || run(desk, job_receiver, &runtime))
+        .spawn(move || run(desk, job_receiver))
         .map_err(failed)?;
     Ok(Opened { jobs, events, thread, feeds, next_offset, newest_own_epoch, book })
 }
@@ -64,7 +62,7 @@ enum Question {
     Bytes(oneshot::Sender<u64>),
 }
 
-type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
+type Reply<T> = oneshot::Sender<Answer<T>>;
 
 /// Why the thread wakes up.
 enum Woken {
@@ -73,10 +71,16 @@ enum Woken {
     Closed,
 }
 
-fn run(mut desk: Desk, mut jobs: mpsc::Receiver<Job>, runtime: &Runtime) {
+fn run(mut desk: Desk, mut jobs: mpsc::Receiver<Job>) {
+    // It only waits for jobs with a deadline: no sockets, no threads. It lives and ends on this thread, because one
+    // must not end inside another.
+    let runtime = match Builder::new_current_thread().enable_time().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return desk.fail(Fault::Refused(format!("cannot wait for jobs: {error}"))),
+    };
     let mut batch = Vec::new();
     loop {
-        let done = match wait(&desk.writer, &mut jobs, &mut batch, runtime) {
+        let done = match wait(&desk.writer, &mut jobs, &mut batch, &runtime) {
             Woken::Jobs => desk.work(std::mem::take(&mut batch)),
             Woken::FlushDue => desk.flush(),
             Woken::Closed => break,
@@ -185,7 +189,7 @@ impl Desk {
             Question::Feed(ticket, from) => {
                 // What cannot be read is not held, as far as other peers are concerned.
                 let envelopes = log::read_feed(db, index, &from).unwrap_or_else(|fault| {
-                    tracing::error!(error = %fault.told(dir), "feed_not_read");
+                    tracing::error!(error = ?fault.told(dir), "feed_not_read");
                     Vec::new()
                 });
                 self.tell(Input::ReadDone { ticket, envelopes });
@@ -211,7 +215,7 @@ impl Desk {
     fn flush(&mut self) -> Result<(), Fault> {
         match self.writer.flush() {
             Err(fault) if !fault.is_flush() => {
-                tracing::warn!(error = %fault.told(&self.dir), "flush_put_off");
+                tracing::warn!(error = ?fault.told(&self.dir), "flush_put_off");
                 Ok(())
             }
             done => done,
@@ -222,7 +226,7 @@ impl Desk {
         match self.writer.checkpoint() {
             // The log only grows longer until there is space again.
             Err(fault) if !fault.is_flush() => {
-                tracing::warn!(error = %fault.told(&self.dir), "checkpoint_put_off");
+                tracing::warn!(error = ?fault.told(&self.dir), "checkpoint_put_off");
                 Ok(())
             }
             done => done,
@@ -271,7 +275,7 @@ fn sort(batch: Vec<Job>) -> (Vec<Write>, Vec<Question>) {
 
 /// Who asked may have gone meanwhile.
 fn send<T>(reply: Reply<T>, answer: Result<T, Fault>, dir: &Path) {
-    let _ = reply.send(answer.map_err(|fault| fault.told(dir)));
+    let _ = reply.send(answer.map_err(|fault| fault.told(dir).to_string()));
 }
 
 /// Jobs that wait in the channel.

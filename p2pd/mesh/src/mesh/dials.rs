@@ -139,6 +139,12 @@ impl Mesh {
         }
     }
 
+    /// Whether an address is from the configuration or was added by hand.
+    #[must_use]
+    pub fn is_configured_addr(&self, addr: &Addr) -> bool {
+        self.dials.get(&Target::Addr(addr.clone())).is_some()
+    }
+
     /// How many dials `Command::Reconnect` would bring.
     #[must_use]
     pub fn reconnects(&self, peer: Option<PeerId>, now: Now) -> u32 {

@@ -84,15 +84,17 @@ async fn frames_that_arrive_together_are_told_together() {
     assert!(matches!(far.end().await, (ReadEnd::Closed, rest) if rest.is_empty()));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn w_01_lengths_outside_the_limits_end_the_link_before_their_frame_is_there() {
     for len in [0, 1, 4_097, 131_072, 131_073, 1 << 31, u32::MAX] {
         let mut far = start(1).await;
         far.say(&len.to_be_bytes()).await;
-        // Nothing is closed here: the length alone must do.
+        // Nothing is closed here and no time passes: the length alone must do.
+        let begun = Instant::now();
         let socket = std::mem::replace(&mut far.socket, duplex(1).0);
         let reason = CloseReason::from(far.end().await.0);
         assert!(matches!(&reason, CloseReason::BadFrame(why) if why.contains(&len.to_string())), "{reason:?}");
+        assert!(begun.elapsed().is_zero());
         drop(socket);
     }
 }
@@ -174,15 +176,15 @@ async fn n_09_a_byte_in_ten_seconds_is_too_slow() {
 #[tokio::test(start_paused = true)]
 async fn w_03_each_frame_has_its_own_ten_seconds_and_silence_between_frames_is_free() {
     let mut far = start(4).await;
+    far.say(&frame(100)[..50]).await;
     for _ in 0..5 {
-        let sealed = far.sealed(&frame(100));
-        let (begin, rest) = sealed.split_at(50);
-        far.socket.write_all(begin).await.unwrap();
         sleep(Duration::from_secs(9)).await;
         // The next frame begins in the moment in which this one is complete.
-        far.socket.write_all(rest).await.unwrap();
+        far.say(&[&frame(100)[50..], &frame(100)[..50]].concat()).await;
         assert_eq!(far.next_batch().await.len(), 1);
     }
+    far.say(&frame(100)[50..]).await;
+    assert_eq!(far.next_batch().await.len(), 1);
     sleep(Duration::from_secs(3_600)).await;
     far.say(&frame(100)).await;
     assert_eq!(far.next_batch().await.len(), 1);
@@ -220,6 +222,36 @@ async fn a_large_frame_is_refused_where_the_hello_is_never_done() {
     let (end, frames) = far.end().await;
     assert_eq!(frames.len(), 1);
     assert_eq!(end.to_string(), "a frame of 100000 bytes is over the limit of 4096");
+}
+
+#[tokio::test(start_paused = true)]
+async fn w_22_a_flood_of_small_frames_is_slowed_down_and_nothing_of_it_is_lost() {
+    let mut far = start(64).await;
+    let flood: Vec<u8> = (0..25_000).flat_map(|_| frame(2)).collect();
+    far.say(&flood).await;
+    let (begun, mut count) = (Instant::now(), 0);
+    while count < 25_000 {
+        count += far.next_batch().await.len();
+    }
+    // A second's worth is free, and the last part is given before its pause.
+    assert!(begun.elapsed() >= Duration::from_secs(1), "{:?}", begun.elapsed());
+    far.say(&frame(3)).await;
+    assert_eq!(far.next_batch().await[0].len(), 3);
+    assert!(begun.elapsed() >= Duration::from_secs(4), "{:?}", begun.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn w_22_empty_messages_are_not_free() {
+    let mut far = start(64).await;
+    let mut sealed = BytesMut::new();
+    for _ in 0..10_000 {
+        far.sealer.seal(b"", &mut sealed);
+    }
+    far.sealer.seal(&frame(2), &mut sealed);
+    let begun = Instant::now();
+    far.socket.write_all(&sealed).await.unwrap();
+    assert_eq!(far.next_batch().await.len(), 1);
+    assert!(begun.elapsed() >= Duration::from_millis(500), "{:?}", begun.elapsed());
 }
 
 #[tokio::test]

@@ -72,7 +72,7 @@ fn matches(query: &HistoryQuery, place: &Place, post: &StoredPost) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(40))]
+    #![proptest_config(ProptestConfig::with_cases(32))]
 
     #[test]
     fn history_is_what_a_sorted_list_of_all_posts_would_give(said in said(), asked in asked()) {

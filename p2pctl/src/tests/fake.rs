@@ -1,0 +1,295 @@
+//! A daemon that says what a test wants, on a real socket.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use p2p_proto::error::{Code, Error};
+use p2p_proto::v1::chat_server::{Chat, ChatServer};
+use p2p_proto::v1::daemon_server::{Daemon, DaemonServer};
+use p2p_proto::v1::mesh_server::{Mesh, MeshServer};
+use p2p_proto::v1::*;
+use tempfile::TempDir;
+use tokio::net::UnixListener;
+use tokio::task::JoinHandle;
+use tokio_stream::wrappers::UnixListenerStream;
+use tokio_stream::{Stream, StreamExt};
+use tonic::{Request, Response, Status, Streaming};
+
+pub(super) const ALICE: &str = "k5x3abcdefghijklmnopqrstuvwxyz234567abcdefghijklmnop";
+pub(super) const BOB: &str = "7qfdabcdefghijklmnopqrstuvwxyz234567abcdefghijklmnop";
+pub(super) const OWN: &str = "mmmmabcdefghijklmnopqrstuvwxyz234567abcdefghijklmnop";
+
+/// What the daemon answers, and what it was asked.
+#[derive(Default)]
+pub(super) struct State {
+    pub(super) posts: Vec<Post>,
+    pub(super) peers: Vec<Peer>,
+    /// One a call; the last one stays.
+    pub(super) statuses: VecDeque<StatusResponse>,
+    /// Streams of states stay open behind the last one.
+    pub(super) holds: bool,
+    /// One script a call of Watch. Where there is none left, the stream stays open and silent.
+    pub(super) watches: VecDeque<Vec<Result<WatchResponse, Status>>>,
+    /// After this many posts the stream of posts breaks.
+    pub(super) send_breaks_after: Option<usize>,
+    /// The stream of posts takes everything and answers nothing.
+    pub(super) swallows: bool,
+    /// Round-trip times in order; then none answers.
+    pub(super) rtts_us: VecDeque<u32>,
+    /// No call is ever answered.
+    pub(super) mute: bool,
+    /// Every call but Status is not known.
+    pub(super) old: bool,
+    pub(super) watched: Vec<WatchRequest>,
+    pub(super) histories: Vec<HistoryRequest>,
+    pub(super) outgoing: Vec<Outgoing>,
+    pub(super) requests: Vec<String>,
+    pub(super) batches: usize,
+}
+
+#[derive(Clone, Default)]
+struct Api(Arc<Mutex<State>>);
+
+/// The daemon and its folder. It is gone when this is dropped.
+pub(super) struct Fake {
+    pub(super) dir: TempDir,
+    api: Api,
+    task: Option<JoinHandle<()>>,
+}
+
+impl Fake {
+    pub(super) fn start() -> Self {
+        let mut fake = Self { dir: tempfile::tempdir().unwrap(), api: Api::default(), task: None };
+        fake.restart();
+        fake
+    }
+
+    pub(super) fn socket(&self) -> PathBuf {
+        self.dir.path().join("p2pd.sock")
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.api.0.lock().unwrap()
+    }
+
+    /// Serves on a new socket; what it knows stays.
+    pub(super) fn restart(&mut self) {
+        self.stop();
+        let _ = std::fs::remove_file(self.socket());
+        let incoming = UnixListenerStream::new(UnixListener::bind(self.socket()).unwrap());
+        let api = self.api.clone();
+        self.task = Some(tokio::spawn(async move {
+            tonic::transport::Server::builder()
+                .add_service(ChatServer::new(api.clone()))
+                .add_service(MeshServer::new(api.clone()))
+                .add_service(DaemonServer::new(api))
+                .serve_with_incoming(incoming)
+                .await
+                .unwrap();
+        }));
+    }
+
+    /// Listens no more and leaves its socket behind, as a killed daemon does.
+    pub(super) fn stop(&mut self) {
+        if let Some(task) = self.task.take() {
+            task.abort();
+        }
+    }
+}
+
+impl Drop for Fake {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl Api {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap()
+    }
+
+    async fn note(&self, request: impl Into<String>) -> Result<(), Status> {
+        let (mute, old) = {
+            let mut state = self.lock();
+            state.requests.push(request.into());
+            (state.mute, state.old)
+        };
+        if mute {
+            std::future::pending::<()>().await;
+        }
+        if old { Err(Status::unimplemented("")) } else { Ok(()) }
+    }
+
+    /// The rules of a daemon that matter to its client: limits, keys, numbers.
+    fn publish(&self, post: Outgoing) -> Result<SendResponse, Error> {
+        let mut state = self.lock();
+        if post.text == "refuse" {
+            return Err(Error::new(Code::StoreFailed, "disk full in /data (0 bytes free)").with_hint("make space"));
+        }
+        let known = state.outgoing.iter().position(|old| !old.key.is_empty() && old.key == post.key);
+        let at = match known {
+            Some(at) if state.outgoing[at] != post => {
+                return Err(Error::new(Code::KeyReused, format!("key {:?} stands for another message", post.key)));
+            }
+            Some(at) => at,
+            None => {
+                state.outgoing.push(post);
+                state.outgoing.len() - 1
+            }
+        };
+        let seq = at as u64 + 1;
+        let id = Some(PostId { author: OWN.to_owned(), epoch: 1_863, seq });
+        Ok(SendResponse { id, offset: 100 + seq, time_us: 1_795_348_800_000_000, repeated: known.is_some() })
+    }
+}
+
+type Items<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl Chat for Api {
+    type SendStreamStream = Items<SendStreamResponse>;
+    type WatchStream = Items<WatchResponse>;
+
+    async fn send(&self, request: Request<SendRequest>) -> Result<Response<SendResponse>, Status> {
+        self.note("send").await?;
+        Ok(Response::new(self.publish(request.into_inner().post.unwrap())?))
+    }
+
+    async fn send_stream(
+        &self,
+        mut request: Request<Streaming<SendStreamRequest>>,
+    ) -> Result<Response<Self::SendStreamStream>, Status> {
+        self.note("send_stream").await?;
+        if self.lock().swallows {
+            tokio::spawn(async move { while let Ok(Some(_)) = request.get_mut().message().await {} });
+            return Ok(Response::new(Box::pin(tokio_stream::pending())));
+        }
+        let api = self.clone();
+        let answers = request.into_inner().map(move |request| {
+            let posts = request?.posts;
+            api.lock().batches += 1;
+            let breaks_after = api.lock().send_breaks_after;
+            if breaks_after.is_some_and(|after| api.lock().outgoing.len() >= after) {
+                return Err(Status::unavailable("connection reset"));
+            }
+            let results = posts.into_iter().map(|post| {
+                let result = match api.publish(post) {
+                    Ok(sent) => send_result::Result::Sent(sent),
+                    Err(error) => send_result::Result::Failed(error.into()),
+                };
+                SendResult { result: Some(result) }
+            });
+            Ok(SendStreamResponse { results: results.collect() })
+        });
+        Ok(Response::new(Box::pin(answers)))
+    }
+
+    async fn watch(&self, request: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        self.note("watch").await?;
+        let mut state = self.lock();
+        state.watched.push(request.into_inner());
+        match state.watches.pop_front() {
+            Some(script) => Ok(Response::new(Box::pin(tokio_stream::iter(script)))),
+            None => Ok(Response::new(Box::pin(tokio_stream::pending()))),
+        }
+    }
+
+    async fn history(&self, request: Request<HistoryRequest>) -> Result<Response<HistoryResponse>, Status> {
+        self.note("history").await?;
+        let request = request.into_inner();
+        let mut state = self.lock();
+        let end = if request.page.is_empty() { state.posts.len() } else { request.page.parse().unwrap() };
+        let start = end.saturating_sub(request.limit as usize);
+        let next = if start == 0 { String::new() } else { start.to_string() };
+        state.histories.push(request);
+        Ok(Response::new(HistoryResponse { posts: state.posts[start..end].to_vec(), next }))
+    }
+
+    async fn rooms(&self, _: Request<RoomsRequest>) -> Result<Response<RoomsResponse>, Status> {
+        self.note("rooms").await?;
+        let room = Room { name: "general".to_owned(), posts: 3, newest_us: 1_795_348_800_000_000 };
+        Ok(Response::new(RoomsResponse { rooms: vec![room] }))
+    }
+}
+
+#[tonic::async_trait]
+impl Mesh for Api {
+    type WatchStatusStream = Items<StatusResponse>;
+    type WatchPeersStream = Items<PeersResponse>;
+
+    async fn status(&self, _: Request<StatusRequest>) -> Result<Response<StatusResponse>, Status> {
+        if self.lock().mute {
+            std::future::pending::<()>().await;
+        }
+        let mut state = self.lock();
+        let next = if state.statuses.len() > 1 { state.statuses.pop_front() } else { state.statuses.front().cloned() };
+        let own = StatusResponse { id: OWN.to_owned(), name: "own".to_owned(), ..StatusResponse::default() };
+        Ok(Response::new(next.unwrap_or(StatusResponse { version: "9.9.9".to_owned(), ..own })))
+    }
+
+    async fn watch_status(&self, _: Request<StatusRequest>) -> Result<Response<Self::WatchStatusStream>, Status> {
+        self.note("watch_status").await?;
+        let statuses: Vec<_> = self.lock().statuses.iter().cloned().map(Ok).collect();
+        if self.lock().holds {
+            return Ok(Response::new(Box::pin(tokio_stream::iter(statuses).chain(tokio_stream::pending()))));
+        }
+        Ok(Response::new(Box::pin(tokio_stream::iter(statuses))))
+    }
+
+    async fn peers(&self, _: Request<PeersRequest>) -> Result<Response<PeersResponse>, Status> {
+        self.note("peers").await?;
+        Ok(Response::new(PeersResponse { peers: self.lock().peers.clone() }))
+    }
+
+    async fn watch_peers(&self, _: Request<PeersRequest>) -> Result<Response<Self::WatchPeersStream>, Status> {
+        self.note("watch_peers").await?;
+        let all = PeersResponse { peers: self.lock().peers.clone() };
+        let first = PeersResponse { peers: all.peers.iter().take(1).cloned().collect() };
+        Ok(Response::new(Box::pin(tokio_stream::iter([Ok(first), Ok(all)]))))
+    }
+
+    async fn add_peer(&self, request: Request<AddPeerRequest>) -> Result<Response<AddPeerResponse>, Status> {
+        self.note(format!("add {}", request.into_inner().address)).await?;
+        Ok(Response::new(AddPeerResponse {}))
+    }
+
+    async fn forget_peer(&self, request: Request<ForgetPeerRequest>) -> Result<Response<ForgetPeerResponse>, Status> {
+        self.note(format!("forget {}", request.into_inner().peer)).await?;
+        Ok(Response::new(ForgetPeerResponse {}))
+    }
+
+    async fn reconnect(&self, request: Request<ReconnectRequest>) -> Result<Response<ReconnectResponse>, Status> {
+        self.note(format!("reconnect {}", request.into_inner().id)).await?;
+        Ok(Response::new(ReconnectResponse { dials: 2 }))
+    }
+
+    async fn ping(&self, request: Request<PingRequest>) -> Result<Response<PingResponse>, Status> {
+        let id = request.into_inner().id;
+        self.note(format!("ping {id}")).await?;
+        let mut state = self.lock();
+        let down = state.peers.iter().any(|peer| peer.id == id && peer.state() == PeerState::Down);
+        if down {
+            return Err(Error::new(Code::PeerOffline, "it is not linked").into());
+        }
+        match state.rtts_us.pop_front() {
+            Some(rtt_us) => Ok(Response::new(PingResponse { rtt_us })),
+            None => Err(Error::new(Code::Timeout, "no answer").into()),
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl Daemon for Api {
+    async fn config(&self, _: Request<ConfigRequest>) -> Result<Response<ConfigResponse>, Status> {
+        self.note("config").await?;
+        let value = ConfigValue { key: "name".to_owned(), value: "own".to_owned(), source: "default".to_owned() };
+        Ok(Response::new(ConfigResponse { values: vec![value] }))
+    }
+
+    async fn stop(&self, _: Request<StopRequest>) -> Result<Response<StopResponse>, Status> {
+        self.note("stop").await?;
+        Ok(Response::new(StopResponse {}))
+    }
+}

@@ -1,0 +1,227 @@
+//! `watch`, `history`, `rooms`.
+
+use p2p_proto::error::{Code, Error};
+use p2p_proto::v1::watch_request::Start;
+use p2p_proto::v1::watch_response::Item;
+use p2p_proto::v1::{Gap, Peer, PostBatch, WatchResponse};
+use tonic::Status;
+
+use super::fake::{ALICE, BOB, OWN};
+use super::*;
+
+fn batch(numbers: std::ops::RangeInclusive<u64>) -> Result<WatchResponse, Status> {
+    let offset = *numbers.end();
+    let posts = numbers.map(|n| post(n, &format!("text {n}"))).collect();
+    Ok(WatchResponse { offset, item: Some(Item::Batch(PostBatch { posts })) })
+}
+
+fn item(offset: u64, item: Item) -> Result<WatchResponse, Status> {
+    Ok(WatchResponse { offset, item: Some(item) })
+}
+
+/// A daemon whose first stream is `script`.
+fn watched(script: Vec<Result<WatchResponse, Status>>) -> Fake {
+    let fake = Fake::start();
+    fake.state().watches.push_back(script);
+    fake
+}
+
+fn starts(fake: &Fake) -> Vec<Start> {
+    fake.state().watched.iter().map(|request| request.start.unwrap()).collect()
+}
+
+#[tokio::test]
+async fn posts_are_shown_as_they_come() {
+    let fake = watched(vec![batch(1..=2), batch(3..=9)]);
+    let ran = run_at(&fake, &["watch", "--count", "3"]).await;
+    assert_eq!((ran.exit, ran.stderr.as_str()), (Exit::Ok, ""));
+    insta::assert_snapshot!(ran.stdout, @r"
+    12:00:01 [general] alice~k5x3: text 1
+    12:00:02 [general] alice~k5x3: text 2
+    12:00:03 [general] alice~k5x3: text 3
+    ");
+}
+
+#[tokio::test]
+async fn a_stream_of_json_is_one_post_a_line() {
+    let fake = watched(vec![batch(1..=2)]);
+    let ran = run_at(&fake, &["watch", "--count", "2", "-ojson"]).await;
+    let texts: Vec<String> = ran
+        .stdout
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["text"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(texts, ["text 1", "text 2"]);
+}
+
+#[tokio::test]
+async fn raw_texts_are_parted_by_nul() {
+    let fake = watched(vec![batch(1..=2)]);
+    assert_eq!(run_at(&fake, &["watch", "--count", "2", "-0"]).await.stdout, "text 1\0text 2\0");
+}
+
+#[tokio::test]
+async fn what_is_asked_for_reaches_the_daemon() {
+    let fake = Fake::start();
+    fake.state().peers = vec![Peer { id: ALICE.to_owned(), name: "alice".to_owned(), ..Peer::default() }];
+    let since = 1_795_348_800_000_000 - 600_000_000;
+    for (args, start) in [
+        (&[][..], Start::Live(true)),
+        (&["-n", "5"], Start::Last(5)),
+        (&["--after", "7"], Start::After(7)),
+        (&["--all"], Start::After(0)),
+        (&["--since", "10m"], Start::SinceUs(since)),
+    ] {
+        let args =
+            [&["watch", "general", "dev", "--from", "alice", "--from", "own", "--no-own", "--idle", "1ms"], args]
+                .concat();
+        assert_eq!(run_at(&fake, &args).await.exit, Exit::Ok);
+        let request = fake.state().watched.pop().unwrap();
+        assert_eq!(request.start, Some(start));
+        assert_eq!((request.rooms, request.no_own), (vec!["general".to_owned(), "dev".to_owned()], true));
+        assert_eq!(request.authors, [ALICE, OWN]);
+    }
+    let unknown = run_at(&fake, &["watch", "--from", BOB, "--idle", "1ms"]).await;
+    assert_eq!(unknown.exit, Exit::Ok, "a whole id needs no asking");
+    for (args, exit) in [
+        (["watch", "--from", "carol"], Exit::NotFound),
+        (["watch", "--since", "yesterday"], Exit::Usage),
+        (["history", "--until", "25:00"], Exit::Usage),
+        (["watch", "-q", "NoRoom"], Exit::Rejected),
+    ] {
+        assert_eq!(run_at(&fake, &args).await.exit, exit, "{args:?}");
+    }
+}
+
+#[tokio::test]
+async fn g_16_a_restart_of_the_daemon_loses_and_repeats_nothing() {
+    let fake = watched(vec![batch(1..=2), item(7, Item::Heartbeat(true))]);
+    fake.state().watches.push_back(vec![Err(Error::new(Code::Stopping, "draining").into())]);
+    fake.state().watches.push_back(vec![batch(8..=8), Err(Status::unknown("broken"))]);
+    fake.state().watches.push_back(vec![batch(9..=10)]);
+    let ran = run_at(&fake, &["watch", "general", "--count", "5", "-v"]).await;
+    assert_eq!(ran.exit, Exit::Ok);
+    let texts: Vec<&str> = ran.stdout.lines().filter_map(|line| line.split_once(": ")).map(|(_, text)| text).collect();
+    assert_eq!(texts, ["text 1", "text 2", "text 8", "text 9", "text 10"]);
+    assert_eq!(starts(&fake), [Start::Live(true), Start::After(7), Start::After(7), Start::After(8)]);
+    assert_eq!(
+        ran.stderr.lines().next(),
+        Some("p2pctl: the daemon is gone (it ended the stream); waiting for it to come back")
+    );
+    assert_eq!(ran.stderr.lines().count(), 3);
+}
+
+#[tokio::test]
+async fn g_16_a_new_process_on_the_same_socket_is_found() {
+    let mut fake = watched(vec![batch(1..=1)]);
+    let socket = fake.socket();
+    let setting = Setting::at(&fake);
+    let watching = tokio::task::LocalSet::new();
+    let ran = watching
+        .run_until(async move {
+            let run = tokio::task::spawn_local(async move { setting.run(&["watch", "--count", "2"]).await });
+            while fake.state().watched.is_empty() {
+                tokio::task::yield_now().await;
+            }
+            fake.stop();
+            std::fs::remove_file(socket).unwrap();
+            fake.state().watches.push_back(vec![batch(2..=2)]);
+            fake.restart();
+            run.await.unwrap()
+        })
+        .await;
+    assert_eq!((ran.exit, ran.stdout.lines().count()), (Exit::Ok, 2), "{ran:?}");
+}
+
+#[tokio::test]
+async fn a_refusal_of_the_daemon_is_no_reason_to_come_back() {
+    let fake = watched(vec![batch(1..=1), Err(Error::new(Code::InvalidArgument, "no such room").into())]);
+    let ran = run_at(&fake, &["watch"]).await;
+    assert_eq!(ran.exit, Exit::Rejected);
+    assert_eq!(ran.stderr, "p2pctl: error: watch: no such room (INVALID_ARGUMENT)\n");
+}
+
+#[tokio::test]
+async fn d_15_a_gap_is_told_whoever_reads() {
+    let gap = Gap { from: 3, to: 14, posts: 12 };
+    let script = || vec![item(14, Item::Gap(gap)), batch(15..=15)];
+    let ran = run_at(&watched(script()), &["watch", "--after", "2", "--count", "1"]).await;
+    assert_eq!(ran.stderr, "p2pctl: warning: 12 posts at offsets 3 to 14 are no longer held here\n");
+    let ran = run_at(&watched(script()), &["watch", "--after", "2", "--count", "1", "-ojson"]).await;
+    assert_eq!(ran.stderr, "{\"v\":1,\"type\":\"gap\",\"from\":3,\"to\":14,\"posts\":12}\n");
+}
+
+#[tokio::test]
+async fn it_ends_when_everything_was_shown() {
+    let fake = watched(vec![batch(1..=2), item(2, Item::CaughtUp(true)), batch(3..=3)]);
+    let ran = run_at(&fake, &["watch", "--all", "--until-caught-up", "-v"]).await;
+    assert_eq!((ran.exit, ran.stdout.lines().count()), (Exit::Ok, 2));
+    assert_eq!(ran.stderr, "p2pctl: caught up\n");
+}
+
+#[tokio::test]
+async fn it_ends_after_a_time_or_in_silence() {
+    for option in ["--for", "--idle"] {
+        let ran = run_at(&Fake::start(), &["watch", option, "10ms"]).await;
+        assert_eq!((ran.exit, ran.stderr.as_str()), (Exit::Ok, ""));
+        let ran = run_at(&Fake::start(), &["watch", option, "10ms", "--count", "2"]).await;
+        assert_eq!(ran.exit, Exit::Timeout);
+        assert_eq!(ran.stderr, "p2pctl: error: watch: 0 of 2 posts came (TIMEOUT)\n");
+    }
+}
+
+#[tokio::test]
+async fn c_04_a_watch_whose_reader_is_gone_ends_quietly() {
+    let fake = watched(vec![batch(1..=9)]);
+    let ran = Setting { stdout_bytes_max: 50, ..Setting::at(&fake) }.run(&["watch"]).await;
+    assert_eq!((ran.exit, ran.stderr.as_str()), (Exit::BrokenPipe, ""));
+    assert_eq!(ran.stdout.lines().next(), Some("12:00:01 [general] alice~k5x3: text 1"));
+}
+
+#[tokio::test]
+async fn history_is_put_together_from_pages() {
+    let fake = Fake::start();
+    fake.state().posts = (1..=2_500).map(|n| post(n, &format!("text {n}"))).collect();
+    let ran = run_at(&fake, &["history", "-n", "0", "-0"]).await;
+    let texts: String = (1..=2_500).map(|n| format!("text {n}\0")).collect();
+    assert_eq!(ran.stdout, texts);
+    let limits: Vec<u32> = fake.state().histories.drain(..).map(|request| request.limit).collect();
+    assert_eq!(limits, [1_000, 1_000, 1_000]);
+    let ran = run_at(&fake, &["history", "-n", "1200", "-0"]).await;
+    assert!(ran.stdout.starts_with("text 1301\0"));
+    let limits: Vec<u32> = fake.state().histories.drain(..).map(|request| request.limit).collect();
+    assert_eq!(limits, [1_000, 200]);
+}
+
+#[tokio::test]
+async fn history_shows_fifty_with_their_dates() {
+    let fake = Fake::start();
+    fake.state().posts = (1..=60).map(|n| post(n, &format!("text {n}"))).collect();
+    let ran =
+        run_at(&fake, &["history", "general", "--since", "2026-11-22", "--until", "14:00", "--from", ALICE]).await;
+    assert_eq!((ran.exit, ran.stdout.lines().count()), (Exit::Ok, 50));
+    assert_eq!(ran.stdout.lines().next(), Some("2026-11-22 12:00:11 [general] alice~k5x3: text 11"));
+    let request = fake.state().histories[0].clone();
+    assert_eq!((request.room.as_str(), request.authors), ("general", vec![ALICE.to_owned()]));
+    // Midnight and two o'clock (yesterday's: today's has not come yet) one hour east of Greenwich.
+    assert_eq!((request.since_us, request.until_us), (1_795_302_000_000_000, 1_795_266_000_000_000));
+}
+
+#[tokio::test]
+async fn history_as_json_is_one_document() {
+    let fake = Fake::start();
+    fake.state().posts = vec![post(1, "a\u{9b}"), post(2, "b")];
+    let ran = run_at(&fake, &["history", "-o", "json"]).await;
+    let document: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(document["posts"][0]["text"], "a\u{9b}");
+    assert_eq!(document["posts"][1]["author"], ALICE);
+}
+
+#[tokio::test]
+async fn rooms_are_listed() {
+    let ran = run_at(&Fake::start(), &["rooms"]).await;
+    insta::assert_snapshot!(ran.stdout, @r"
+    ROOM     POSTS  NEWEST
+    general  3      2026-11-22 13:00:00
+    ");
+}

@@ -1,0 +1,200 @@
+//! `peers`, `status`, `ping`, `wait`, `health`, `daemon`.
+
+use p2p_proto::v1::{Health, Peer, PeerState, StatusResponse};
+
+use super::fake::{ALICE, BOB};
+use super::*;
+
+fn with_peers() -> Fake {
+    let fake = Fake::start();
+    let peer = |id: &str, name: &str, state: PeerState| Peer {
+        id: id.to_owned(),
+        name: name.to_owned(),
+        state: state.into(),
+        address: "192.0.2.7:8080".to_owned(),
+        ..Peer::default()
+    };
+    fake.state().peers = vec![peer(ALICE, "alice", PeerState::Up), peer(BOB, "bob", PeerState::Down)];
+    fake
+}
+
+fn status(health: Health, ready: bool, peers_up: u32) -> StatusResponse {
+    StatusResponse { id: ALICE.to_owned(), health: health.into(), ready, peers_up, ..StatusResponse::default() }
+}
+
+fn with_status(statuses: impl IntoIterator<Item = StatusResponse>) -> Fake {
+    let fake = Fake::start();
+    fake.state().statuses.extend(statuses);
+    fake
+}
+
+#[tokio::test]
+async fn peers_that_are_down_are_shown_when_asked_for() {
+    let fake = with_peers();
+    let ran = run_at(&fake, &["peers", "-v"]).await;
+    assert_eq!((ran.exit, ran.stdout.lines().count()), (Exit::Ok, 2));
+    assert_eq!(ran.stderr, "p2pctl: 1 more are down: p2pctl peers -a\n");
+    let ran = run_at(&fake, &["peers", "-a"]).await;
+    assert_eq!((ran.stdout.lines().count(), ran.stderr.as_str()), (3, ""));
+}
+
+#[tokio::test]
+async fn peers_are_watched_until_the_daemon_stops() {
+    let fake = with_peers();
+    let ran = run_at(&fake, &["peers", "-a", "--watch", "-ojson"]).await;
+    assert_eq!((ran.exit, ran.stdout.lines().count()), (Exit::Unreachable, 2));
+    let plain = run_at(&fake, &["peers", "-a", "--watch"]).await;
+    assert!(plain.stdout.starts_with("-- 2026-11-22 13:00:00 --\nNAME"), "{}", plain.stdout);
+    let terminals = Terminals { stdout: true, ..Terminals::default() };
+    let ran = Setting { terminals, ..Setting::at(&fake) }.run(&["peers", "--watch"]).await;
+    assert!(ran.stdout.starts_with("\x1b[H\x1b[JNAME"), "{:?}", ran.stdout);
+}
+
+#[tokio::test]
+async fn c_06_a_dumb_terminal_gets_no_commands() {
+    let fake = with_peers();
+    fake.state().watches.push_back(vec![Ok(p2p_proto::v1::WatchResponse {
+        offset: 1,
+        item: Some(p2p_proto::v1::watch_response::Item::Batch(p2p_proto::v1::PostBatch { posts: vec![post(1, "x")] })),
+    })]);
+    for args in [&["peers", "--watch"][..], &["watch", "--count", "1"]] {
+        let terminals = Terminals { stdin: true, stdout: true, stderr: true };
+        let mut setting = Setting { terminals, ..Setting::at(&fake) };
+        setting.env.dumb_terminal = true;
+        let ran = setting.run(args).await;
+        assert!(!ran.stdout.contains('\x1b') && !ran.stderr.contains('\x1b'), "{ran:?}");
+    }
+}
+
+#[tokio::test]
+async fn one_peer_is_found_by_its_name() {
+    let ran = run_at(&with_peers(), &["peers", "show", "bob"]).await;
+    assert!(ran.stdout.starts_with("name          bob~7qfd\n"), "{}", ran.stdout);
+    let ran = run_at(&with_peers(), &["peers", "show", "carol"]).await;
+    assert_eq!(ran.exit, Exit::NotFound);
+    assert_eq!(
+        ran.stderr,
+        "p2pctl: error: peer \"carol\": nobody is called so (NOT_FOUND)\nhint: see who is there: p2pctl peers -a\n"
+    );
+}
+
+#[tokio::test]
+async fn the_book_is_changed_by_name_id_and_address() {
+    let fake = with_peers();
+    for (args, asked, said) in [
+        (&["add", "peer.example:8080"][..], "add peer.example:8080".to_owned(), "dialing peer.example:8080\n"),
+        (&["forget", "bob"], format!("forget {BOB}"), "forgot bob\n"),
+        (&["forget", "192.0.2.7:8080"], "forget 192.0.2.7:8080".to_owned(), "forgot 192.0.2.7:8080\n"),
+        (&["reconnect"], "reconnect ".to_owned(), "dialing 2\n"),
+        (&["reconnect", "k5x3ab"], format!("reconnect {ALICE}"), "dialing 2\n"),
+    ] {
+        let ran = run_at(&fake, &[&["peers"], args].concat()).await;
+        assert_eq!((ran.exit, ran.stdout.as_str()), (Exit::Ok, said));
+        assert_eq!(fake.state().requests.last(), Some(&asked));
+    }
+    for address in ["nonsense", ":8080", "host:99999", "host:0"] {
+        assert_eq!(run_at(&fake, &["peers", "add", address]).await.exit, Exit::Usage, "{address}");
+    }
+}
+
+#[tokio::test]
+async fn pings_are_shown_and_summed_up() {
+    let fake = with_peers();
+    fake.state().rtts_us.extend([400, 600]);
+    let ran = run_at(&fake, &["ping", "alice", "-n", "3", "--interval", "0s"]).await;
+    assert_eq!(ran.exit, Exit::Ok);
+    insta::assert_snapshot!(ran.stdout, @r"
+    alice~k5x3: 1 400us
+    alice~k5x3: 2 600us
+    alice~k5x3: 3 no answer
+    alice~k5x3: 2 of 3 answered, min 400us, mean 500us, max 600us
+    ");
+}
+
+#[tokio::test]
+async fn a_ping_without_an_answer_is_no_success() {
+    let fake = with_peers();
+    let ran = run_at(&fake, &["ping", "--all", "-n", "1"]).await;
+    assert_eq!(
+        (ran.exit, ran.stderr.as_str()),
+        (Exit::Timeout, "p2pctl: error: ping: no answer from alice~k5x3 (TIMEOUT)\n")
+    );
+    let ran = run_at(&fake, &["ping", "bob"]).await;
+    assert_eq!(
+        (ran.exit, ran.stderr.as_str()),
+        (Exit::Rejected, "p2pctl: error: ping bob~7qfd: it is not linked (PEER_OFFLINE)\n")
+    );
+    fake.state().peers.clear();
+    assert_eq!(run_at(&fake, &["ping", "--all"]).await.exit, Exit::NotFound);
+}
+
+#[tokio::test]
+async fn status_is_shown_once_or_again_and_again() {
+    let fake = with_status([status(Health::Syncing, false, 1), status(Health::Ready, true, 5)]);
+    let ran = run_at(&fake, &["status", "--watch", "-ojson"]).await;
+    assert_eq!((ran.exit, ran.stdout.lines().count()), (Exit::Unreachable, 2));
+    let ran = run_at(&fake, &["status"]).await;
+    assert!(ran.stdout.contains("health        SYNCING\n"), "{}", ran.stdout);
+}
+
+#[tokio::test]
+async fn health_is_zero_or_one() {
+    for (health, ready, exit, live) in [
+        (Health::Ready, true, Exit::Ok, Exit::Ok),
+        (Health::Isolated, true, Exit::Ok, Exit::Ok),
+        (Health::Isolated, false, Exit::Failed, Exit::Ok),
+        (Health::Recovering, false, Exit::Failed, Exit::Ok),
+        (Health::Starting, false, Exit::Failed, Exit::Failed),
+    ] {
+        let fake = with_status([status(health, ready, 0)]);
+        assert_eq!(run_at(&fake, &["health"]).await.exit, exit, "{health:?}");
+        assert_eq!(run_at(&fake, &["health", "--live"]).await.exit, live, "{health:?} --live");
+    }
+    let none = Setting::nowhere().run(&["health", "-s", "/nowhere/sock"]).await;
+    assert_eq!(none.exit, Exit::Failed);
+}
+
+#[tokio::test]
+async fn waiting_ends_when_all_is_true() {
+    let statuses = [status(Health::Syncing, false, 0), status(Health::Ready, true, 3), status(Health::Ready, true, 5)];
+    let ran = run_at(&with_status(statuses), &["wait", "--ready", "--peers", "5"]).await;
+    assert_eq!((ran.exit, ran.stdout.as_str()), (Exit::Ok, "READY\n"));
+}
+
+#[tokio::test]
+async fn c_10_waiting_in_vain_says_what_is_missing() {
+    let fake = with_status([status(Health::Syncing, false, 3)]);
+    fake.state().holds = true;
+    let ran = run_at(&fake, &["wait", "--ready", "--peers", "5", "--timeout", "500ms"]).await;
+    assert_eq!(ran.exit, Exit::Timeout);
+    insta::assert_snapshot!(ran.stderr, @r"
+    p2pctl: error: wait: after 500ms: 3 of 5 peers are up, the daemon is SYNCING (TIMEOUT)
+    hint: give it more time with --timeout
+    ");
+    let ran = Setting::nowhere().run(&["wait", "-s", "/nowhere/sock", "--timeout", "30ms"]).await;
+    assert_eq!(ran.exit, Exit::Timeout);
+    assert!(ran.stderr.contains("no daemon"), "{}", ran.stderr);
+}
+
+#[tokio::test]
+async fn waiting_begins_before_the_daemon_does() {
+    let mut fake = with_status([status(Health::Ready, true, 0)]);
+    fake.stop();
+    let setting = Setting::at(&fake);
+    let start = async {
+        tokio::task::yield_now().await;
+        fake.restart();
+    };
+    let (ran, ()) = tokio::join!(setting.run(&["wait", "--timeout", "20s"]), start);
+    assert_eq!((ran.exit, ran.stdout.as_str()), (Exit::Ok, "READY\n"), "{}", ran.stderr);
+}
+
+#[tokio::test]
+async fn the_daemon_is_asked_and_stopped() {
+    let fake = Fake::start();
+    let ran = run_at(&fake, &["daemon", "config"]).await;
+    assert_eq!(ran.stdout, "KEY   VALUE  SOURCE\nname  own    default\n");
+    let ran = run_at(&fake, &["daemon", "stop"]).await;
+    assert_eq!(ran.stdout, "stopping\n");
+    assert_eq!(fake.state().requests, ["config", "stop"]);
+}

@@ -1,0 +1,463 @@
+//! A daemon whose driver is a list.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use ed25519_dalek::SigningKey;
+use p2p_mesh::effect::{Delivery, Refusal, Sent};
+use p2p_mesh::envelope::{Body, Post, Stamp};
+use p2p_mesh::id::{Epoch, Hash, Instance, Offset, PeerId, PostId, Seq};
+use p2p_mesh::input::Draft;
+use p2p_mesh::limits::TEXT_LEN_MAX;
+use p2p_mesh::status::{PeerState, PeerStatus, Status};
+use p2p_proto::client::Client;
+use p2p_proto::endpoint::Endpoint;
+use p2p_proto::v1;
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
+use tempfile::TempDir;
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::api::serve::{Pace, serve_at_pace};
+use crate::api::{Alarms, ApiConfig, Batch, ConfigRow, Facts, Request, Subscribers, convert};
+use crate::query::{HistoryQuery, LogPage, Place, RoomSummary, StoredPost};
+
+pub(super) struct Daemon {
+    pub(super) dir: TempDir,
+    pub(super) endpoints: Vec<Endpoint>,
+    pub(super) world: Shared,
+    pub(super) subscribers: Subscribers,
+    pub(super) alarms: Alarms,
+    pub(super) stop: CancellationToken,
+    pub(super) task: JoinHandle<()>,
+    driver: JoinHandle<()>,
+}
+
+#[derive(Clone)]
+pub(super) struct Shared {
+    world: Arc<Mutex<World>>,
+    /// Something was asked.
+    pub(super) asked: Arc<Notify>,
+}
+
+/// What the driver knows, and how it behaves.
+pub(super) struct World {
+    pub(super) entries: Vec<Delivery>,
+    pub(super) status: Status,
+    pub(super) peers: Vec<PeerStatus>,
+    /// Answers of the driver to pings; it says nothing where there is none.
+    pub(super) pong: Option<Option<u64>>,
+    unanswered: Vec<oneshot::Sender<Option<u64>>>,
+    /// Publishes wait here instead of being answered.
+    pub(super) holds: bool,
+    pub(super) held: Vec<Held>,
+    /// What was answered to the questions that decide where a watch begins.
+    pub(super) status_offsets: Vec<Offset>,
+    pub(super) starts: Vec<Offset>,
+    pub(super) log_reads: usize,
+    pub(super) stops: usize,
+    pub(super) added: Vec<String>,
+    /// Answers pages of random size, and lets posts arrive between a question and its answer.
+    pub(super) chaos: Option<SmallRng>,
+    /// Posts that chaos may still bring.
+    pub(super) chaos_left: usize,
+    feeds: BTreeMap<u8, Feed>,
+    keys: BTreeMap<String, (Hash, Sent)>,
+    clock_ms: u64,
+}
+
+#[derive(Default)]
+struct Feed {
+    last: u64,
+    hash: Option<Hash>,
+}
+
+pub(super) type Held = (Vec<Draft>, oneshot::Sender<Vec<Result<Sent, Refusal>>>);
+
+pub(super) const PACE: Pace = Pace { heartbeat: Duration::from_secs(15), changes: Duration::from_millis(5) };
+/// The author whose posts are our own.
+pub(super) const OWN: u8 = 1;
+
+pub(super) fn key(author: u8) -> SigningKey {
+    SigningKey::from_bytes(&[author; 32])
+}
+
+pub(super) fn id(author: u8) -> PeerId {
+    PeerId(key(author).verifying_key().to_bytes())
+}
+
+impl Daemon {
+    pub(super) async fn start() -> Self {
+        Self::start_with(World::new(), 16, PACE).await
+    }
+
+    pub(super) async fn start_with(world: World, buffer: usize, pace: Pace) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let tcp = Endpoint::Tcp(([127, 0, 0, 1], 0).into());
+        let config = ApiConfig {
+            endpoints: vec![Endpoint::Unix(dir.path().join("s")), tcp],
+            token_file: dir.path().join("api.token"),
+        };
+        let (requests, receiver) = mpsc::channel(8);
+        let subscribers = Subscribers::new(buffer);
+        let stop = CancellationToken::new();
+        let facts = facts();
+        let alarms = facts.alarms.clone();
+        let served = serve_at_pace(config, requests, subscribers.clone(), facts, stop.clone(), pace).await.unwrap();
+        let world = Shared { world: Arc::new(Mutex::new(world)), asked: Arc::default() };
+        let driver = tokio::spawn(drive(receiver, world.clone(), subscribers.clone()));
+        Self { dir, endpoints: served.endpoints, world, subscribers, alarms, stop, task: served.task, driver }
+    }
+
+    pub(super) async fn client(&self) -> Client {
+        Client::connect(&self.endpoints[0], None, Duration::from_secs(10)).await.unwrap()
+    }
+
+    pub(super) fn tcp(&self) -> &Endpoint {
+        &self.endpoints[1]
+    }
+
+    pub(super) fn token(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join("api.token")).unwrap().trim().to_owned()
+    }
+
+    /// Somebody said something: it is in the log, and then the subscribers hear of it.
+    pub(super) fn arrive(&self, author: u8, room: &str, texts: &[&str]) {
+        let posts = texts.iter().map(|text| Post::chat(room, text)).collect();
+        let entry = self.world.lock().append(author, posts);
+        self.subscribers.publish(Batch { entries: vec![entry] });
+    }
+
+    /// The driver goes away, and with it all answers that it owes.
+    pub(super) fn end_driver(&self) {
+        self.driver.abort();
+        self.world.lock().held.clear();
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        self.driver.abort();
+    }
+}
+
+impl Shared {
+    pub(super) fn lock(&self) -> MutexGuard<'_, World> {
+        self.world.lock().unwrap()
+    }
+
+    /// Until the world is as it should be; it is looked at after each question that the driver got.
+    pub(super) async fn until(&self, is_so: impl Fn(&World) -> bool) {
+        loop {
+            let asked = self.asked.notified();
+            if is_so(&self.lock()) {
+                return;
+            }
+            guarded(asked).await;
+        }
+    }
+}
+
+/// Waits for what must come, so that a test fails instead of hanging when it does not.
+pub(super) async fn guarded<T>(wait: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(60), wait).await.expect("what was waited for did not come")
+}
+
+pub(super) fn facts() -> Facts {
+    Facts {
+        instance: Instance { id: id(OWN), epoch: Epoch(7) },
+        name: "me".into(),
+        version: "1.2.3".into(),
+        network: "n".repeat(26),
+        open_network: false,
+        listen: vec![([127, 0, 0, 1], 8_080).into()],
+        data_dir: "/data".into(),
+        config: vec![ConfigRow { key: "name".into(), value: "me".into(), source: "default".into() }],
+        pid: 42,
+        started: Instant::now(),
+        default_room: "lobby".into(),
+        alarms: Alarms::default(),
+    }
+}
+
+pub(super) fn peer(author: u8, state: PeerState) -> PeerStatus {
+    PeerStatus {
+        id: Some(id(author)),
+        name: format!("peer{author}"),
+        state,
+        since_ms: 5,
+        rtt_us: Some(250),
+        behind: 1,
+        address: "127.0.0.1:9".into(),
+        addresses: vec!["127.0.0.1:9".parse().unwrap()],
+        outbound: true,
+        epoch: Some(Epoch(9)),
+        agent: "p2pd/0".into(),
+        bytes_sent: 2,
+        bytes_received: 3,
+        posts_received: 4,
+        posts_duplicate: 5,
+        queue_bytes: 6,
+        tries: 7,
+        next_dial_ms: None,
+        last_error: "cable cut".into(),
+        clock_offset_us: -8,
+        configured: true,
+        instances: 1,
+        last_seen_ms: 9,
+    }
+}
+
+/// What somebody wants to send.
+pub(super) fn say(text: &str) -> v1::Outgoing {
+    v1::Outgoing { text: text.into(), ..v1::Outgoing::default() }
+}
+
+impl World {
+    pub(super) fn new() -> Self {
+        Self {
+            entries: Vec::new(),
+            status: Status::default(),
+            peers: Vec::new(),
+            pong: None,
+            unanswered: Vec::new(),
+            holds: false,
+            held: Vec::new(),
+            status_offsets: Vec::new(),
+            starts: Vec::new(),
+            log_reads: 0,
+            stops: 0,
+            added: Vec::new(),
+            chaos: None,
+            chaos_left: 0,
+            feeds: BTreeMap::new(),
+            keys: BTreeMap::new(),
+            clock_ms: 1_000_000,
+        }
+    }
+
+    pub(super) fn chaotic(seed: u64, posts: usize) -> Self {
+        Self { chaos: Some(SmallRng::seed_from_u64(seed)), chaos_left: posts, ..Self::new() }
+    }
+
+    pub(super) fn end(&self) -> Offset {
+        self.entries.last().map_or(Offset(0), convert::last_offset)
+    }
+
+    pub(super) fn append(&mut self, author: u8, posts: Vec<Post>) -> Delivery {
+        // Clocks of different authors differ, so the order of arrival is not the order of the clocks.
+        self.clock_ms += 10;
+        let at = Stamp { ms: self.clock_ms - u64::from(author) * 37, counter: 0 };
+        let feed = self.feeds.entry(author).or_default();
+        let instance = Instance { id: id(author), epoch: Epoch(7) };
+        let body = Body { feed: instance, first: Seq(feed.last + 1), prev: feed.hash, at, posts };
+        feed.last += body.posts.len() as u64;
+        let envelope = body.sign(&key(author));
+        feed.hash = Some(envelope.hash());
+        let offset = Offset(self.end().0 + 1);
+        let entry = Delivery { offset, envelope, own: author == OWN, late: false };
+        self.entries.push(entry.clone());
+        entry
+    }
+
+    /// Every post of the log as readers shall see it.
+    pub(super) fn posts(&self, names: &crate::api::Names) -> Vec<v1::Post> {
+        self.entries.iter().flat_map(|entry| convert::posts(entry, names)).collect()
+    }
+
+    /// A random envelope.
+    pub(super) fn random_entry(&mut self, random: &mut SmallRng) -> Delivery {
+        let author = random.random_range(OWN..4);
+        let posts = (0..random.random_range(1..5)).map(|_| {
+            let room = ["general", "rust", "tea"][random.random_range(0..3)];
+            Post::chat(room, &"x".repeat(random.random_range(1..40)))
+        });
+        let posts = posts.collect();
+        self.append(author, posts)
+    }
+
+    pub(super) fn publish(&mut self, drafts: Vec<Draft>) -> (Vec<Delivery>, Vec<Result<Sent, Refusal>>) {
+        let mut entries = Vec::new();
+        let results = drafts.into_iter().map(|draft| {
+            check(&draft)?;
+            let content = draft.content_hash();
+            if let Some((known, sent)) = draft.key.as_ref().and_then(|key| self.keys.get(key)) {
+                let used = sent.id;
+                let key = draft.key.clone().unwrap_or_default();
+                let repeated = Sent { repeated: true, ..*sent };
+                return if *known == content { Ok(repeated) } else { Err(Refusal::KeyReused { key, used }) };
+            }
+            let post = Post { re: draft.re, key: draft.key.clone(), ..Post::chat(&draft.room, &draft.text) };
+            let entry = self.append(OWN, vec![post]);
+            let id = PostId { feed: entry.envelope.feed(), seq: entry.envelope.first() };
+            let sent = Sent { id, offset: entry.offset, at: entry.envelope.body().at, repeated: false };
+            entries.push(entry);
+            if let Some(key) = draft.key {
+                self.keys.insert(key, (content, sent));
+            }
+            Ok(sent)
+        });
+        let results = results.collect();
+        (entries, results)
+    }
+
+    fn read_log(&mut self, after: Offset, posts_max: usize, bytes_max: usize) -> LogPage {
+        let posts_max = self.chaos.as_mut().map_or(posts_max, |random| random.random_range(1..9));
+        let mut entries: Vec<Delivery> = Vec::new();
+        let (mut posts, mut bytes) = (0, 0);
+        for entry in self.entries.iter().filter(|entry| convert::last_offset(entry) > after) {
+            if !entries.is_empty() && (posts >= posts_max || bytes >= bytes_max) {
+                return LogPage { entries, end: false };
+            }
+            posts += entry.envelope.body().posts.len();
+            bytes += entry.envelope.bytes().len();
+            entries.push(entry.clone());
+        }
+        LogPage { entries, end: true }
+    }
+
+    fn find_last(&self, rooms: &[String], authors: &[PeerId], posts: usize) -> Offset {
+        let mut places = self.stored().into_iter().rev().filter(|stored| {
+            (rooms.is_empty() || rooms.contains(&stored.post.room))
+                && (authors.is_empty() || authors.contains(&stored.id.feed.id))
+        });
+        places.nth(posts - 1).map_or(Offset(0), |stored| Offset(stored.offset.0 - 1))
+    }
+
+    fn stored(&self) -> Vec<StoredPost> {
+        let posts = self.entries.iter().flat_map(|entry| {
+            let body = entry.envelope.body();
+            (0..).zip(&body.posts).map(|(index, post)| StoredPost {
+                id: PostId { feed: body.feed, seq: body.first.plus(index) },
+                offset: Offset(entry.offset.0 + index),
+                at: body.at.plus(index),
+                post: post.clone(),
+                own: entry.own,
+                late: entry.late,
+            })
+        });
+        posts.collect()
+    }
+
+    fn history(&self, query: &HistoryQuery) -> Vec<StoredPost> {
+        let place = |stored: &StoredPost| Place { at: stored.at, feed: stored.id.feed, seq: stored.id.seq };
+        let mut found = self.stored();
+        found.retain(|stored| {
+            query.room.as_ref().is_none_or(|room| *room == stored.post.room)
+                && (query.authors.is_empty() || query.authors.contains(&stored.id.feed.id))
+                && query.since_ms.is_none_or(|ms| stored.at.ms >= ms)
+                && query.until_ms.is_none_or(|ms| stored.at.ms < ms)
+                && query.before.is_none_or(|before| place(stored) < before)
+        });
+        found.sort_by_key(place);
+        found.split_off(found.len().saturating_sub(query.limit))
+    }
+
+    fn rooms(&self) -> Vec<RoomSummary> {
+        let mut rooms = BTreeMap::<String, RoomSummary>::new();
+        for stored in self.stored() {
+            let empty = RoomSummary { name: stored.post.room.clone(), posts: 0, newest_ms: 0 };
+            let room = rooms.entry(stored.post.room).or_insert(empty);
+            room.posts += 1;
+            room.newest_ms = room.newest_ms.max(stored.at.ms);
+        }
+        rooms.into_values().collect()
+    }
+
+    /// Posts that arrive at the worst moment.
+    fn chaos(&mut self) -> Vec<Delivery> {
+        let Some(mut random) = self.chaos.take() else { return Vec::new() };
+        let count = random.random_range(0..4).min(self.chaos_left);
+        self.chaos_left -= count;
+        let entries = (0..count).map(|_| self.random_entry(&mut random)).collect();
+        self.chaos = Some(random);
+        entries
+    }
+}
+
+/// The few rules that these tests need; the mesh has all of them.
+fn check(draft: &Draft) -> Result<(), Refusal> {
+    match draft {
+        Draft { text, .. } if text.is_empty() => Err(Refusal::Empty),
+        Draft { text, .. } if text.len() > TEXT_LEN_MAX => {
+            Err(Refusal::TooLong { len: text.len(), limit: TEXT_LEN_MAX })
+        }
+        Draft { room, .. } if room.contains(' ') => Err(Refusal::Room(room.clone())),
+        _ => Ok(()),
+    }
+}
+
+async fn drive(mut requests: mpsc::Receiver<Request>, shared: Shared, subscribers: Subscribers) {
+    let publish = |entries: Vec<Delivery>| {
+        // One batch each, so that small buffers overflow.
+        for entry in entries {
+            subscribers.publish(Batch { entries: vec![entry] });
+        }
+    };
+    while let Some(request) = requests.recv().await {
+        let before = shared.lock().chaos();
+        publish(before);
+        let published = answer(&mut shared.lock(), request);
+        publish(published);
+        let after = shared.lock().chaos();
+        publish(after);
+        shared.asked.notify_waiters();
+    }
+}
+
+fn answer(world: &mut World, request: Request) -> Vec<Delivery> {
+    match request {
+        Request::Publish { drafts, reply } if world.holds => world.held.push((drafts, reply)),
+        Request::Publish { drafts, reply } => {
+            let (entries, results) = world.publish(drafts);
+            let _ = reply.send(results);
+            return entries;
+        }
+        Request::Status(reply) => {
+            world.status_offsets.push(world.end());
+            let _ = reply.send(Status { offset: world.end(), ..world.status.clone() });
+        }
+        Request::Peers(reply) => drop(reply.send(world.peers.clone())),
+        Request::AddPeer(addr, reply) => {
+            world.added.push(addr.to_string());
+            let _ = reply.send(());
+        }
+        Request::ForgetPeer(peer, reply) => {
+            let known = world.peers.len();
+            world.peers.retain(|status| status.id != Some(peer));
+            let _ = reply.send(world.peers.len() < known);
+        }
+        Request::ForgetAddr(addr, reply) => {
+            let known = world.added.len();
+            world.added.retain(|added| added != addr.as_str());
+            let _ = reply.send(world.added.len() < known);
+        }
+        Request::Reconnect(peer, reply) => drop(reply.send(if peer.is_some() { 1 } else { 9 })),
+        Request::Ping(_, reply) => {
+            if let Some(pong) = world.pong {
+                let _ = reply.send(pong);
+            } else {
+                // Never answered, as by a peer that is silent.
+                world.unanswered.push(reply);
+            }
+        }
+        Request::ReadLog { after, posts_max, bytes_max, reply } => {
+            world.log_reads += 1;
+            let _ = reply.send(Ok(world.read_log(after, posts_max, bytes_max)));
+        }
+        Request::FindLast { rooms, authors, posts, reply } => {
+            let start = world.find_last(&rooms, &authors, posts);
+            world.starts.push(start);
+            let _ = reply.send(Ok(start));
+        }
+        Request::History { query, reply } => drop(reply.send(Ok(world.history(&query)))),
+        Request::Rooms(reply) => drop(reply.send(Ok(world.rooms()))),
+        Request::StoreBytes(reply) => drop(reply.send(77)),
+        Request::Stop => world.stops += 1,
+    }
+    Vec::new()
+}

@@ -1,0 +1,356 @@
+//! From a configuration to a running daemon, and back to nothing.
+
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, Instant, SystemTime};
+
+use ed25519_dalek::SigningKey;
+use p2p_mesh::config::Setup;
+use p2p_mesh::id::{Epoch, Instance, PeerId, base32};
+use p2p_mesh::membership::record::Addr;
+use p2p_mesh::mesh::Mesh;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::api::{self, Alarms, ApiConfig, ApiError, ConfigRow, Facts, Served, Subscribers};
+use crate::args::RunArgs;
+use crate::config::{Config, Loaded};
+use crate::driver::{Clock, Driver, Rooms};
+use crate::identity::{DataDir, DataDirError};
+use crate::keyfile::KeyFileError;
+use crate::link::{self, BindError, LinkConfig, Links};
+use crate::logging::{self, LogError};
+use crate::network::NetworkKey;
+use crate::store::{self, Opened, StoreError};
+use crate::{config, exit};
+
+/// Why a daemon cannot start, or had to stop.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    /// The log filter is none.
+    #[error("{0}")]
+    Log(#[from] LogError),
+    /// The data directory cannot be used.
+    #[error("{0}")]
+    DataDir(#[from] DataDirError),
+    /// A key file cannot be used.
+    #[error("{0}")]
+    Key(#[from] KeyFileError),
+    /// The port cannot be used.
+    #[error("{0}")]
+    Bind(#[from] BindError),
+    /// The API cannot be served.
+    #[error("{0}")]
+    Api(#[from] ApiError),
+    /// The store cannot be used, or failed.
+    #[error("{0}")]
+    Store(#[from] StoreError),
+    /// Something else that the system refused.
+    #[error("{what}: {why}")]
+    System {
+        /// What was tried.
+        what: String,
+        /// What the system said.
+        why: io::Error,
+    },
+}
+
+/// What is made before anything is told to the world.
+struct Ground {
+    dir: DataDir,
+    key: SigningKey,
+    networks: Vec<NetworkKey>,
+    listeners: Vec<TcpListener>,
+    store: Opened,
+    epoch: Epoch,
+}
+
+/// Signals that end the daemon.
+struct Stops {
+    term: Signal,
+    int: Signal,
+}
+
+/// Runs a daemon until it is told to stop.
+#[must_use]
+pub fn run(loaded: Loaded, args: RunArgs) -> ExitCode {
+    match try_run(&loaded, &args) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            // The log may be the reason, so this goes the plain way.
+            let _ = writeln!(io::stderr(), "p2pd: error: {error}");
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn try_run(loaded: &Loaded, args: &RunArgs) -> Result<u8, DaemonError> {
+    logging::init(&loaded.config.log_level, loaded.config.log_format)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|why| DaemonError::System { what: "the runtime".into(), why })?;
+    let result = runtime.block_on(live(loaded, args));
+    // Dials that hang in name resolution hold threads; nobody waits for them.
+    runtime.shutdown_background();
+    result
+}
+
+async fn live(loaded: &Loaded, args: &RunArgs) -> Result<u8, DaemonError> {
+    for warning in &loaded.warnings {
+        tracing::warn!(?warning, "configuration");
+    }
+    let started = Instant::now();
+    let mut stops = Stops::new()?;
+    let config = &loaded.config;
+    let ground = prepare(config).await?;
+    let id = PeerId(ground.key.verifying_key().to_bytes());
+    let instance = Instance { id, epoch: ground.epoch };
+    let listen: Vec<SocketAddr> = ground.listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
+    let network = network_text(config, &ground.networks);
+    let Ground { dir, key, networks, listeners, store, .. } = ground;
+    let store_thread = store.thread;
+
+    let alarms = Alarms::default();
+    let facts = facts(loaded, instance, &network, &listen, dir.path(), started, &alarms);
+    let subscribers = Subscribers::new(config.message_buffer_size);
+    let (request_sender, requests) = mpsc::channel(REQUESTS_WAITING_MAX);
+    let (stop_api, stop_asked, leave) = (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
+    let api_config = ApiConfig { endpoints: config.api_addr.clone(), token_file: dir.path().join(TOKEN_FILE) };
+    let served = api::serve(api_config, request_sender, subscribers.clone(), facts, stop_api.clone()).await?;
+
+    let (link_sender, link_events) = mpsc::channel(LINK_EVENTS_WAITING_MAX);
+    let link_config = LinkConfig {
+        key: key.clone(),
+        networks,
+        connect_timeout: config.connect_timeout,
+        user_timeout: USER_TIMEOUT,
+    };
+    let links = Links::start(link_config, listeners, link_sender, CancellationToken::new());
+    let clock = Clock::start();
+    let setup = Setup {
+        key,
+        epoch: instance.epoch,
+        config: mesh_config(config, &listen),
+        feeds: store.feeds,
+        next_offset: store.next_offset,
+        book: store.book,
+        seed: rand::random(),
+    };
+    let rooms = Rooms {
+        links,
+        link_events,
+        jobs: store.jobs,
+        store_events: store.events,
+        requests,
+        subscribers,
+        alarms,
+        stop_asked: stop_asked.clone(),
+        leave: leave.clone(),
+    };
+    let driver = Driver::new(Mesh::new(setup, clock.now()), clock, rooms);
+    greet(instance, &network, config, &listen, &served);
+    if let Some(path) = &args.ready_file {
+        write_ready(path, instance, &listen, &served)?;
+    }
+    let code = turn(driver, &mut stops, &stop_asked, stop_api, leave, served).await?;
+    // Every sender of jobs is gone, so the thread flushes what it has and ends.
+    tokio::task::spawn_blocking(move || store_thread.join()).await.ok();
+    tracing::info!("stopped");
+    Ok(code)
+}
+
+/// Opens everything that can be in the way of a start, in the order in which the user would look for it.
+async fn prepare(config: &Config) -> Result<Ground, DaemonError> {
+    let dir = DataDir::open(&config.data_dir)?;
+    let key = dir.identity()?;
+    let networks = config.networks()?;
+    let listeners = link::bind(&config.listen_addr).await?;
+    let id = PeerId(key.verifying_key().to_bytes());
+    let store = store::open(dir.path(), &id, config.durability)?;
+    let epoch = draw_epoch(store.newest_own_epoch);
+    store::note_epoch(&store.jobs, epoch).await?;
+    Ok(Ground { dir, key, networks, listeners, store, epoch })
+}
+
+/// Runs the driver; on a signal, closes the API first, then says goodbye to the mesh.
+async fn turn(
+    driver: Driver,
+    stops: &mut Stops,
+    stop_asked: &CancellationToken,
+    stop_api: CancellationToken,
+    leave: CancellationToken,
+    served: Served,
+) -> Result<u8, DaemonError> {
+    let driver = driver.run();
+    tokio::pin!(driver);
+    tokio::select! {
+        result = &mut driver => {
+            // It ends by itself only when the store has failed: nothing more may be promised.
+            stop_api.cancel();
+            let _ = served.task.await;
+            result?;
+            return Ok(exit::FATAL);
+        }
+        name = stops.recv() => tracing::info!(signal = name, "stopping"),
+        () = stop_asked.cancelled() => tracing::info!("stopping: a user asked for it"),
+    }
+    stop_api.cancel();
+    let goodbye = async {
+        let api = async {
+            let _ = served.task.await;
+            leave.cancel();
+        };
+        let ((), result) = tokio::join!(api, &mut driver);
+        result
+    };
+    tokio::select! {
+        result = goodbye => result?,
+        name = stops.recv() => {
+            tracing::warn!(signal = name, "stopping at once");
+            return Ok(if name == INT { EXIT_INT } else { EXIT_TERM });
+        }
+    }
+    Ok(exit::OK)
+}
+
+impl Stops {
+    fn new() -> Result<Self, DaemonError> {
+        let open = |kind| signal(kind).map_err(|why| DaemonError::System { what: "signals".into(), why });
+        Ok(Self { term: open(SignalKind::terminate())?, int: open(SignalKind::interrupt())? })
+    }
+
+    async fn recv(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.term.recv() => TERM,
+            _ = self.int.recv() => INT,
+        }
+    }
+}
+
+impl DaemonError {
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::Log(_) => exit::BAD_CONFIG,
+            Self::DataDir(error) => error.exit_code(),
+            Self::Key(error) => error.exit_code(),
+            Self::Bind(_) => exit::CANNOT_BIND,
+            Self::Api(error) => match error {
+                ApiError::NotLoopback(_) | ApiError::PathTooLong { .. } | ApiError::Token { .. } => exit::BAD_CONFIG,
+                ApiError::InUse(_) | ApiError::NotSocket(_) | ApiError::Bind { .. } => exit::CANNOT_BIND,
+            },
+            Self::Store(StoreError::Damaged(_) | StoreError::Full(_) | StoreError::Failed(_)) => exit::STORE,
+            Self::System { .. } => exit::FATAL,
+        }
+    }
+}
+
+/// A number that no earlier run of this identity had: the time, made unique, and above all of them.
+fn draw_epoch(newest: Option<Epoch>) -> Epoch {
+    let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let drawn = unix.as_secs() << EPOCH_RANDOM_BITS | u64::from(rand::random::<u32>() >> (32 - EPOCH_RANDOM_BITS));
+    Epoch(newest.map_or(drawn, |newest| drawn.max(newest.0 + 1)))
+}
+
+fn mesh_config(config: &Config, listen: &[SocketAddr]) -> p2p_mesh::config::Config {
+    p2p_mesh::config::Config {
+        name: config.name.clone(),
+        agent: concat!("p2pd/", env!("CARGO_PKG_VERSION")).to_owned(),
+        listen_port: listen.first().map_or(0, SocketAddr::port),
+        listens_on_loopback: listen.iter().all(|addr| addr.ip().is_loopback()),
+        advertise: advertised(config, listen),
+        peers: config.peers.clone(),
+        max_connections: config.max_connections,
+        heartbeat_interval: config.heartbeat_interval,
+        heartbeat_timeout: config.heartbeat_timeout,
+        full_mesh_max: config.full_mesh_max,
+        reorder_posts_max: config.dedup_cache_size,
+        allow: config.allow.iter().copied().collect(),
+        block: config.block.iter().copied().collect(),
+    }
+}
+
+/// What others are told: the user's word, else where we listen; where we listen everywhere, each link shows.
+fn advertised(config: &Config, listen: &[SocketAddr]) -> Vec<Addr> {
+    if !config.advertise_addr.is_empty() {
+        return config.advertise_addr.clone();
+    }
+    let specific = listen.iter().filter(|addr| !addr.ip().is_unspecified());
+    specific.map(|addr| Addr::of(addr.ip(), addr.port())).collect()
+}
+
+fn network_text(config: &Config, networks: &[NetworkKey]) -> String {
+    let id = networks.first().filter(|_| !config.open_network).map(|network| base32(&network.id));
+    id.unwrap_or_else(|| base32(&NetworkKey::open().id))
+}
+
+fn facts(
+    loaded: &Loaded,
+    instance: Instance,
+    network: &str,
+    listen: &[SocketAddr],
+    data_dir: &Path,
+    started: Instant,
+    alarms: &Alarms,
+) -> Facts {
+    let row = |value: &config::Effective| ConfigRow {
+        key: value.key.to_string(),
+        value: value.value.clone(),
+        source: value.source.to_string(),
+    };
+    Facts {
+        instance,
+        name: loaded.config.name.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        network: network.to_owned(),
+        open_network: loaded.config.open_network,
+        listen: listen.to_vec(),
+        data_dir: data_dir.to_owned(),
+        config: loaded.values.iter().map(row).collect(),
+        pid: std::process::id(),
+        started,
+        default_room: loaded.config.default_room.clone(),
+        alarms: alarms.clone(),
+    }
+}
+
+fn greet(instance: Instance, network: &str, config: &Config, listen: &[SocketAddr], served: &Served) {
+    let api: Vec<String> = served.endpoints.iter().map(ToString::to_string).collect();
+    let peer = instance.id.short();
+    tracing::info!(peer, name = ?config.name, network, ?listen, ?api, "ready");
+    if config.open_network {
+        tracing::warn!("open_network is set: whoever reaches this port may join and read everything");
+    }
+}
+
+/// Tells scripts where everything is, all at once: the file is whole or not there.
+fn write_ready(path: &Path, instance: Instance, listen: &[SocketAddr], served: &Served) -> Result<(), DaemonError> {
+    let text = serde_json::json!({
+        "v": 1,
+        "type": "ready",
+        "pid": std::process::id(),
+        "id": instance.id.to_string(),
+        "epoch": instance.epoch.0,
+        "listen": listen.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "api": served.endpoints.iter().map(ToString::to_string).collect::<Vec<_>>(),
+    });
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(format!(".{}", std::process::id()));
+    let temporary = PathBuf::from(temporary);
+    let written = std::fs::write(&temporary, format!("{text}\n")).and_then(|()| std::fs::rename(&temporary, path));
+    written.map_err(|why| DaemonError::System { what: format!("ready file {}", path.display()), why })
+}
+
+/// Of TCP. Longer than the stall after which a link that does not read is hung up: the heartbeat finds who is gone, and
+/// a pause of a busy peer must not look like that.
+const USER_TIMEOUT: Duration = Duration::from_secs(35);
+const EPOCH_RANDOM_BITS: u32 = 20;
+const TOKEN_FILE: &str = "api.token";
+const REQUESTS_WAITING_MAX: usize = 1_024;
+const LINK_EVENTS_WAITING_MAX: usize = 64;
+const TERM: &str = "TERM";
+const INT: &str = "INT";
+const EXIT_INT: u8 = 130;
+const EXIT_TERM: u8 = 143;

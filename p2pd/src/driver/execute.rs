@@ -1,0 +1,113 @@
+//! Requests become commands, effects become deeds.
+
+use p2p_mesh::effect::Effect;
+use p2p_mesh::input::{Command, Input};
+
+use super::Driver;
+use crate::api::Request;
+use crate::store::Job;
+
+impl Driver {
+    pub(super) fn on_request(&mut self, request: Request) {
+        match request {
+            Request::Publish { drafts, reply } => {
+                let token = self.token();
+                self.publishing.insert(token, reply);
+                self.command(Command::Publish { token, posts: drafts });
+            }
+            Request::Ping(peer, reply) => {
+                let token = self.token();
+                self.pinging.insert(token, reply);
+                self.command(Command::Ping { token, peer });
+            }
+            Request::AddPeer(addr, reply) => {
+                self.command(Command::AddPeer(addr));
+                answer(reply, ());
+            }
+            Request::ForgetPeer(id, reply) => {
+                let is_known = self.mesh.record_of(&id).is_some();
+                self.command(Command::ForgetPeer(id));
+                answer(reply, is_known);
+            }
+            Request::ForgetAddr(addr, reply) => {
+                let is_known = self.mesh.is_configured_addr(&addr);
+                self.command(Command::ForgetAddr(addr));
+                answer(reply, is_known);
+            }
+            Request::Reconnect(peer, reply) => {
+                let dials = self.mesh.reconnects(peer, self.clock.now());
+                self.command(Command::Reconnect(peer));
+                answer(reply, dials);
+            }
+            Request::Status(reply) => answer(reply, self.mesh.status()),
+            Request::Peers(reply) => answer(reply, self.mesh.peers(self.clock.now())),
+            Request::ReadLog { after, posts_max, bytes_max, reply } => {
+                self.job(Job::ReadLog { after, posts_max, bytes_max, reply });
+            }
+            Request::FindLast { rooms, authors, posts, reply } => {
+                self.job(Job::FindLast { rooms, authors, posts, reply });
+            }
+            Request::History { query, reply } => self.job(Job::History { query, reply }),
+            Request::Rooms(reply) => self.job(Job::Rooms { reply }),
+            Request::StoreBytes(reply) => self.job(Job::Bytes { reply }),
+            Request::Stop => self.rooms.stop_asked.cancel(),
+        }
+    }
+
+    pub(super) fn execute(&mut self) {
+        while let Some(effect) = self.mesh.poll_effect() {
+            match effect {
+                Effect::Send { link, bytes } => self.rooms.links.send(link, bytes),
+                Effect::RaiseFrameLimit(link) => self.rooms.links.raise_frame_limit(link),
+                Effect::Dial { dial, addr, expected } => self.rooms.links.dial(dial, addr, expected),
+                Effect::Hangup(link) => self.rooms.links.hangup(link),
+                Effect::Append(append) => self.job(Job::Append(append)),
+                Effect::Read { ticket, from } => self.job(Job::Read { ticket, from }),
+                Effect::FindKeys { ticket, keys } => self.job(Job::FindKeys { ticket, keys }),
+                Effect::SaveRecord { record, seen_ms } => {
+                    self.rooms.subscribers.names().set(record.id, &record.name);
+                    self.job(Job::SaveRecord { record, seen_ms });
+                }
+                Effect::ForgetRecord(id) => self.job(Job::ForgetRecord(id)),
+                Effect::Deliver(delivery) => self.delivered.push(delivery),
+                Effect::Published { token, results } => {
+                    if let Some(reply) = self.publishing.remove(&token) {
+                        answer(reply, results);
+                    }
+                }
+                Effect::Ponged { token, rtt_us } => {
+                    if let Some(reply) = self.pinging.remove(&token) {
+                        answer(reply, rtt_us);
+                    }
+                }
+                Effect::Event(event) => self.on_event(event),
+            }
+        }
+    }
+
+    fn command(&mut self, command: Command) {
+        self.handle(Input::Command(command));
+    }
+
+    /// Hands a job to the store, behind those that wait.
+    fn job(&mut self, job: Job) {
+        if self.waiting_jobs.is_empty() {
+            match self.rooms.jobs.try_send(job) {
+                Ok(()) => (),
+                Err(error) => self.waiting_jobs.push_back(error.into_inner()),
+            }
+        } else {
+            self.waiting_jobs.push_back(job);
+        }
+    }
+
+    fn token(&mut self) -> u64 {
+        self.next_token += 1;
+        self.next_token
+    }
+}
+
+/// Whoever asked may be gone; then nobody misses the answer.
+fn answer<T>(reply: tokio::sync::oneshot::Sender<T>, value: T) {
+    let _ = reply.send(value);
+}

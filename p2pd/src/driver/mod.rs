@@ -1,0 +1,285 @@
+//! The driver: the only loop that owns the mesh. It takes one input, carries out every effect, takes the next.
+
+mod execute;
+mod report;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::pin::Pin;
+use std::time::{Duration, Instant, SystemTime};
+
+use p2p_mesh::effect::{Delivery, Refusal, Sent};
+use p2p_mesh::id::LinkId;
+use p2p_mesh::input::{Command, Input};
+use p2p_mesh::mesh::Mesh;
+use p2p_mesh::time::{Mono, Now};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Sleep;
+use tokio_util::sync::CancellationToken;
+
+use crate::api::{Alarms, Batch, Request, Subscribers};
+use crate::link::{LinkEvent, Links};
+use crate::store::{Job, StoreError, StoreEvent};
+
+/// What happens in one turn of the loop.
+enum Turn {
+    /// It is time to say goodbye.
+    Leave,
+    Store(StoreEvent),
+    /// The store's channel has room again.
+    JobsFit,
+    Request(Request),
+    Timeout,
+    Link(LinkEvent),
+}
+
+/// The two clocks that the mesh is told.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    start: Instant,
+}
+
+/// Everything the driver brings together.
+pub struct Rooms {
+    /// Bytes in and out.
+    pub links: Links,
+    /// What they tell.
+    pub link_events: mpsc::Receiver<LinkEvent>,
+    /// To the store.
+    pub jobs: mpsc::Sender<Job>,
+    /// What it tells.
+    pub store_events: mpsc::Receiver<StoreEvent>,
+    /// What our own users ask.
+    pub requests: mpsc::Receiver<Request>,
+    /// Who reads our stream.
+    pub subscribers: Subscribers,
+    /// What is wrong at the moment.
+    pub alarms: Alarms,
+    /// Cancelled when a user asks the daemon to stop.
+    pub stop_asked: CancellationToken,
+    /// Cancelled when it is time to say goodbye: the API is closed by then.
+    pub leave: CancellationToken,
+}
+
+/// The loop's state.
+pub struct Driver {
+    mesh: Mesh,
+    clock: Clock,
+    rooms: Rooms,
+    /// Jobs that the store's channel had no room for. What the mesh has in flight is bounded, and so is this.
+    waiting_jobs: VecDeque<Job>,
+    /// Stored in this turn: subscribers get it as one batch.
+    delivered: Vec<Delivery>,
+    next_token: u64,
+    publishing: BTreeMap<u64, oneshot::Sender<Vec<Result<Sent, Refusal>>>>,
+    pinging: BTreeMap<u64, oneshot::Sender<Option<u64>>>,
+    open_links: BTreeSet<LinkId>,
+    logs: report::Logs,
+}
+
+impl Clock {
+    /// Begins now.
+    #[must_use]
+    pub fn start() -> Self {
+        Self { start: Instant::now() }
+    }
+
+    /// The present moment.
+    #[must_use]
+    pub fn now(&self) -> Now {
+        // A wall clock before 1970 is as wrong as one that is later; the mesh only orders by it.
+        let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let unix_ms = u64::try_from(unix.as_millis()).unwrap_or(u64::MAX).min(UNIX_MS_MAX);
+        Now { mono: Mono(u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX)), unix_ms }
+    }
+
+    fn instant(&self, at: Mono) -> tokio::time::Instant {
+        (self.start + Duration::from_micros(at.0).min(FAR)).into()
+    }
+}
+
+impl Driver {
+    /// Brings the rooms together around a mesh that has begun.
+    #[must_use]
+    pub fn new(mesh: Mesh, clock: Clock, rooms: Rooms) -> Self {
+        for (peer, name) in mesh.names() {
+            rooms.subscribers.names().set(peer, name);
+        }
+        Self {
+            mesh,
+            clock,
+            rooms,
+            waiting_jobs: VecDeque::new(),
+            delivered: Vec::new(),
+            next_token: 1,
+            publishing: BTreeMap::new(),
+            pinging: BTreeMap::new(),
+            open_links: BTreeSet::new(),
+            logs: report::Logs::default(),
+        }
+    }
+
+    /// Runs until it is told to leave and has said goodbye.
+    ///
+    /// # Errors
+    ///
+    /// The store failed in a way after which nothing may be promised any more.
+    pub async fn run(mut self) -> Result<(), StoreError> {
+        let timer = tokio::time::sleep_until(self.clock.instant(Mono(0)));
+        tokio::pin!(timer);
+        let mut leaving: Option<tokio::time::Instant> = None;
+        loop {
+            let due = self.clock.instant(self.mesh.poll_timeout().unwrap_or(Mono(u64::MAX)));
+            let due = leaving.map_or(due, |deadline| due.min(deadline));
+            if timer.deadline() != due {
+                timer.as_mut().reset(due);
+            }
+            match self.next(timer.as_mut(), leaving.is_some()).await {
+                Turn::Leave => {
+                    leaving = Some(tokio::time::Instant::now() + LEAVE_TIMEOUT);
+                    self.handle(Input::Command(Command::Leave));
+                }
+                Turn::Store(event) => self.on_store_events(event)?,
+                Turn::JobsFit => self.send_waiting_jobs(),
+                Turn::Request(request) => self.on_requests(request),
+                Turn::Timeout => self.on_timeout(),
+                Turn::Link(event) => self.on_link_events(event),
+            }
+            self.publish();
+            let is_late = leaving.is_some_and(|deadline| tokio::time::Instant::now() >= deadline);
+            if is_late || (leaving.is_some() && self.open_links.is_empty() && self.waiting_jobs.is_empty()) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// What happens next. What holds others up goes first: the store's answers, then our own user, so that a flood
+    /// from the network delays no send.
+    async fn next(&mut self, timer: Pin<&mut Sleep>, is_leaving: bool) -> Turn {
+        let has_room = self.has_room();
+        let Rooms { store_events, jobs, requests, link_events, leave, .. } = &mut self.rooms;
+        tokio::select! {
+            biased;
+            () = leave.cancelled(), if !is_leaving => Turn::Leave,
+            Some(event) = store_events.recv() => Turn::Store(event),
+            Ok(_) = jobs.reserve(), if !self.waiting_jobs.is_empty() => Turn::JobsFit,
+            Some(request) = requests.recv() => Turn::Request(request),
+            () = timer => Turn::Timeout,
+            Some(event) = link_events.recv(), if has_room => Turn::Link(event),
+        }
+    }
+
+    fn send_waiting_jobs(&mut self) {
+        while let Some(job) = self.waiting_jobs.pop_front() {
+            if let Err(error) = self.rooms.jobs.try_send(job) {
+                self.waiting_jobs.push_front(error.into_inner());
+                return;
+            }
+        }
+    }
+
+    /// Reading from links stops while the store is behind: TCP then holds the peers back.
+    fn has_room(&self) -> bool {
+        !self.mesh.is_saturated() && self.waiting_jobs.len() < WAITING_JOBS_MAX
+    }
+
+    fn on_timeout(&mut self) {
+        self.mesh.handle_timeout(self.clock.now());
+        self.execute();
+    }
+
+    fn handle(&mut self, input: Input) {
+        self.mesh.handle(input, self.clock.now());
+        self.execute();
+    }
+
+    fn on_link_events(&mut self, first: LinkEvent) {
+        self.on_link_event(first);
+        // Whatever else is there shares this turn's batch, within reason.
+        for _ in 1..EVENTS_PER_TURN {
+            if !self.has_room() {
+                return;
+            }
+            let Ok(event) = self.rooms.link_events.try_recv() else { return };
+            self.on_link_event(event);
+        }
+    }
+
+    fn on_link_event(&mut self, event: LinkEvent) {
+        match event {
+            LinkEvent::Input(input) => {
+                self.note_link(&input);
+                self.handle(input);
+            }
+            LinkEvent::Frames { link, frames } => {
+                for frame in frames {
+                    self.handle(Input::Frame { link, frame });
+                }
+            }
+        }
+    }
+
+    fn note_link(&mut self, input: &Input) {
+        match input {
+            Input::LinkOpened(opened) => {
+                self.open_links.insert(opened.link);
+            }
+            Input::LinkClosed { link, .. } => {
+                self.open_links.remove(link);
+            }
+            Input::DialFailed { .. }
+            | Input::Frame { .. }
+            | Input::Written { .. }
+            | Input::Appended(_)
+            | Input::AppendFailed { .. }
+            | Input::ReadDone { .. }
+            | Input::KeysFound { .. }
+            | Input::Command(_) => (),
+        }
+    }
+
+    fn on_store_events(&mut self, first: StoreEvent) -> Result<(), StoreError> {
+        let mut next = Some(first);
+        while let Some(event) = next {
+            match event {
+                StoreEvent::Input(input) => {
+                    if matches!(input, Input::Appended(_)) {
+                        self.rooms.alarms.clear(STORE_ALARM);
+                    }
+                    self.handle(input);
+                }
+                StoreEvent::Failed(error) => return Err(error),
+            }
+            next = self.rooms.store_events.try_recv().ok();
+        }
+        Ok(())
+    }
+
+    fn on_requests(&mut self, first: Request) {
+        self.on_request(first);
+        for _ in 1..EVENTS_PER_TURN {
+            let Ok(request) = self.rooms.requests.try_recv() else { return };
+            self.on_request(request);
+        }
+    }
+
+    /// Hands this turn's deliveries to whoever reads.
+    fn publish(&mut self) {
+        if !self.delivered.is_empty() {
+            let entries = std::mem::take(&mut self.delivered);
+            self.rooms.subscribers.publish(Batch { entries });
+        }
+    }
+}
+
+/// Links get this long to carry the goodbye.
+const LEAVE_TIMEOUT: Duration = Duration::from_millis(1_500);
+/// Events taken together before somebody else has a turn.
+const EVENTS_PER_TURN: usize = 16;
+/// Jobs that wait for the store's channel before links are left unread.
+const WAITING_JOBS_MAX: usize = 4_096;
+/// As good as never, and no clock overflows.
+const FAR: Duration = Duration::from_secs(86_400 * 365);
+/// Integers above this are not carried by every JSON reader.
+const UNIX_MS_MAX: u64 = (1 << 53) - 1;
+/// The store's entry among the alarms.
+const STORE_ALARM: &str = "store";

@@ -1,0 +1,90 @@
+//! Events of the mesh as log lines. Foreign text goes through Debug, so that it cannot forge a line.
+
+use std::collections::BTreeMap;
+
+use p2p_mesh::effect::Event;
+
+use super::{Driver, STORE_ALARM};
+
+/// What was said lately, so that nothing is said for ever.
+#[derive(Debug, Default)]
+pub(super) struct Logs {
+    minute: u64,
+    said: BTreeMap<String, u32>,
+}
+
+impl Logs {
+    /// Whether one more line of this kind may be written in this minute; the first one held back says so.
+    fn allows(&mut self, key: String, mono_us: u64) -> bool {
+        let minute = mono_us / 60_000_000;
+        if minute != self.minute {
+            self.minute = minute;
+            let suppressed: u32 = self.said.values().map(|lines| lines.saturating_sub(LINES_PER_MINUTE)).sum();
+            self.said.clear();
+            if suppressed > 0 {
+                tracing::info!(suppressed, "log_lines_suppressed");
+            }
+        }
+        if self.said.len() >= KINDS_MAX {
+            return false;
+        }
+        let lines = self.said.entry(key).or_default();
+        *lines += 1;
+        *lines <= LINES_PER_MINUTE
+    }
+}
+
+impl Driver {
+    pub(super) fn on_event(&mut self, event: Event) {
+        if let Event::StoreFailed { why } = &event {
+            self.rooms.alarms.raise(STORE_ALARM, why.to_string());
+        }
+        if self.logs.allows(kind(&event), self.clock.now().mono.0) {
+            write(&event);
+        }
+    }
+}
+
+/// What lines are counted by: the event, and whom it is about.
+fn kind(event: &Event) -> String {
+    match event {
+        Event::LinkUp { peer, .. } => format!("link_up {peer:?}"),
+        Event::LinkDown { peer, .. } => format!("link_down {peer:?}"),
+        Event::LinkRefused { peer, .. } => format!("link_refused {peer:?}"),
+        Event::DialFailed { addr, .. } => format!("dial_failed {addr}"),
+        Event::Suspected { peer } => format!("suspected {peer:?}"),
+        Event::OtherInstance { peer } => format!("other_instance {peer:?}"),
+        Event::SelfDialed { addr } => format!("self_dialed {addr}"),
+        Event::Misbehaved { peer, .. } => format!("misbehaved {peer:?}"),
+        Event::ForkSeen { feed, .. } => format!("fork_seen {feed:?}"),
+        Event::StoreFailed { .. } => "store_failed".to_owned(),
+    }
+}
+
+fn write(event: &Event) {
+    match event {
+        Event::LinkUp { link, peer, name, outbound } => {
+            tracing::info!(link = link.0, peer = ?peer.id, epoch = peer.epoch.0, ?name, outbound, "link_up");
+        }
+        Event::LinkDown { link, peer, reason } => {
+            tracing::info!(link = link.0, peer = ?peer.id, ?reason, "link_down");
+        }
+        Event::LinkRefused { peer, reason } => tracing::info!(?peer, ?reason, "link_refused"),
+        Event::DialFailed { addr, reason, retry_ms } => {
+            tracing::info!(?addr, ?reason, retry_ms, "dial_failed");
+        }
+        Event::Suspected { peer } => tracing::info!(peer = ?peer.id, "peer_suspect"),
+        Event::OtherInstance { peer } => {
+            tracing::warn!(epoch = peer.epoch.0, "another daemon runs with this identity");
+        }
+        Event::SelfDialed { addr } => tracing::info!(?addr, "address_is_our_own"),
+        Event::Misbehaved { peer, what, points } => tracing::warn!(?peer, ?what, points, "peer_misbehaved"),
+        Event::ForkSeen { feed, seq, held } => {
+            tracing::warn!(author = ?feed.id, epoch = feed.epoch.0, seq = seq.0, ?held, "fork_seen");
+        }
+        Event::StoreFailed { why } => tracing::error!(?why, "store_failed"),
+    }
+}
+
+const LINES_PER_MINUTE: u32 = 10;
+const KINDS_MAX: usize = 1_024;
