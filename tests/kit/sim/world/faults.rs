@@ -162,7 +162,9 @@ impl World {
 
     /// The daemon at `place` is stopped in order: it says goodbye, and ends a second later.
     pub fn leave(&mut self, place: Place) {
-        let Some(process) = self.machines[place.0].run.as_ref().map(|run| run.process) else { return };
+        let Some(run) = self.machines[place.0].run.as_mut() else { return };
+        run.leaving = true;
+        let process = run.process;
         self.feed(process, Input::Command(Command::Leave));
         self.later(Duration::from_secs(1), Undo::Kill(place, Death::Crash));
     }
@@ -202,9 +204,11 @@ impl World {
             self.machines[place.0].disk_slowness = 1;
             self.resume(place);
             self.read_again(place);
-            if self.machines[place.0].character == Character::Hostile {
+            let is_hostile = self.machines[place.0].character == Character::Hostile;
+            if is_hostile || self.machines[place.0].run.as_ref().is_some_and(|run| run.leaving) {
                 self.kill(place, Death::Crash);
-            } else {
+            }
+            if !is_hostile {
                 self.start(place);
             }
         }
