@@ -5,7 +5,9 @@ use p2p_tests::sim::bug::Bug;
 
 #[track_caller]
 fn check(bug: Bug) {
-    assert!(catch(bug, 0..SEEDS).is_some(), "{bug:?} was not found in {SEEDS} seeds");
+    let found = catch(bug, 0..SEEDS);
+    assert!(found.is_some(), "{bug:?} was not found in {SEEDS} seeds");
+    println!("{bug:?} is found in seed={found:?}");
 }
 
 #[test]

@@ -18,10 +18,13 @@ fn warm(peers: usize, topology: Topology) -> World {
     world.start_all();
     let linked = world.run_until(Duration::from_secs(60), World::are_links_complete);
     assert!(linked.is_some(), "{peers} peers that start at once are soon linked");
-    for place in world.honest() {
-        world.speak(place, ONE);
+    // The first posts go out before everybody knows who is whose neighbour, the second ones shape what is left.
+    for _ in 0..2 {
+        for place in world.honest() {
+            world.speak(place, ONE);
+        }
+        world.run_for(Duration::from_secs(5));
     }
-    world.run_for(Duration::from_secs(10));
     world
 }
 

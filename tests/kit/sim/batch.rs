@@ -54,12 +54,17 @@ pub fn run(seeds: std::ops::Range<u64>, threads: usize, plan: impl Fn(u64) -> Pl
     batch.into_inner().expect("a thread that panicked ends the whole run")
 }
 
-/// The first seed of these in which the judge sees this bug for what it is.
+/// The first seed of these in which the judge sees this bug for what it is, and sees nothing of the kind in the same
+/// world without the bug: otherwise another bug could pass for it.
 #[must_use]
 pub fn catch(bug: Bug, seeds: std::ops::Range<u64>) -> Option<u64> {
-    seeds.into_iter().find(|seed| {
-        let report = schedule::run(Plan::with_bug(*seed, bug), Detail::Fingerprint);
+    let shows = |plan: Plan| {
+        let report = schedule::run(plan, Detail::Fingerprint);
         report.violations.iter().any(|violation| bug.explains(violation))
+    };
+    seeds.into_iter().find(|seed| {
+        let plan = Plan::with_bug(*seed, bug);
+        shows(plan.clone()) && !shows(Plan { bug: None, ..plan })
     })
 }
 

@@ -68,6 +68,8 @@ pub struct Run {
     pub store: Store,
     /// The next moment that the brain asked for.
     pub timer_at: Option<Mono>,
+    /// It was told to leave, and ends soon.
+    pub leaving: bool,
     /// It stands still: inputs wait.
     pub stalled: bool,
     /// It reads nothing from links.
@@ -185,6 +187,7 @@ impl Run {
             brain,
             store: Store::default(),
             timer_at: None,
+            leaving: false,
             stalled: false,
             reads_paused: false,
             read_pace: None,

@@ -83,7 +83,8 @@ impl Measure {
             let copies = count(frame, br#","sig":""#);
             self.copies += copies;
             if has(frame, br#""live":true"#) {
-                *self.hops.entry(hop(frame)).or_default() += copies;
+                // The frame says how far its sender is from the author.
+                *self.hops.entry(hop(frame) + 1).or_default() += copies;
             }
         }
     }
@@ -179,7 +180,7 @@ mod tests {
         let frame = br#"{"type":"envelopes","hop":12,"live":true,"items":[{"body":{"t":"\",\"sig\":\""},"sig":"x"}]}"#;
         measure.count_frame(frame);
         measure.count_frame(br#"{"type":"ping"}"#);
-        assert_eq!((measure.copies, measure.hops_max()), (1, 12));
+        assert_eq!((measure.copies, measure.hops_max()), (1, 13));
         assert_eq!((measure.frames_beyond_heartbeats(), measure.control_frames()), (1, 1));
     }
 

@@ -32,6 +32,8 @@ struct Session {
     /// Sent without an answer, and to be sent again with the same key.
     again: Vec<usize>,
     busy: bool,
+    /// The moment of the next word is set.
+    due: bool,
 }
 
 /// A user's index.
@@ -56,7 +58,7 @@ pub struct Manner {
 impl People {
     /// One more user.
     pub fn add_session(&mut self, place: Place, author: PeerId) -> SessionId {
-        self.sessions.push(Session { place, author, again: Vec::new(), busy: false });
+        self.sessions.push(Session { place, author, again: Vec::new(), busy: false, due: false });
         SessionId(self.sessions.len() - 1)
     }
 
@@ -82,6 +84,16 @@ impl People {
     #[must_use]
     pub fn is_busy(&self, session: SessionId) -> bool {
         self.sessions[session.0].busy
+    }
+
+    /// The moment of the user's next word is to be set: `false` if it is set already.
+    pub fn set_due(&mut self, session: SessionId) -> bool {
+        !std::mem::replace(&mut self.sessions[session.0].due, true)
+    }
+
+    /// That moment has come.
+    pub fn clear_due(&mut self, session: SessionId) {
+        self.sessions[session.0].due = false;
     }
 
     /// Somebody waits for an answer, or has something to say again.
@@ -127,8 +139,9 @@ impl People {
         Some(waiting.session)
     }
 
-    /// The process at `place` is gone: what was not answered never will be.
-    pub fn process_gone(&mut self, place: Place) {
+    /// The process at `place` is gone: what was not answered never will be. Returns who waited.
+    pub fn process_gone(&mut self, place: Place) -> Vec<SessionId> {
+        let mut waited = Vec::new();
         let gone = |waiting: &Waiting| self.sessions[waiting.session.0].place == place;
         let tokens: Vec<u64> = self.waiting.iter().filter(|(_, w)| gone(w)).map(|(token, _)| *token).collect();
         for token in tokens {
@@ -140,7 +153,9 @@ impl People {
                 }
             }
             self.sessions[session.0].busy = false;
+            waited.push(session);
         }
+        waited
     }
 
     /// The disk at `place` became an old one: nothing is promised any more of what it does not hold.

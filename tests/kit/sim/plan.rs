@@ -241,7 +241,11 @@ impl Plan {
         let mut plan = Self { bug: Some(bug), ..Self::of_seed(seed) };
         let needs = match bug {
             Bug::AckBeforeFlush | Bug::ForgottenKeys => vec![(FaultKind::IsolateSendKill, 3.0)],
-            Bug::ReusedNumber => vec![(FaultKind::OldDisk, 3.0)],
+            Bug::ReusedNumber => {
+                plan.think = Duration::from_millis(200);
+                plan.weights.clear();
+                vec![(FaultKind::OldDisk, 3.0), (FaultKind::Crash, 1.0)]
+            }
             Bug::NoRepair => vec![(FaultKind::Isolate, 3.0), (FaultKind::Crash, 2.0)],
             Bug::NoVerify | Bug::RememberBeforeVerify | Bug::LossyDedup => {
                 plan.hostile = 1;
@@ -252,7 +256,7 @@ impl Plan {
             plan.keyed = 1.0;
         }
         if !needs.is_empty() {
-            plan.fault_gap = plan.fault_gap.min(Duration::from_millis(1_500));
+            plan.fault_gap = plan.fault_gap.min(Duration::from_millis(1_000));
         }
         plan.weights.extend(needs);
         plan

@@ -214,6 +214,13 @@ impl Network {
         }
     }
 
+    /// No link is going to be cut any more.
+    pub fn forget_cuts(&mut self) {
+        for socket in self.sockets.values_mut() {
+            socket.cut_at = None;
+        }
+    }
+
     /// Dials. The answer comes as a signal.
     pub fn dial(
         &mut self,

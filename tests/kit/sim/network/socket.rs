@@ -103,9 +103,13 @@ impl Socket {
 
     /// Takes the next bytes from the process, as far as there is room.
     pub(super) fn take_segment(&mut self, socket_bytes: usize) -> Option<Segment> {
+        if self.severed {
+            return None;
+        }
         let left = self.cut_at.map_or(u64::MAX, |cut_at| cut_at.saturating_sub(self.sent));
         if left == 0 {
-            return (!std::mem::replace(&mut self.severed, true)).then_some(Segment::Cut);
+            self.severed = true;
+            return Some(Segment::Cut);
         }
         let room = socket_bytes.saturating_sub(self.taken).min(usize::try_from(left).unwrap_or(usize::MAX));
         let first = self.unsent.front_mut().filter(|_| room > 0)?;

@@ -48,8 +48,7 @@ impl World {
                     self.measure.reach(Milestone::KeyRepeated);
                 }
                 if let Some(session) = self.people.answer(token, &results) {
-                    let wait = self.dice.gap(self.plan.think).max(Duration::from_millis(1));
-                    self.agenda.push(self.now + wait, Event::Speak(session));
+                    self.speak_later(session);
                 }
             }
             Effect::Ponged { .. } => (),

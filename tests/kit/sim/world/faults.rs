@@ -59,7 +59,9 @@ impl World {
     pub fn kill(&mut self, place: Place, death: Death) {
         let Some(mut run) = self.machines[place.0].run.take() else { return };
         self.places.remove(&run.process);
-        self.people.process_gone(place);
+        for session in self.people.process_gone(place) {
+            self.speak_later(session);
+        }
         self.count_duplicates(place, &run);
         let machine = &mut self.machines[place.0];
         let line = || format!("{} dies: {death:?}", machine.name);
@@ -155,12 +157,14 @@ impl World {
         self.machines[copy.0].disk = disk;
         self.later(Duration::from_millis(1_500), Undo::Start(copy));
         let session = self.people.add_session(copy, self.machines[copy.0].id);
-        self.agenda.push(self.now + Duration::from_secs(2), Event::Speak(session));
+        self.speak_later(session);
     }
 
     /// The daemon at `place` is stopped in order: it says goodbye, and ends a second later.
     pub fn leave(&mut self, place: Place) {
-        let Some(process) = self.machines[place.0].run.as_ref().map(|run| run.process) else { return };
+        let Some(run) = self.machines[place.0].run.as_mut() else { return };
+        run.leaving = true;
+        let process = run.process;
         self.feed(process, Input::Command(Command::Leave));
         self.later(Duration::from_secs(1), Undo::Kill(place, Death::Crash));
     }
@@ -189,6 +193,7 @@ impl World {
     /// All faults are over: every way is free, everybody runs, no disk is full.
     pub fn heal(&mut self) {
         self.in_trouble = false;
+        self.network.forget_cuts();
         let ways: Vec<(Place, Place)> = self.ways.keys().copied().collect();
         for way in ways {
             self.ways.insert(way, 1);
@@ -199,14 +204,16 @@ impl World {
             self.machines[place.0].disk_slowness = 1;
             self.resume(place);
             self.read_again(place);
-            if self.machines[place.0].character == Character::Hostile {
+            let is_hostile = self.machines[place.0].character == Character::Hostile;
+            if is_hostile || self.machines[place.0].run.as_ref().is_some_and(|run| run.leaving) {
                 self.kill(place, Death::Crash);
-            } else {
+            }
+            if !is_hostile {
                 self.start(place);
             }
         }
         for session in self.people.sessions().collect::<Vec<_>>() {
-            self.agenda.push(self.now + Duration::from_millis(500), Event::Speak(session));
+            self.speak_later(session);
         }
     }
 

@@ -355,15 +355,17 @@ impl World {
         self.settle(place);
     }
 
-    /// `unix seconds << 20 | 20 random bits`, and greater than every own epoch in the store.
+    /// `seconds << 20 | 20 random bits`, where the seconds are later than those of every own epoch in the store.
     fn draw_epoch(&mut self, place: Place) -> Epoch {
         let machine = &self.machines[place.0];
         let newest = machine.disk.newest_epoch();
         if let (Some(super::bug::Bug::ReusedNumber), Some(newest)) = (self.plan.bug, newest) {
             return newest;
         }
-        let drawn = (machine.unix_ms(self.now) / 1_000) << 20 | self.dice.between(0, (1 << 20) - 1);
-        Epoch(drawn.max(newest.map_or(0, |newest| newest.0 + 1)))
+        // The random bits stay random where the clock is behind: an old disk under a slow clock would give the same
+        // epoch twice otherwise.
+        let seconds = (machine.unix_ms(self.now) / 1_000).max(newest.map_or(0, |newest| (newest.0 >> 20) + 1));
+        Epoch(seconds << 20 | self.dice.between(0, (1 << 20) - 1))
     }
 
     fn setup(&self, place: Place, instance: Instance, seed: u64) -> Setup {
@@ -421,17 +423,24 @@ impl World {
         self.read_waiting(place);
     }
 
-    fn on_speak(&mut self, session: SessionId) {
-        let place = self.people.place_of(session);
+    /// The user says the next thing after a while.
+    fn speak_later(&mut self, session: SessionId) {
         let wait = self.dice.gap(self.plan.think).max(Duration::from_millis(1));
-        let process = self.machines[place.0].run.as_ref().map(|run| run.process);
-        let Some(process) = process.filter(|_| !self.people.is_busy(session)) else {
-            if self.in_trouble || process.is_none() {
-                self.agenda.push(self.now + wait, Event::Speak(session));
-            }
-            return;
+        if self.people.set_due(session) {
+            self.agenda.push(self.now + wait, Event::Speak(session));
+        }
+    }
+
+    fn on_speak(&mut self, session: SessionId) {
+        self.people.clear_due(session);
+        let place = self.people.place_of(session);
+        let Some(process) = self.machines[place.0].run.as_ref().map(|run| run.process) else {
+            return self.speak_later(session);
         };
-        let said = if self.in_trouble {
+        if self.people.is_busy(session) {
+            return;
+        }
+        let said = if self.in_trouble && self.people.operations().len() < TALK_MAX {
             let posts = self.dice.between(1, self.plan.batch_max);
             let keyed = self.dice.chance(self.plan.keyed);
             Some(self.people.speak(session, Manner { posts, keyed }, &mut self.dice, self.now))
@@ -544,6 +553,8 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 /// More than this shows nothing new.
 const VIOLATIONS_MAX: usize = 20;
+/// Users fall silent after so many posts, so that no schedule takes long; floods come on top.
+const TALK_MAX: usize = 300;
 const EFFECTS_MAX: usize = 100_000;
 const SPINS_MAX: u32 = 1_000;
 const BOOT_US: u64 = 1_000;

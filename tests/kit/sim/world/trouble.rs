@@ -18,8 +18,7 @@ impl World {
             let sessions = if self.machines[place.0].is_honest() { self.plan.sessions } else { 0 };
             for _ in 0..sessions {
                 let session = self.people.add_session(place, author);
-                let at = self.now + self.dice.gap(self.plan.think);
-                self.agenda.push(at, Event::Speak(session));
+                self.speak_later(session);
             }
         }
         self.schedule_fault();
