@@ -109,6 +109,18 @@ impl Mesh {
         self.timers.set_once(Timer::Dial(target), now.mono + wait);
     }
 
+    /// A peer signed something new, so it is alive somewhere: the wait for its next dial is over.
+    pub(super) fn dial_news(&mut self, id: PeerId, now: Now) {
+        let target = Target::Peer(id);
+        let dialing = self.dials.entry(&target);
+        dialing.since_ms = now.unix_ms;
+        if !dialing.backoff.is_refused() {
+            dialing.backoff.reset();
+            self.timers.cancel(&Timer::Dial(target.clone()));
+        }
+        self.dial_soon(target, now);
+    }
+
     pub(super) fn on_add_peer(&mut self, addr: Addr, now: Now) {
         if self.dials.is_self(&addr) {
             return;

@@ -197,8 +197,7 @@ impl Mesh {
             Learned::News => (),
         }
         self.effects.push_back(Effect::SaveRecord { record, seen_ms });
-        self.dials.entry(&Target::Peer(id)).since_ms = now.unix_ms;
-        self.dial_soon(Target::Peer(id), now);
+        self.dial_news(id, now);
         for link in self.links.values_mut().filter(|link| link.is_up() && Some(link.id) != via && link.peer != id) {
             let is_loopback = link.remote.ip().to_canonical().is_loopback();
             if if is_loopback { is_local } else { is_public } {
