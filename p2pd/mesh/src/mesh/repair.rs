@@ -224,6 +224,13 @@ impl Mesh {
             self.on_vain_ask(feed, &asked, now);
         }
         let Some(state) = self.feeds.get(&feed).filter(|state| !state.is_forked) else { return };
+        // What is on its way to us, or lies unread in our own queue, needs nobody to send it again.
+        let is_coming = now.mono.since(state.progressed) < GRAFT_MAX && state.progressed > Mono(0);
+        if state.asked.is_none() && (self.is_saturated() || (is_coming && !state.has_gap() && state.provider.is_some()))
+        {
+            self.timers.set(Timer::Repair(feed), now.mono + GRAFT_MAX);
+            return;
+        }
         if self.target(&feed) > state.accepted.head {
             self.behind.insert(feed);
             self.ask(feed, now);
@@ -372,6 +379,7 @@ impl Mesh {
         let patience = self.patience(id);
         let Some(state) = self.feeds.get_mut(&feed) else { return };
         state.tried.clear();
+        state.progressed = now.mono;
         match state.asked {
             Some(asked) if state.accepted.head < asked.to => {
                 if asked.link == id {
