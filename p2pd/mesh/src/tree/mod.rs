@@ -28,6 +28,8 @@ pub(crate) struct LinkFeed {
     pub(crate) head: Seq,
     /// What we do for it.
     pub(crate) push: Push,
+    /// How often it was asked for what it announced and, though alive, brought nothing.
+    pub(crate) vain_asks: u32,
 }
 
 /// What decides how a feed is pushed on a link.
@@ -47,7 +49,7 @@ pub(crate) struct Facts {
 
 impl LinkFeed {
     pub(crate) fn new(push: Push) -> Self {
-        Self { floor: Seq(1), head: Seq(0), push }
+        Self { floor: Seq(1), head: Seq(0), push, vain_asks: 0 }
     }
 }
 
