@@ -128,7 +128,7 @@ fn a_store_that_hangs_stops_the_reading_and_nothing_is_lost() {
     let mut peer = Peer::new(1);
     let link = peer.accept(2);
     let text = "x".repeat(16_000);
-    let feed = chain(3, 7, 300, &[&text; 4]);
+    let feed = chain(3, 7, 300, &[text.as_str(); 4]);
     peer.store.mood = Mood::Waits;
     let mut heard = 0;
     while !peer.mesh.is_saturated() {
