@@ -26,22 +26,14 @@ use crate::wire::message::{Digest, Envelopes, Head, Heads, Hello, Message, Ping,
 pub(super) struct Peer {
     pub(super) mesh: Mesh,
     pub(super) store: Store,
-    pub(super) sockets: Sockets,
+    /// Bytes not yet written, of links whose socket takes nothing: the other side does not read, or the cable is out.
+    stuck: BTreeMap<LinkId, usize>,
     pub(super) now: Now,
     /// What was done and not yet taken by the test.
     pub(super) effects: Vec<Effect>,
     next_link: u64,
     /// The last number delivered of each feed.
     delivered: BTreeMap<FeedId, Seq>,
-}
-
-/// What becomes of bytes that are sent.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Sockets {
-    /// Written at once.
-    Take,
-    /// Never written: the other side does not read, or the cable is out.
-    Stuck,
 }
 
 /// A disk, with the moods of one.
@@ -229,7 +221,7 @@ impl Peer {
             mesh: Mesh::new(setup, at(0)),
             delivered: store.feeds().iter().map(|feed| (feed.feed.feed_id(), feed.tip.head)).collect(),
             store,
-            sockets: Sockets::Take,
+            stuck: BTreeMap::new(),
             now: at(0),
             effects: Vec::new(),
             next_link: 1,
@@ -341,6 +333,23 @@ impl Peer {
     /// A frame arrives, whatever is in it.
     pub(super) fn hear_bytes(&mut self, link: LinkId, frame: Bytes) {
         self.handle(Input::Frame { link, frame });
+    }
+
+    /// From now on a link's socket takes nothing.
+    pub(super) fn block(&mut self, link: LinkId) {
+        self.stuck.insert(link, 0);
+    }
+
+    /// A link's socket takes everything again.
+    pub(super) fn unblock(&mut self, link: LinkId) {
+        if let Some(bytes) = self.stuck.remove(&link) {
+            self.handle(Input::Written { link, bytes });
+        }
+    }
+
+    /// Bytes that a blocked link's socket did not take.
+    pub(super) fn unwritten(&self, link: LinkId) -> usize {
+        self.stuck.get(&link).copied().unwrap_or(0)
     }
 
     /// Takes what was said on a link.
@@ -469,16 +478,19 @@ impl Peer {
 
     fn execute(&mut self, effect: &Effect) -> Option<Input> {
         match effect {
-            Effect::Send { link, bytes } if self.sockets == Sockets::Take => {
-                Some(Input::Written { link: *link, bytes: bytes.len() })
+            Effect::Send { link, bytes } => {
+                let Some(waiting) = self.stuck.get_mut(link) else {
+                    return Some(Input::Written { link: *link, bytes: bytes.len() });
+                };
+                *waiting += bytes.len();
+                None
             }
             Effect::Append(append) => self.store.answer(Question::Append(append.clone())),
             Effect::Read { ticket, from } => {
                 Some(Input::ReadDone { ticket: *ticket, envelopes: self.store.read(from) })
             }
             Effect::FindKeys { ticket, keys } => self.store.answer(Question::Find(*ticket, keys.clone())),
-            Effect::Send { .. }
-            | Effect::RaiseFrameLimit(_)
+            Effect::RaiseFrameLimit(_)
             | Effect::Dial { .. }
             | Effect::Hangup(_)
             | Effect::SaveRecord { .. }
