@@ -155,12 +155,12 @@ fn announcements_of_100_ms_go_out_as_one_frame() {
 }
 
 #[test]
-fn what_the_other_side_is_known_to_hold_is_not_announced_to_it() {
+fn a_head_that_the_other_side_has_passed_is_not_announced_to_it() {
     let (mut peer, links) = linked(&[2, 9]);
     peer.hear(links[1], &neighbors(&[3]));
     let feed = chain(3, EPOCH.0, 2, &["x"]);
     peer.hear(links[0], &pushed(&feed[..1]));
-    peer.hear(links[1], &Message::Have(vec![Have { feed: feed[0].feed_id(), head: Seq(2), floor: Seq(1) }]));
+    peer.hear(links[1], &Message::Have(vec![Have { feed: feed[0].feed_id(), head: Seq(3), floor: Seq(1) }]));
     peer.said(links[1]);
     peer.hear(links[0], &pushed(&feed[1..]));
     peer.run_for(200);
