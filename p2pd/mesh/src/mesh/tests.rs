@@ -1,6 +1,7 @@
 //! The mesh through its door: inputs go in, effects come out, and nothing else is looked at where that suffices.
 
 mod dials;
+mod disk;
 mod hostile;
 mod kit;
 mod links;

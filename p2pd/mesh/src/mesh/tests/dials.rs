@@ -23,7 +23,7 @@ fn fail_all(peer: &mut Peer, ms: u64, failure: DialFailure) -> Vec<(u64, Addr, O
         if peer.now_ms() >= end {
             return seen;
         }
-        peer.run_for(10);
+        peer.run_to_timer(end);
     }
 }
 

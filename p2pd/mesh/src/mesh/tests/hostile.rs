@@ -3,8 +3,7 @@
 use bytes::Bytes;
 
 use super::kit::{
-    EPOCH, Peer, ROUND_TRIP_MS, at, chain, content, draft, envelope, heads, hello, id, other_digest, pushed, repaired,
-    run, stamp,
+    EPOCH, Peer, at, chain, content, draft, envelope, heads, hello, id, other_digest, pushed, repaired, run, stamp,
 };
 use crate::effect::Event;
 use crate::envelope::{Body, Envelope, Post, Stamp};
@@ -225,10 +224,10 @@ fn w_17_unknown_feeds_are_taken_in_at_a_rate() {
 fn what_nobody_can_make_good_adds_up_without_overflow() {
     let mut peer = Peer::new(1);
     for n in 2..=6 {
-        let link = linked(&mut peer, n);
+        let link = peer.accept(n);
         for part in 0..2 {
-            let heads =
-                (0..256).map(|feed| bogus(u64::from(n) * 10_000 + part * 256 + feed, INTEGER_END - 1)).collect();
+            let first = u64::from(n) * 10_000 + part * 256;
+            let heads = (0..256).map(|feed| bogus(first + feed, INTEGER_END - 1)).collect();
             peer.hear(link, &Message::Heads(Heads { part, of: 2, heads }));
         }
     }
@@ -285,5 +284,4 @@ fn w_18_what_is_announced_and_never_served_costs_points_and_is_forgotten() {
     assert_eq!(peer.offences().len(), 1);
     let status = peer.mesh.status();
     assert_eq!((status.missing_posts, status.peers_up), (0, 1));
-    let _ = ROUND_TRIP_MS;
 }

@@ -7,14 +7,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use ed25519_dalek::SigningKey;
 
+use super::disk::{Mood, Question, Store};
 use crate::config::{Config, Setup};
 use crate::effect::{Append, Delivery, Effect, Event, Refusal, Sent};
 use crate::envelope::{Body, Envelope, Post, Stamp, VerifiedEnvelope};
-use crate::feed::{IntervalSet, StoredFeed, Tip};
-use crate::id::{DialId, Epoch, FeedId, Hash, Instance, LinkId, Offset, PeerId, PostId, Seq};
-use crate::input::{
-    CloseReason, Command, DialFailure, Draft, Input, KeyedPost, LinkOpened, ReadFrom, Ticket, content_hash,
-};
+use crate::id::{DialId, Epoch, FeedId, Hash, Instance, LinkId, Offset, PeerId, Seq};
+use crate::input::{CloseReason, Command, DialFailure, Draft, Input, LinkOpened};
 use crate::limits::FRAME_LEN_MAX;
 use crate::membership::record::{Addr, Record};
 use crate::mesh::Mesh;
@@ -34,30 +32,6 @@ pub(super) struct Peer {
     next_link: u64,
     /// The last number delivered of each feed.
     delivered: BTreeMap<FeedId, Seq>,
-}
-
-/// A disk, with the moods of one.
-pub(super) struct Store {
-    pub(super) mood: Mood,
-    stored: Vec<Delivery>,
-    held: VecDeque<Question>,
-    failed: Option<u64>,
-}
-
-/// How the store answers.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Mood {
-    /// At once.
-    Takes,
-    /// When it is told to.
-    Waits,
-    /// It is full.
-    Full,
-}
-
-enum Question {
-    Append(Append),
-    Find(Ticket, Vec<String>),
 }
 
 pub(super) fn key(n: u8) -> SigningKey {
@@ -267,6 +241,12 @@ impl Peer {
         self.now = at(end);
     }
 
+    /// Lets time pass until something happens by itself, at the latest until the moment `end_ms`.
+    pub(super) fn run_to_timer(&mut self, end_ms: u64) {
+        let due = self.mesh.poll_timeout().map_or(end_ms, |due| due.0.div_ceil(1_000));
+        self.run_for(due.min(end_ms).saturating_sub(self.now_ms()));
+    }
+
     pub(super) fn timeout_at(&mut self, now: Now) {
         self.now = now;
         self.mesh.handle_timeout(now);
@@ -282,6 +262,10 @@ impl Peer {
                 .iter()
                 .flat_map(|(link, message)| script(*link, message).into_iter().map(|answer| (*link, answer)))
                 .collect();
+            if answers.is_empty() {
+                self.run_to_timer(end);
+                continue;
+            }
             self.run_for(ROUND_TRIP_MS);
             for (link, answer) in answers {
                 self.hear(link, &answer);
@@ -517,94 +501,6 @@ impl Peer {
             _ => (),
         }
     }
-}
-
-impl Store {
-    fn holding(disk: &[VerifiedEnvelope]) -> Self {
-        let mut store = Self { mood: Mood::Takes, stored: Vec::new(), held: VecDeque::new(), failed: None };
-        let mut offset = Offset(1);
-        for envelope in disk {
-            store.stored.push(Delivery { offset, envelope: envelope.clone(), own: false, late: false });
-            offset.0 += envelope.body().posts.len() as u64;
-        }
-        store
-    }
-
-    fn feeds(&self) -> Vec<StoredFeed> {
-        let mut feeds: BTreeMap<Instance, StoredFeed> = BTreeMap::new();
-        for Delivery { envelope, .. } in &self.stored {
-            let new = || StoredFeed { feed: envelope.feed(), held: IntervalSet::default(), tip: Tip::default() };
-            let feed = feeds.entry(envelope.feed()).or_insert_with(new);
-            feed.held.insert(envelope.first(), envelope.last());
-            feed.tip = Tip::after(envelope);
-        }
-        feeds.into_values().collect()
-    }
-
-    /// What waits for an answer.
-    pub(super) fn waiting(&self) -> usize {
-        self.held.len()
-    }
-
-    fn answer(&mut self, question: Question) -> Option<Input> {
-        match (self.mood, question) {
-            (Mood::Waits, question) => {
-                self.held.push_back(question);
-                None
-            }
-            (_, Question::Find(ticket, keys)) => {
-                let posts = keys.iter().map(|key| self.find(key)).collect();
-                Some(Input::KeysFound { ticket, posts })
-            }
-            (Mood::Takes, Question::Append(append)) if self.failed != Some(append.generation) => {
-                self.stored.extend(append.envelopes.iter().map(kept));
-                Some(Input::Appended(append.ticket))
-            }
-            // Whatever comes behind a failed append of its generation may build on it.
-            (Mood::Takes | Mood::Full, Question::Append(append)) => {
-                self.failed = Some(append.generation);
-                Some(Input::AppendFailed { ticket: append.ticket, why: "disk full".into() })
-            }
-        }
-    }
-
-    fn find(&self, key: &str) -> Option<KeyedPost> {
-        self.stored.iter().filter(|held| held.own).find_map(|held| {
-            let body = held.envelope.body();
-            let index = body.posts.iter().position(|post| post.key.as_deref() == Some(key))? as u64;
-            let post = &body.posts[index as usize];
-            Some(KeyedPost {
-                id: PostId { feed: body.feed, seq: body.first.plus(index) },
-                offset: Offset(held.offset.0 + index),
-                at: body.at.plus(index),
-                content: content_hash(&post.room, &post.text, post.re),
-            })
-        })
-    }
-
-    fn read(&self, from: &ReadFrom) -> Vec<VerifiedEnvelope> {
-        let envelopes = self.stored.iter().map(|held| &held.envelope).filter(|held| held.feed_id() == from.feed);
-        let wanted = envelopes.filter(|held| held.last() >= from.from && held.first() <= from.to);
-        let mut bytes = 0;
-        // Like the real one: the envelope that passes the limit is still given.
-        let fits = wanted.take_while(|held| {
-            let begins = bytes < from.bytes_max;
-            bytes += held.bytes().len();
-            begins
-        });
-        fits.cloned().collect()
-    }
-
-    fn holds(&self, envelope: &Envelope) -> bool {
-        self.stored.iter().rev().any(|held| held.envelope.hash() == envelope.hash())
-    }
-}
-
-/// As a disk keeps it: the bytes of the envelope, not those of the frame that brought it.
-fn kept(delivery: &Delivery) -> Delivery {
-    let bytes = Bytes::copy_from_slice(delivery.envelope.bytes());
-    let envelope = Envelope::parse(bytes, *delivery.envelope.signature()).unwrap().trust_stored();
-    Delivery { envelope, ..delivery.clone() }
 }
 
 #[track_caller]

@@ -1,6 +1,7 @@
 //! Who is still there, and how soon it is known who is not.
 
-use super::kit::{Mood, Peer, ROUND_TRIP_MS, at, chain, content, id, pushed, run};
+use super::disk::Mood;
+use super::kit::{Peer, ROUND_TRIP_MS, at, chain, content, id, pushed, run};
 use crate::effect::Event;
 use crate::id::LinkId;
 use crate::input::Command;

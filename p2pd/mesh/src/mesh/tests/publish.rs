@@ -1,6 +1,7 @@
 //! What our own user says: refused, sealed together, answered once it is flushed, known again by its key.
 
-use super::kit::{EPOCH, Mood, Peer, draft, id, keyed, run, texts_said};
+use super::disk::Mood;
+use super::kit::{EPOCH, Peer, draft, id, keyed, run, texts_said};
 use crate::effect::{Refusal, Sent};
 use crate::id::{INTEGER_END, Instance, Offset, PostId, Seq};
 use crate::input::Draft;

@@ -1,7 +1,8 @@
 //! Append before tell, and what happens when the store does not take it.
 
+use super::disk::Mood;
 use super::kit::{
-    EPOCH, Mood, Peer, ROUND_TRIP_MS, chain, content, draft, other_digest, pushed, repaired, texts, texts_said,
+    EPOCH, Peer, ROUND_TRIP_MS, chain, content, draft, other_digest, pushed, repaired, texts, texts_said,
 };
 use crate::effect::Event;
 use crate::id::{Offset, Seq};
