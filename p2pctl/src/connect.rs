@@ -113,7 +113,7 @@ fn why_unreachable(endpoint: &Endpoint, error: &Error) -> String {
 }
 
 /// What the system says, without the number that it adds for programmers.
-fn without_number(why: &str) -> &str {
+pub(crate) fn without_number(why: &str) -> &str {
     why.rsplit_once(" (os error ").filter(|(_, number)| number.ends_with(')')).map_or(why, |(text, _)| text)
 }
 
