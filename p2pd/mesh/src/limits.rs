@@ -60,7 +60,7 @@ pub const ENVELOPES_FRAME_BYTES: usize = 65_536;
 /// Bytes of recently stored envelopes kept in memory, so that live links need no disk. Guess: seconds of a flood.
 pub const TAIL_BYTES_MAX: usize = 4 << 20;
 /// Bytes of own envelopes sealed for one flush.
-pub const SEAL_BYTES_MAX: usize = 1 << 20;
+pub const SEAL_BYTES_MAX: usize = 256 << 10;
 /// Bytes of one feed waiting beyond a gap.
 pub const REORDER_BYTES_PER_FEED_MAX: usize = 256 << 10;
 /// Bytes of all feeds waiting beyond a gap.
@@ -103,9 +103,9 @@ pub const ANNOUNCED_LINKS_MAX: usize = 8;
 /// Authors whose keys are kept ready.
 pub const AUTHOR_KEYS_MAX: usize = 1_024;
 /// Posts waiting to be sealed, of all local senders.
-pub const OUTBOX_POSTS_MAX: usize = 65_536;
+pub const OUTBOX_POSTS_MAX: usize = 16_384;
 /// Bytes of text waiting to be sealed.
-pub const OUTBOX_BYTES_MAX: usize = 8 << 20;
+pub const OUTBOX_BYTES_MAX: usize = 4 << 20;
 /// Heartbeats asked for by users and not yet answered.
 pub const PINGS_MAX: usize = 64;
 

@@ -100,9 +100,9 @@ fn check_quiet(world: &mut World) -> Option<Violation> {
         frames.retain(|kind, _| !matches!(kind.as_str(), "have" | "heads" | "want"));
     }
     // A wait from the days of trouble may end only now, and one link more is told to all. A storm is more than that.
-    let late: u64 = ["hello", "peers", "view"].iter().filter_map(|kind| frames.get(*kind)).sum();
+    let late: u64 = ["hello", "peers", "view", "bye"].iter().filter_map(|kind| frames.get(*kind)).sum();
     if late <= LATE_LINK_FRAMES_PER_PEER * world.honest().len() as u64 {
-        frames.retain(|kind, _| !matches!(kind.as_str(), "hello" | "peers" | "view"));
+        frames.retain(|kind, _| !matches!(kind.as_str(), "hello" | "peers" | "view" | "bye"));
     }
     let broken = (!frames.is_empty()).then(|| format!("the mesh is not quiet: {frames:?}"));
     let broken = broken.or_else(|| (!world.are_links_complete()).then(|| "links did not stay".to_owned()));

@@ -37,6 +37,8 @@ pub(super) struct FeedState {
     pub(super) born: Mono,
     /// Links between here and the author, for the newest envelope.
     pub(super) hop: u64,
+    /// When it last came forward.
+    pub(super) progressed: Mono,
     /// Who pushes it to us.
     pub(super) provider: Option<LinkId>,
     /// Whom we asked for what is missing.
@@ -184,6 +186,7 @@ impl FeedState {
             accepted: Tip::default(),
             born: now,
             hop: 0,
+            progressed: Mono(0),
             provider: None,
             asked: None,
             tried: BTreeSet::new(),
@@ -196,6 +199,11 @@ impl FeedState {
     pub(super) fn holds(&self, envelope: &Envelope) -> bool {
         let waiting = || self.waiting.get(&envelope.first()).is_some_and(|held| held.last() >= envelope.last());
         envelope.last() <= self.accepted.head || waiting()
+    }
+
+    /// Something beyond a gap came already: on a link in order, what is before it will not come by itself.
+    pub(super) fn has_gap(&self) -> bool {
+        !self.waiting.is_empty()
     }
 
     /// Nothing of it is here, nor on its way into the store.

@@ -312,3 +312,6 @@ impl Mesh {
 
 /// Timers later than this say something of us, not of others.
 const LATE_AFTER: std::time::Duration = std::time::Duration::from_millis(500);
+
+#[cfg(test)]
+mod tests;

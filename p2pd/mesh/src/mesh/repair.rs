@@ -224,6 +224,13 @@ impl Mesh {
             self.on_vain_ask(feed, &asked, now);
         }
         let Some(state) = self.feeds.get(&feed).filter(|state| !state.is_forked) else { return };
+        // What is on its way to us, or lies unread in our own queue, needs nobody to send it again.
+        let is_coming = now.mono.since(state.progressed) < GRAFT_MAX && state.progressed > Mono(0);
+        if state.asked.is_none() && (self.is_saturated() || (is_coming && !state.has_gap() && state.provider.is_some()))
+        {
+            self.timers.set(Timer::Repair(feed), now.mono + GRAFT_MAX);
+            return;
+        }
         if self.target(&feed) > state.accepted.head {
             self.behind.insert(feed);
             self.ask(feed, now);
@@ -247,13 +254,14 @@ impl Mesh {
             state.tried.insert(asked.link);
         }
         let Some(link) = self.links.get_mut(&asked.link).filter(|link| link.is_up()) else { return };
-        let Some(sent) = asked.sent else { return };
-        if link.liveness.proven() <= sent || link.served > sent {
+        let Some(held) = link.feeds.get_mut(&feed) else { return };
+        let Some(since) = held.asked_since else { return };
+        if link.liveness.proven() <= since || link.served > since {
             link.control.ping |= !link.liveness.is_pinging();
             self.dirty.insert(asked.link);
             return;
         }
-        let Some(held) = link.feeds.get_mut(&feed) else { return };
+        held.asked_since = None;
         held.vain_asks += 1;
         if held.vain_asks < VAIN_ASKS_MAX {
             return;
@@ -271,6 +279,9 @@ impl Mesh {
             asked.sent = Some(now.mono);
             self.timers.set(Timer::Repair(feed), now.mono + patience);
         }
+        if let Some(held) = self.links.get_mut(&id).and_then(|link| link.feeds.get_mut(&feed)) {
+            held.asked_since.get_or_insert(now.mono);
+        }
     }
 
     /// Something of a feed came over a link, new or not.
@@ -281,6 +292,7 @@ impl Mesh {
         }
         if let Some(held) = link.feeds.get_mut(&feed) {
             held.vain_asks = 0;
+            held.asked_since = None;
         }
     }
 
@@ -372,6 +384,7 @@ impl Mesh {
         let patience = self.patience(id);
         let Some(state) = self.feeds.get_mut(&feed) else { return };
         state.tried.clear();
+        state.progressed = now.mono;
         match state.asked {
             Some(asked) if state.accepted.head < asked.to => {
                 if asked.link == id {

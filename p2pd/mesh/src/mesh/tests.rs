@@ -1,0 +1,14 @@
+//! The mesh through its door: inputs go in, effects come out, and nothing else is looked at where that suffices.
+
+mod dials;
+mod disk;
+mod hostile;
+mod kit;
+mod links;
+mod liveness;
+mod publish;
+mod records;
+mod repair;
+mod spread;
+mod store;
+mod world;
