@@ -113,11 +113,12 @@ fn why_unreachable(endpoint: &Endpoint, error: &Error) -> String {
 }
 
 /// What the system says, without the number that it adds for programmers.
-fn without_number(why: &str) -> &str {
+pub(crate) fn without_number(why: &str) -> &str {
     why.rsplit_once(" (os error ").filter(|(_, number)| number.ends_with(')')).map_or(why, |(text, _)| text)
 }
 
 fn denied(error: Error) -> Problem {
+    let error = Error { message: without_number(&error.message).to_owned(), ..error };
     let problem = Problem::of("connect", error);
     if problem.hint.is_empty() && problem.exit == Exit::Denied {
         return problem.with_hint("the daemon there is not yours; for one of your own, start it with: p2pd");
@@ -136,7 +137,8 @@ mod tests {
 
     #[test]
     fn c_01_a_socket_that_is_not_ours_is_denied() {
-        let problem = denied(Error::new(Code::PermissionDenied, "unix:/run/p2pd/p2pd.sock: Permission denied"));
+        let problem =
+            denied(Error::new(Code::PermissionDenied, "unix:/run/p2pd/p2pd.sock: Permission denied (os error 13)"));
         assert_eq!(problem.exit, Exit::Denied);
         assert_eq!(problem.message, "connect: unix:/run/p2pd/p2pd.sock: Permission denied");
         assert!(problem.hint.ends_with("start it with: p2pd"), "{}", problem.hint);

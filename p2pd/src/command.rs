@@ -7,6 +7,7 @@ use std::path::Path;
 use crate::args::{ConfigArgs, KeygenArgs};
 use crate::config::{self, ConfigErrors, Loaded};
 use crate::exit;
+use crate::logging;
 use crate::network;
 use crate::paths::{HISTORY_FILE, IDENTITY_FILE, LOCK_FILE};
 
@@ -19,9 +20,10 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
+    /// A line for people. Names of files are in it, and may hold anything.
     fn line(&mut self, line: &str) {
         self.stderr.push_str("p2pd: ");
-        self.stderr.push_str(line);
+        logging::write_safe(&mut self.stderr, line).expect("a string takes everything");
         self.stderr.push('\n');
     }
 }
@@ -136,6 +138,14 @@ mod tests {
         );
         let help = parsed(&["p2pd", "--help"]);
         assert!(help.stdout.starts_with("A daemon for group chat") && help.stderr.is_empty() && help.code == exit::OK);
+    }
+
+    #[test]
+    fn x_04_the_name_of_a_file_cannot_move_the_cursor() {
+        let args = ConfigArgs { config: Some("/nowhere/\u{1b}[2J\n\u{202e}.yaml".into()), ..ConfigArgs::default() };
+        let stderr = check(&args, env(Path::new("/nowhere"))).stderr;
+        assert!(stderr.starts_with("p2pd: error: /nowhere/\\u{1b}[2J\\n\\u{202e}.yaml: cannot be read"), "{stderr}");
+        assert_eq!(stderr.lines().count(), 1);
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub(crate) async fn follow<T>(
                 continue;
             }
             Ok(None) => "it ended the stream".to_owned(),
-            Err(status) if is_gone(&status) => status.message().to_owned(),
+            Err(status) if is_gone(&status) => why_gone(&status),
             Err(status) => return Err(Problem::of_status(what, status).into()),
         };
         say_gone(&why, session);
@@ -62,13 +62,35 @@ pub(crate) async fn find_again(backoff: &mut Duration, session: &Session) -> Out
 
 /// The daemon stopped or was killed, as far as a broken stream can tell.
 pub(crate) fn is_gone(status: &Status) -> bool {
+    is_from_connection(status) || Error::from(status.clone()).code.is_retryable()
+}
+
+/// What the daemon said of itself. What a library says of a broken connection means nothing to a person.
+pub(crate) fn why_gone(status: &Status) -> String {
+    if is_from_connection(status) { "the connection broke".to_owned() } else { status.message().to_owned() }
+}
+
+/// A daemon names its own errors; what has no name came from the connection.
+fn is_from_connection(status: &Status) -> bool {
     let unnamed = Error::from(Status::new(status.code(), "")).code;
-    let error = Error::from(status.clone());
-    // A daemon names its own errors; what has no name came from the connection.
-    let from_connection = error.code == unnamed && matches!(error.code, Code::Failed | Code::Unreachable);
-    from_connection || error.code.is_retryable()
+    let code = Error::from(status.clone()).code;
+    code == unnamed && matches!(code, Code::Failed | Code::Unreachable)
 }
 
 /// Between two looks for a daemon that is gone: a restart takes some 100 ms.
 pub(crate) const BACKOFF_MIN: Duration = Duration::from_millis(50);
 const BACKOFF_MAX: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_daemon_says_of_itself_is_told_and_what_a_library_says_is_not() {
+        let broken = Status::unknown("h2 protocol error: error reading a body from connection");
+        assert_eq!((is_gone(&broken), why_gone(&broken).as_str()), (true, "the connection broke"));
+        let stopping = Status::from(Error::new(Code::Stopping, "the daemon is stopping"));
+        assert_eq!((is_gone(&stopping), why_gone(&stopping).as_str()), (true, "the daemon is stopping"));
+        assert!(!is_gone(&Status::from(Error::new(Code::PermissionDenied, "not yours"))));
+    }
+}

@@ -9,10 +9,11 @@ use p2p_proto::v1::{
 
 use super::{Session, live, who};
 use crate::args::{Peers, PeersCommand};
+use crate::connect::without_number;
 use crate::exit::{Exit, Outcome, Problem};
-use crate::output::Style;
 use crate::output::peers::{names_of, render_peer, render_peers, show as show_name};
 use crate::output::rest::{render_done, render_reconnect};
+use crate::output::{Format, Style};
 
 pub(crate) async fn run(args: Peers, session: &mut Session) -> Outcome {
     match args.command {
@@ -39,7 +40,7 @@ fn list(answer: PeersResponse, all: bool, again: bool, session: &mut Session) ->
     let known = answer.peers.len();
     let mut peers: Vec<Peer> = answer.peers.into_iter().filter(|peer| all || peer.state() != PeerState::Down).collect();
     peers.sort_by(|a, b| order(a).cmp(&order(b)));
-    let notes = notes(&peers, known - peers.len());
+    let notes = notes(&peers, known - peers.len(), session.style.format);
     let answer = PeersResponse { peers };
     let render = |style: &Style, out: &mut dyn Write| render_peers(&answer, style, out);
     if again {
@@ -62,7 +63,7 @@ fn order(peer: &Peer) -> (u8, &str, &str, &str) {
 }
 
 /// Why some of those that should be linked are not, how many are left out, or how to get the first.
-fn notes(shown: &[Peer], hidden: usize) -> Vec<String> {
+fn notes(shown: &[Peer], hidden: usize, format: Format) -> Vec<String> {
     if shown.is_empty() && hidden == 0 {
         return vec!["no peer is known yet; dial one with: p2pctl peers add HOST:PORT".to_owned()];
     }
@@ -71,9 +72,11 @@ fn notes(shown: &[Peer], hidden: usize) -> Vec<String> {
         |peer: &&Peer| matches!(peer.state(), PeerState::Dialing | PeerState::Waiting) && !peer.last_error.is_empty();
     let reason = |peer: &Peer| {
         let who = if peer.id.is_empty() { peer.address.clone() } else { show_name(peer, &names) };
-        format!("{who}: {}", peer.last_error)
+        format!("{who}: {}", without_number(&peer.last_error))
     };
-    let mut notes: Vec<String> = shown.iter().filter(is_missed).take(REASONS_MAX).map(reason).collect();
+    // The wide table has a column for them.
+    let reasons_max = if format == Format::Text { REASONS_MAX } else { 0 };
+    let mut notes: Vec<String> = shown.iter().filter(is_missed).take(reasons_max).map(reason).collect();
     if hidden > 0 {
         let are = if hidden == 1 { "is" } else { "are" };
         notes.push(format!("{hidden} more {are} down: p2pctl peers -a"));
@@ -127,5 +130,5 @@ fn check_address(address: &str) -> Result<(), Problem> {
     Err(problem.with_hint("as in: p2pctl peers add 192.0.2.7:8080"))
 }
 
-/// Reasons below the table; `-o wide` has them all.
+/// Reasons below the table.
 const REASONS_MAX: usize = 3;

@@ -10,7 +10,7 @@ use p2p_proto::v1::{Gap, Post, WatchRequest, WatchResponse};
 use tokio::time::Instant;
 use tonic::{Status, Streaming};
 
-use super::live::{self, BACKOFF_MIN, is_gone};
+use super::live::{self, BACKOFF_MIN, is_gone, why_gone};
 use super::{Session, span, who};
 use crate::args;
 use crate::exit::{Outcome, Problem};
@@ -189,7 +189,7 @@ impl Watch {
 
     fn lost(&self, status: Status) -> Outcome<Stream> {
         if self.linked && is_gone(&status) {
-            return Ok(Stream::Lost(status.message().to_owned()));
+            return Ok(Stream::Lost(why_gone(&status)));
         }
         Err(Problem::of_status("watch", status).into())
     }

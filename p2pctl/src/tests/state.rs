@@ -82,13 +82,15 @@ async fn a_person_is_told_why_peers_are_missing_from_the_table() {
         last_error: last_error.to_owned(),
         ..Peer::default()
     };
-    fake.state().peers.extend([waiting("", "refused\x1b"), waiting(fake::OWN, "gone"), waiting("", "")]);
+    fake.state().peers.extend([waiting("", "refused\x1b (os error 111)"), waiting(fake::OWN, "gone"), waiting("", "")]);
     let ran = run_at(&fake, &["peers", "-v"]).await;
     insta::assert_snapshot!(ran.stderr, @r"
     p2pctl: localhost:8080: refused^[
     p2pctl: mmmmabcd: gone
     p2pctl: 1 more is down: p2pctl peers -a
     ");
+    let ran = run_at(&fake, &["peers", "-v", "-o", "wide"]).await;
+    assert_eq!(ran.stderr, "p2pctl: 1 more is down: p2pctl peers -a\n", "the wide table has the reasons");
     fake.state().peers.clear();
     let ran = run_at(&fake, &["peers", "-v"]).await;
     assert_eq!(ran.stderr, "p2pctl: no peer is known yet; dial one with: p2pctl peers add HOST:PORT\n");
