@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use p2p_proto::v1::PeerState;
+use p2p_proto::v1::{PeerState, Post};
 use p2p_tests::daemon::{Network, Options, TestPeer};
 use p2p_tests::member::Member;
 use p2p_tests::program::{PATIENCE, eventually};
@@ -85,6 +85,12 @@ impl Attacked {
             let log = peer.log();
             assert!(!log.contains("panicked at") && !log.contains("link_task_failed"), "something panicked");
         }
+        eprintln!(
+            "GROWN {:?} KiB {} -> {}",
+            std::thread::current().name(),
+            self.rss_bytes / 1024,
+            rss_bytes(&self.one) / 1024
+        );
         let grown = rss_bytes(&self.one).saturating_sub(self.rss_bytes);
         assert!(grown < GROWTH_BYTES_MAX, "it grew by {grown} bytes");
     }
@@ -96,7 +102,8 @@ impl Attacked {
         for (from, to) in [(&self.one, &self.two), (&self.two, &self.one)] {
             let text = format!("still here {}", self.said);
             drop(from.p2pctl(&["send", &text]).ok());
-            let is_there = || to.posts().iter().any(|post| said_by(post, from.id()) && post.text == text);
+            let said = (from.id().to_owned(), text);
+            let is_there = || to.posts().into_iter().map(author_and_text).any(|post| post == said);
             eventually(PATIENCE, "what one peer says arrives at the other", is_there);
         }
     }
@@ -112,12 +119,18 @@ impl Attacked {
         expected.sort();
         for peer in [&self.one, &self.two] {
             eventually(PATIENCE, "every post is there", || peer.status().posts >= expected.len() as u64);
-            let author = |post: &p2p_proto::v1::Post| post.id.as_ref().map(|id| id.author.clone()).unwrap_or_default();
-            let mut held: Vec<(String, String)> =
-                peer.posts().iter().map(|post| (author(post), post.text.clone())).collect();
+            let mut held: Vec<(String, String)> = peer.posts().into_iter().map(author_and_text).collect();
             held.sort();
             assert_eq!(held, expected, "in the history of {}", peer.id());
         }
+    }
+
+    /// Author and text of what the first peer holds and neither of the two said, in order.
+    #[track_caller]
+    pub(crate) fn foreign_posts(&self) -> Vec<(String, String)> {
+        let own = [self.one.id(), self.two.id()];
+        let posts = self.one.posts().into_iter().map(author_and_text);
+        posts.filter(|(author, _)| !own.contains(&author.as_str())).collect()
     }
 
     #[track_caller]
@@ -129,8 +142,8 @@ impl Attacked {
     }
 }
 
-fn said_by(post: &p2p_proto::v1::Post, author: &str) -> bool {
-    post.id.as_ref().is_some_and(|id| id.author == author)
+fn author_and_text(post: Post) -> (String, String) {
+    (post.id.map(|id| id.author).unwrap_or_default(), post.text)
 }
 
 /// Bytes of a peer that are in memory now.

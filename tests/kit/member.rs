@@ -112,6 +112,19 @@ impl Member {
         Envelope::clone(&Body { feed: self.instance, first, prev, at, posts }.sign(&self.key))
     }
 
+    /// An envelope of exactly these bytes, signed.
+    ///
+    /// # Panics
+    ///
+    /// The bytes are no body.
+    #[must_use]
+    #[track_caller]
+    pub fn sign(&self, body: &[u8]) -> Envelope {
+        let signed = [b"p2pd envelope v1\n", &blake3::hash(body).as_bytes()[..]].concat();
+        let signature = self.key.sign(&signed).to_bytes();
+        Envelope::parse(Bytes::copy_from_slice(body), signature).expect("the body is valid")
+    }
+
     /// Sends what the protocol has a word for.
     pub fn send(&mut self, message: &Message) {
         self.send_plain(&message.encode());
