@@ -85,12 +85,6 @@ impl Attacked {
             let log = peer.log();
             assert!(!log.contains("panicked at") && !log.contains("link_task_failed"), "something panicked");
         }
-        eprintln!(
-            "GROWN {:?} KiB {} -> {}",
-            std::thread::current().name(),
-            self.rss_bytes / 1024,
-            rss_bytes(&self.one) / 1024
-        );
         let grown = rss_bytes(&self.one).saturating_sub(self.rss_bytes);
         assert!(grown < GROWTH_BYTES_MAX, "it grew by {grown} bytes");
     }
