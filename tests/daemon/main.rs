@@ -2,9 +2,13 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod attacked;
 mod chat;
 mod crash;
 mod demo;
+mod floods;
+mod mangled;
+mod members;
 mod start;
 mod stop;
 mod strangers;

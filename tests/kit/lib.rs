@@ -2,5 +2,6 @@
 
 pub mod checker;
 pub mod daemon;
+pub mod member;
 pub mod program;
 pub mod sim;

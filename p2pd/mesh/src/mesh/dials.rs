@@ -51,9 +51,9 @@ impl Dials {
         self.targets.entry(target.clone()).or_default()
     }
 
-    /// The user's addresses.
+    /// The user's addresses. They sort before all peers, so the many peers of a full book are not gone through.
     pub(super) fn addrs(&self) -> impl Iterator<Item = (&Addr, &Dialing)> {
-        self.targets.iter().filter_map(|(target, dialing)| match target {
+        self.targets.iter().map_while(|(target, dialing)| match target {
             Target::Addr(addr) => Some((addr, dialing)),
             Target::Peer(_) => None,
         })

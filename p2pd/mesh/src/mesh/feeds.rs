@@ -156,7 +156,10 @@ impl Feeds {
             return false;
         }
         self.waiting_bytes += len;
-        state.waiting.insert(envelope.first(), envelope);
+        // A longer envelope with the same first number takes the place of the one that waited.
+        if let Some(replaced) = state.waiting.insert(envelope.first(), envelope) {
+            self.waiting_bytes -= replaced.bytes().len();
+        }
         true
     }
 
