@@ -23,15 +23,20 @@ pub(crate) struct Search {
 }
 
 impl Search {
-    /// `given` is what the user said; else the usual places are tried.
-    pub(crate) fn new(given: Option<&str>, runtime_dir: Option<&Path>) -> Result<Self, Problem> {
+    /// `given` is what the user said; else the usual places are tried, those of this user first.
+    pub(crate) fn new(
+        given: Option<&str>,
+        runtime_dir: Option<&Path>,
+        data_dir: Option<&Path>,
+    ) -> Result<Self, Problem> {
         let endpoints = match given {
             Some(text) => vec![text.parse::<Endpoint>().map_err(|error| {
                 Problem::usage(format!("socket {error}")).with_hint("as in: --socket /run/p2pd/p2pd.sock")
             })?],
             None => {
-                let own = runtime_dir.map(|dir| Endpoint::Unix(dir.join("p2p/p2pd.sock")));
-                own.into_iter().chain([Endpoint::Unix("/run/p2pd/p2pd.sock".into())]).collect()
+                let session = runtime_dir.map(|dir| dir.join("p2p/p2pd.sock"));
+                let own = data_dir.map(|dir| dir.join("p2pd.sock"));
+                session.into_iter().chain(own).chain(["/run/p2pd/p2pd.sock".into()]).map(Endpoint::Unix).collect()
             }
         };
         Ok(Self { endpoints, token_file: None, timeout: DEFAULT_TIMEOUT, wait: Duration::ZERO })
@@ -104,10 +109,16 @@ fn why_unreachable(endpoint: &Endpoint, error: &Error) -> String {
         },
         Endpoint::Tcp(_) => why.to_owned(),
     };
-    format!("{endpoint} ({why})")
+    format!("{endpoint} ({})", without_number(&why))
+}
+
+/// What the system says, without the number that it adds for programmers.
+pub(crate) fn without_number(why: &str) -> &str {
+    why.rsplit_once(" (os error ").filter(|(_, number)| number.ends_with(')')).map_or(why, |(text, _)| text)
 }
 
 fn denied(error: Error) -> Problem {
+    let error = Error { message: without_number(&error.message).to_owned(), ..error };
     let problem = Problem::of("connect", error);
     if problem.hint.is_empty() && problem.exit == Exit::Denied {
         return problem.with_hint("the daemon there is not yours; for one of your own, start it with: p2pd");
@@ -126,7 +137,8 @@ mod tests {
 
     #[test]
     fn c_01_a_socket_that_is_not_ours_is_denied() {
-        let problem = denied(Error::new(Code::PermissionDenied, "unix:/run/p2pd/p2pd.sock: Permission denied"));
+        let problem =
+            denied(Error::new(Code::PermissionDenied, "unix:/run/p2pd/p2pd.sock: Permission denied (os error 13)"));
         assert_eq!(problem.exit, Exit::Denied);
         assert_eq!(problem.message, "connect: unix:/run/p2pd/p2pd.sock: Permission denied");
         assert!(problem.hint.ends_with("start it with: p2pd"), "{}", problem.hint);

@@ -14,7 +14,7 @@ mod progress;
 use std::ffi::OsString;
 use std::future::Future;
 use std::io::{IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::process::ExitCode;
 
@@ -40,6 +40,8 @@ pub struct Env {
     pub timeout: Option<String>,
     /// `XDG_RUNTIME_DIR`
     pub runtime_dir: Option<PathBuf>,
+    /// Where a daemon of this user keeps its data, and its socket too if it has no runtime directory.
+    pub data_dir: Option<PathBuf>,
     /// `NO_COLOR`
     pub no_color: bool,
     /// `TERM` is `dumb`: no colour, no bar, no moving of the cursor.
@@ -58,8 +60,8 @@ pub struct Io {
     pub stderr: Box<dyn Write>,
     /// Which of the three are a terminal.
     pub terminals: Terminals,
-    /// Columns of the terminal on stdout.
-    pub columns: Option<usize>,
+    /// The terminal on stdout, as large as it is when this is asked; none where it is no terminal.
+    pub screen: fn() -> Option<Screen>,
     /// Where the user is.
     pub zone: TimeZone,
     /// The clock.
@@ -79,16 +81,36 @@ pub struct Terminals {
     pub stderr: bool,
 }
 
+/// What a terminal can show at a time.
+#[derive(Clone, Copy, Debug)]
+pub struct Screen {
+    /// Characters a line.
+    pub columns: usize,
+    /// Lines.
+    pub rows: usize,
+}
+
+impl Screen {
+    fn of_stdout() -> Option<Self> {
+        let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok()?;
+        // Some serial consoles do not know their size.
+        (size.ws_col > 0 && size.ws_row > 0).then(|| Self { columns: size.ws_col.into(), rows: size.ws_row.into() })
+    }
+}
+
 impl Env {
     /// As this process was started.
     #[must_use]
     pub fn of_process() -> Self {
         let text = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+        // The XDG specification says to ignore relative ones, and p2pd does.
+        let dir = |name| std::env::var_os(name).map(PathBuf::from).filter(|dir| dir.is_absolute());
         Self {
             socket: text("P2PCTL_SOCKET"),
             output: text("P2PCTL_OUTPUT"),
             timeout: text("P2PCTL_TIMEOUT"),
-            runtime_dir: std::env::var_os("XDG_RUNTIME_DIR").filter(|dir| !dir.is_empty()).map(PathBuf::from),
+            runtime_dir: dir("XDG_RUNTIME_DIR"),
+            data_dir: Some(data_dir(dir("XDG_DATA_HOME"), dir("HOME"))),
             no_color: text("NO_COLOR").is_some(),
             dumb_terminal: text("TERM").is_some_and(|term| term == "dumb"),
         }
@@ -108,7 +130,6 @@ impl Io {
             stdout: stdout.is_terminal(),
             stderr: std::io::stderr().is_terminal(),
         };
-        let size = rustix::termios::tcgetwinsize(&stdout).ok();
         Self {
             stdin: Box::new(tokio::io::stdin()),
             stdin_bytes: file.and_then(|stat| u64::try_from(stat.st_size).ok()),
@@ -116,7 +137,7 @@ impl Io {
             stdout: Box::new(std::io::BufWriter::with_capacity(STDOUT_BYTES, stdout)),
             stderr: Box::new(std::io::stderr()),
             terminals,
-            columns: size.map(|size| size.ws_col.into()).filter(|columns| *columns > 0 && terminals.stdout),
+            screen: Screen::of_stdout,
             zone: TimeZone::system(),
             now: Timestamp::now,
             interrupted: Box::pin(async {
@@ -127,6 +148,12 @@ impl Io {
             }),
         }
     }
+}
+
+/// The data directory that p2pd has where nobody says which. Users that exist only as a number have `/` for a home.
+fn data_dir(data_home: Option<PathBuf>, home: Option<PathBuf>) -> PathBuf {
+    let home = home.filter(|home| home != Path::new("/")).map(|home| home.join(".local/share"));
+    data_home.or(home).map_or_else(|| "/var/lib/p2pd".into(), |dir| dir.join("p2p"))
 }
 
 /// The whole program: reads the process's arguments, environment and streams.
@@ -197,7 +224,7 @@ fn parse_stop(error: &clap::Error) -> Result<String, Stop> {
         return Ok(text);
     }
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        return Err(Problem::usage("which command?").with_hint("see: p2pctl --help").into());
+        return Err(Problem::usage("which command?").with_hint(format!("see: {} --help", asked(&text))).into());
     }
     let mut parts = text.split("\n\n").map(|part| part.split_whitespace().collect::<Vec<_>>().join(" "));
     let what = parts.next().unwrap_or_default();
@@ -206,6 +233,13 @@ fn parse_stop(error: &clap::Error) -> Result<String, Stop> {
     let part = |prefix: &str| parts.iter().find_map(|part| part.strip_prefix(prefix).map(str::to_owned));
     let hint = part("tip: ").or(part("Usage: ").map(|usage| format!("usage: {usage}"))).unwrap_or_default();
     Err(Problem::usage(what).with_hint(hint).into())
+}
+
+/// `p2pctl peers` of a help text with `Usage: p2pctl peers [OPTIONS] <COMMAND>` in it.
+fn asked(help: &str) -> String {
+    let usage = help.lines().find_map(|line| line.strip_prefix("Usage: ")).unwrap_or("p2pctl");
+    let is_name = |word: &&str| word.starts_with(|c: char| c.is_ascii_lowercase());
+    usage.split_whitespace().take_while(is_name).collect::<Vec<_>>().join(" ")
 }
 
 /// The format for errors of a command line that could not be read: programs should get JSON even then.

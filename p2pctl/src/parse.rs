@@ -42,7 +42,7 @@ pub(crate) fn time(text: &str, now: Timestamp, zone: &TimeZone) -> Result<i64, P
         .or_else(|| time_of_day(written, now, zone))
         .or_else(|| span_ago(written, now));
     found.map(Timestamp::as_microsecond).ok_or_else(|| {
-        Problem::usage(format!("time {text:?} is none"))
+        Problem::usage(format!("time {text:?} cannot be understood"))
             .with_hint("as in: 2026-11-22, 14:30, 10m, 2026-11-22T14:30:00Z")
     })
 }
@@ -70,7 +70,7 @@ pub(crate) fn post_id(text: &str) -> Result<(String, u64, u64), Problem> {
     let author = parts.next().filter(|author| author.len() >= PREFIX_LEN_MIN && author.bytes().all(is_base32));
     match (author, epoch, seq) {
         (Some(author), Some(epoch), Some(seq)) => Ok((author.to_owned(), epoch, seq)),
-        _ => Err(Problem::usage(format!("post {text:?} is no id"))
+        _ => Err(Problem::usage(format!("{text:?} is not the id of a post"))
             .with_hint("as in: k5x3abcd-1863514283475123-42, which `p2pctl send` and `watch -o wide` print")),
     }
 }

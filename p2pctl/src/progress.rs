@@ -40,6 +40,13 @@ impl Progress {
     }
 }
 
+impl Drop for Progress {
+    /// Ctrl-C leaves no half bar behind.
+    fn drop(&mut self) {
+        self.finish();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,6 +6,8 @@ use std::path::Path;
 
 use crate::args::{ConfigArgs, KeygenArgs};
 use crate::config::{self, ConfigErrors, Loaded};
+use crate::exit;
+use crate::logging;
 use crate::network;
 use crate::paths::{HISTORY_FILE, IDENTITY_FILE, LOCK_FILE};
 
@@ -18,11 +20,28 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
+    /// A line for people. Names of files are in it, and may hold anything.
     fn line(&mut self, line: &str) {
         self.stderr.push_str("p2pd: ");
-        self.stderr.push_str(line);
+        logging::write_safe(&mut self.stderr, line).expect("a string takes everything");
         self.stderr.push('\n');
     }
+}
+
+/// Help and version, or what is wrong with the command line: one line, and a hint where there is one.
+pub(crate) fn not_an_action(error: &clap::Error) -> Outcome {
+    let text = error.to_string();
+    if !error.use_stderr() {
+        return Outcome { stdout: text, ..Outcome::default() };
+    }
+    let parts: Vec<String> =
+        text.split("\n\n").map(|part| part.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    let part = |prefix: &str| parts.iter().find_map(|part| part.strip_prefix(prefix));
+    let mut outcome = Outcome { code: exit::USAGE, ..Outcome::default() };
+    outcome.line(&format!("error: {}", part("error: ").unwrap_or("the command line makes no sense")));
+    let hint = part("tip: ").map(str::to_owned).or(part("Usage: ").map(|usage| format!("usage: {usage}")));
+    outcome.stderr.extend(hint.map(|hint| format!("hint: {hint}\n")));
+    outcome
 }
 
 pub(crate) fn check(args: &ConfigArgs, env: impl Iterator<Item = (OsString, OsString)>) -> Outcome {
@@ -94,11 +113,39 @@ pub(crate) fn keygen(args: &KeygenArgs) -> Outcome {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
-    use crate::exit;
+    use crate::args::Args;
 
     fn env(home: &Path) -> impl Iterator<Item = (OsString, OsString)> + use<> {
         [("HOME".into(), home.into()), ("XDG_RUNTIME_DIR".into(), "/run/user/7".into())].into_iter()
+    }
+
+    #[test]
+    fn a_wrong_command_line_is_one_line_and_a_hint_and_help_is_a_result() {
+        let parsed = |words: &[&str]| not_an_action(&Args::try_parse_from(words).unwrap_err());
+        let wrong = parsed(&["p2pd", "--lisen", "x"]);
+        assert_eq!((wrong.stdout.as_str(), wrong.code), ("", exit::USAGE));
+        assert_eq!(
+            wrong.stderr,
+            "p2pd: error: unexpected argument '--lisen' found\nhint: a similar argument exists: '--listen'\n"
+        );
+        let wrong = parsed(&["p2pd", "keygen"]).stderr;
+        assert_eq!(
+            wrong,
+            "p2pd: error: the following required arguments were not provided: <FILE>\nhint: usage: p2pd keygen <FILE>\n"
+        );
+        let help = parsed(&["p2pd", "--help"]);
+        assert!(help.stdout.starts_with("A daemon for group chat") && help.stderr.is_empty() && help.code == exit::OK);
+    }
+
+    #[test]
+    fn x_04_the_name_of_a_file_cannot_move_the_cursor() {
+        let args = ConfigArgs { config: Some("/nowhere/\u{1b}[2J\n\u{202e}.yaml".into()), ..ConfigArgs::default() };
+        let stderr = check(&args, env(Path::new("/nowhere"))).stderr;
+        assert!(stderr.starts_with("p2pd: error: /nowhere/\\u{1b}[2J\\n\\u{202e}.yaml: cannot be read"), "{stderr}");
+        assert_eq!(stderr.lines().count(), 1);
     }
 
     #[test]

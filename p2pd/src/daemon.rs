@@ -246,8 +246,11 @@ impl DaemonError {
 /// A number that no earlier run of this identity had: the time, made unique, and above all of them.
 fn draw_epoch(newest: Option<Epoch>) -> Epoch {
     let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let drawn = unix.as_secs() << EPOCH_RANDOM_BITS | u64::from(rand::random::<u32>() >> (32 - EPOCH_RANDOM_BITS));
-    Epoch(newest.map_or(drawn, |newest| drawn.max(newest.0 + 1)))
+    // A clock that lies must not use up the numbers: what was stored by such a one stays the highest for ever.
+    let seconds = unix.as_secs().min(EPOCH_SECONDS_MAX);
+    let seconds = newest.map_or(seconds, |newest| seconds.max((newest.0 >> EPOCH_RANDOM_BITS) + 1));
+    // Always random below: of two that start from one copy of a disk, each draws its own.
+    Epoch(seconds << EPOCH_RANDOM_BITS | u64::from(rand::random::<u32>() >> (32 - EPOCH_RANDOM_BITS)))
 }
 
 fn mesh_config(config: &Config, listen: &[SocketAddr]) -> p2p_mesh::config::Config {
@@ -343,6 +346,8 @@ fn write_ready(path: &Path, instance: Instance, listen: &[SocketAddr], served: &
 /// a pause of a busy peer must not look like that.
 const USER_TIMEOUT: Duration = Duration::from_secs(35);
 const EPOCH_RANDOM_BITS: u32 = 20;
+/// The year 2200: epochs stay below 2^53 for ever after, one a second.
+const EPOCH_SECONDS_MAX: u64 = 7_258_118_400;
 const TOKEN_FILE: &str = "api.token";
 const REQUESTS_WAITING_MAX: usize = 1_024;
 const LINK_EVENTS_WAITING_MAX: usize = 64;

@@ -6,7 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsE
 use std::path::{Path, PathBuf};
 
 use ed25519_dalek::SigningKey;
-use p2p_mesh::id::{base32, from_base32};
+use p2p_mesh::id::{PeerId, base32, from_base32};
 use zeroize::Zeroizing;
 
 use crate::exit;
@@ -126,7 +126,10 @@ impl DataDir {
                 let seed = Zeroizing::new(rand::random::<[u8; 32]>());
                 let text = Zeroizing::new(base32(&*seed));
                 keyfile::create(&path, &Zeroizing::new(format!("{IDENTITY_TAG} {}\n", *text)))?;
-                Ok(SigningKey::from_bytes(&seed))
+                let key = SigningKey::from_bytes(&seed);
+                let peer = PeerId(key.verifying_key().to_bytes());
+                tracing::info!(peer = peer.short(), file = ?path, "identity_made");
+                Ok(key)
             }
             Err(error) => Err(error),
         }

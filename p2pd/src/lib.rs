@@ -30,11 +30,7 @@ use crate::config::Loaded;
 pub fn main_with(run: impl FnOnce(Loaded, RunArgs) -> ExitCode) -> ExitCode {
     let action = match Args::try_parse().and_then(Args::into_action) {
         Ok(action) => action,
-        Err(error) => {
-            // A closed pipe is nothing to complain about.
-            let _ = error.print();
-            return ExitCode::from(if error.use_stderr() { exit::USAGE } else { exit::OK });
-        }
+        Err(error) => return print(&command::not_an_action(&error)),
     };
     let env = std::env::vars_os();
     print(&match action {

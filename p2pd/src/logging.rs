@@ -184,12 +184,17 @@ struct Escaped<'a, 'w>(&'a mut Writer<'w>);
 
 impl fmt::Write for Escaped<'_, '_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        text.chars().try_for_each(|character| match character {
-            character if character.is_control() => write!(self.0, "{}", character.escape_default()),
-            '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => write!(self.0, "{}", character.escape_unicode()),
-            character => self.0.write_char(character),
-        })
+        write_safe(self.0, text)
     }
+}
+
+/// Writes a text without anything in it that ends a line, moves a cursor or reorders what is read.
+pub(crate) fn write_safe(out: &mut impl Write, text: &str) -> fmt::Result {
+    text.chars().try_for_each(|character| match character {
+        character if character.is_control() => write!(out, "{}", character.escape_default()),
+        '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => write!(out, "{}", character.escape_unicode()),
+        character => out.write_char(character),
+    })
 }
 
 /// Crates that log far more than they tell.

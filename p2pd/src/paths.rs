@@ -53,7 +53,8 @@ impl Surroundings {
             .unwrap_or_else(|| SERVICE_DATA_DIR.into())
     }
 
-    /// The socket of the API. p2pctl looks in the first and the third of these places by itself.
+    /// The socket of the API. p2pctl looks in all of these places by itself but that of a service manager, which is
+    /// `/run/p2pd` too.
     #[must_use]
     pub fn socket(&self, data_dir: &Path) -> Endpoint {
         let machine = || (self.is_root || self.run_dir_is_writable).then(|| SERVICE_RUN_DIR.into());

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod errors;
+mod first_run;
 mod output;
 
 use p2p_tests::daemon::TestPeer;

@@ -20,7 +20,11 @@ pub(crate) async fn run(args: args::History, session: &mut Session) -> Outcome {
         return Ok(out.flush()?);
     }
     let history = HistoryResponse { posts, next: String::new() };
-    session.show(|style, out| posts::render_history(&history, style, out))
+    session.show(|style, out| posts::render_history(&history, style, out))?;
+    if history.posts.is_empty() {
+        session.note("nothing was said there");
+    }
+    Ok(())
 }
 
 async fn request(args: &args::History, session: &mut Session) -> Outcome<HistoryRequest> {

@@ -4,6 +4,7 @@ mod daemon;
 mod health;
 mod history;
 mod items;
+mod live;
 mod local;
 mod peers;
 mod ping;
@@ -26,7 +27,7 @@ use crate::args::{Color, Command, Global};
 use crate::connect::{DEFAULT_TIMEOUT, Search};
 use crate::exit::{Outcome, Problem, Stop, UNIMPLEMENTED};
 use crate::output::{self, Format, Style, escape};
-use crate::{Env, Io, Terminals};
+use crate::{Env, Io, Screen, Terminals};
 
 /// One run of the program: where it reads and writes, and the daemon it talks to.
 pub(crate) struct Session {
@@ -60,7 +61,7 @@ impl Choices {
     pub(crate) fn read(global: &Global, env: &Env, terminals: Terminals) -> Result<Self, Problem> {
         let timeout = timeout(global, env)?;
         let given = global.socket.as_deref().or(env.socket.as_deref());
-        let search = Search::new(given, env.runtime_dir.as_deref())?;
+        let search = Search::new(given, env.runtime_dir.as_deref(), env.data_dir.as_deref())?;
         let color = match global.color {
             Color::Auto => terminals.stdout && !env.no_color && !env.dumb_terminal,
             Color::Always => true,
@@ -82,7 +83,8 @@ impl Session {
     /// Connects nowhere yet.
     pub(crate) fn new(choices: Choices, io: Io) -> Self {
         let Choices { format, color, search, timeout, fancy, quiet, verbose } = choices;
-        let style = Style { format, zone: io.zone.clone(), now: (io.now)(), columns: io.columns, color };
+        let columns = (io.screen)().map(|screen| screen.columns);
+        let style = Style { format, zone: io.zone.clone(), now: (io.now)(), columns, color };
         Self { style, search, timeout, fancy, quiet, verbose, client: None, io }
     }
 
@@ -115,9 +117,33 @@ impl Session {
     /// Renders to stdout and lets the reader have it.
     pub(crate) fn show(&mut self, render: impl FnOnce(&Style, &mut dyn Write) -> io::Result<()>) -> Outcome {
         self.style.now = (self.io.now)();
+        self.style.columns = (self.io.screen)().map(|screen| screen.columns);
         render(&self.style, &mut self.io.stdout)?;
         self.io.stdout.flush()?;
         Ok(())
+    }
+
+    /// Renders a picture that the next one replaces: on a terminal in its place, else below it, under the time.
+    /// `rows_below` are kept free for what is said under it.
+    pub(crate) fn redraw(
+        &mut self,
+        rows_below: usize,
+        render: impl FnOnce(&Style, &mut dyn Write) -> io::Result<()>,
+    ) -> Outcome {
+        match self.style.format {
+            Format::Json | Format::Yaml => return self.show(render),
+            Format::Text | Format::Wide => (),
+        }
+        if let Some(screen) = (self.io.screen)().filter(|_| self.fancy) {
+            return self.show(|style, out| {
+                let mut picture = Vec::new();
+                render(style, &mut picture)?;
+                output::screen::write(&picture, Screen { rows: screen.rows.saturating_sub(rows_below), ..screen }, out)
+            });
+        }
+        let time = output::time::date_and_clock((self.io.now)().as_microsecond(), &self.style.zone);
+        writeln!(self.io.stdout, "-- {time} --")?;
+        self.show(render)
     }
 
     /// Says something on stderr that only a person wants to know.

@@ -1,15 +1,19 @@
 //! `peers`: who is there, and changes to the book.
 
-use p2p_proto::error::{Code, Error};
+use std::io::Write;
+
+use p2p_proto::client::Client;
 use p2p_proto::v1::{
     AddPeerRequest, ForgetPeerRequest, Peer, PeerState, PeersRequest, PeersResponse, ReconnectRequest,
 };
 
-use super::{Session, status, who};
+use super::{Session, live, who};
 use crate::args::{Peers, PeersCommand};
-use crate::exit::{Exit, Outcome, Problem, Stop};
-use crate::output::peers::{render_peer, render_peers};
-use crate::output::rest::render_done;
+use crate::connect::without_number;
+use crate::exit::{Exit, Outcome, Problem};
+use crate::output::peers::{names_of, render_peer, render_peers, show as show_name};
+use crate::output::rest::{render_done, render_reconnect};
+use crate::output::{Format, Style};
 
 pub(crate) async fn run(args: Peers, session: &mut Session) -> Outcome {
     match args.command {
@@ -21,36 +25,63 @@ pub(crate) async fn run(args: Peers, session: &mut Session) -> Outcome {
         None => {
             let client = session.client().await?;
             let answer = session.answer("peers", client.mesh().peers(PeersRequest {})).await?;
-            list(answer, args.all, session)
+            list(answer, args.all, false, session)
         }
     }
 }
 
-fn list(answer: PeersResponse, all: bool, session: &mut Session) -> Outcome {
+async fn watch(all: bool, session: &mut Session) -> Outcome {
+    let open = async |client: Client| client.mesh().watch_peers(PeersRequest {}).await;
+    live::follow("peers", session, open, |answer, session| list(answer, all, true, session)).await
+}
+
+/// Those that are linked first, then by name. What a person may miss in the table is said below it.
+fn list(answer: PeersResponse, all: bool, again: bool, session: &mut Session) -> Outcome {
     let known = answer.peers.len();
-    let peers: Vec<Peer> = answer.peers.into_iter().filter(|peer| all || peer.state() != PeerState::Down).collect();
-    let hidden = known - peers.len();
-    session.show(|style, out| render_peers(&PeersResponse { peers }, style, out))?;
-    if hidden > 0 {
-        session.note(&format!("{hidden} more are down: p2pctl peers -a"));
+    let mut peers: Vec<Peer> = answer.peers.into_iter().filter(|peer| all || peer.state() != PeerState::Down).collect();
+    peers.sort_by(|a, b| order(a).cmp(&order(b)));
+    let notes = notes(&peers, known - peers.len(), session.style.format);
+    let answer = PeersResponse { peers };
+    let render = |style: &Style, out: &mut dyn Write| render_peers(&answer, style, out);
+    if again {
+        session.redraw(notes.len(), render)?
+    } else {
+        session.show(render)?
     }
+    notes.iter().for_each(|note| session.note(note));
     Ok(())
 }
 
-async fn watch(all: bool, session: &mut Session) -> Outcome {
-    let client = session.client().await?;
-    let mut stream = session.answer("peers", client.mesh().watch_peers(PeersRequest {})).await?;
-    loop {
-        let answer = stream.message().await.map_err(|status| Problem::of_status("peers", status))?;
-        let Some(answer) = answer else { return Err(ended("peers")) };
-        status::clear(session)?;
-        list(answer, all, session)?;
-    }
+fn order(peer: &Peer) -> (u8, &str, &str, &str) {
+    let rank = match peer.state() {
+        PeerState::Up => 0,
+        PeerState::Suspect => 1,
+        PeerState::Dialing | PeerState::Waiting => 2,
+        PeerState::Down | PeerState::Unspecified => 3,
+    };
+    (rank, &peer.name, &peer.id, &peer.address)
 }
 
-/// The daemon ended a stream that has no end.
-pub(crate) fn ended(what: &str) -> Stop {
-    Problem::of(what, Error::new(Code::Unreachable, "the daemon stopped")).into()
+/// Why some of those that should be linked are not, how many are left out, or how to get the first.
+fn notes(shown: &[Peer], hidden: usize, format: Format) -> Vec<String> {
+    if shown.is_empty() && hidden == 0 {
+        return vec!["no peer is known yet; dial one with: p2pctl peers add HOST:PORT".to_owned()];
+    }
+    let names = names_of(shown);
+    let is_missed =
+        |peer: &&Peer| matches!(peer.state(), PeerState::Dialing | PeerState::Waiting) && !peer.last_error.is_empty();
+    let reason = |peer: &Peer| {
+        let who = if peer.id.is_empty() { peer.address.clone() } else { show_name(peer, &names) };
+        format!("{who}: {}", without_number(&peer.last_error))
+    };
+    // The wide table has a column for them.
+    let reasons_max = if format == Format::Text { REASONS_MAX } else { 0 };
+    let mut notes: Vec<String> = shown.iter().filter(is_missed).take(reasons_max).map(reason).collect();
+    if hidden > 0 {
+        let are = if hidden == 1 { "is" } else { "are" };
+        notes.push(format!("{hidden} more {are} down: p2pctl peers -a"));
+    }
+    notes
 }
 
 async fn show(written: &str, session: &mut Session) -> Outcome {
@@ -86,7 +117,7 @@ async fn reconnect(written: Option<&str>, session: &mut Session) -> Outcome {
     };
     let client = session.client().await?;
     let answer = session.answer("peers reconnect", client.mesh().reconnect(ReconnectRequest { id })).await?;
-    session.show(|style, out| render_done("reconnect", &format!("dialing {}", answer.dials), style, out))
+    session.show(|style, out| render_reconnect(answer.dials, style, out))
 }
 
 /// `HOST:PORT`, so far as it can be told without asking for the name.
@@ -98,3 +129,6 @@ fn check_address(address: &str) -> Result<(), Problem> {
     let problem = Problem::new(Exit::Usage, "USAGE", format!("address {address:?} is not HOST:PORT"));
     Err(problem.with_hint("as in: p2pctl peers add 192.0.2.7:8080"))
 }
+
+/// Reasons below the table.
+const REASONS_MAX: usize = 3;

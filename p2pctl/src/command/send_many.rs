@@ -12,8 +12,9 @@ use tonic::Streaming;
 
 use super::items::{Cutter, Item};
 use super::{Session, span};
+use crate::Terminals;
 use crate::exit::{Exit, Outcome, Problem, Stop};
-use crate::output::rest;
+use crate::output::{Format, rest};
 use crate::progress::Progress;
 
 /// What stands between two messages.
@@ -62,8 +63,8 @@ pub(crate) async fn run(model: Outgoing, cut: Cut, session: &mut Session) -> Out
     // On its own, so that reading goes on while answers are written.
     let reading = tokio::spawn(reader.read(stdin));
     let call = client.send_stream(ReceiverStream::new(requests));
-    let visible = session.fancy && session.io.terminals.stderr && !session.io.terminals.stdout;
-    let mut answers = Answers::new(cut, Progress::new(visible, session.io.stdin_bytes));
+    let report = Report::of(session);
+    let mut answers = Answers::new(cut, report, Progress::new(report != Report::Ids, session.io.stdin_bytes));
     let outcome = async {
         let mut stream = session.answer("send", call).await?;
         answers.take(&mut stream, told, session).await
@@ -73,6 +74,28 @@ pub(crate) async fn run(model: Outgoing, cut: Cut, session: &mut Session) -> Out
     answers.progress.finish();
     outcome?;
     answers.sum_up(session)
+}
+
+/// What is shown while posts are stored.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Report {
+    /// Each id, for a program or for somebody who types.
+    Ids,
+    /// Each id for a program, and a bar for a person.
+    IdsAndBar,
+    /// A bar only: ids would run over the screen faster than anybody reads.
+    Bar,
+}
+
+impl Report {
+    fn of(session: &Session) -> Self {
+        let Terminals { stdin, stdout, stderr } = session.io.terminals;
+        match (session.fancy && stderr && !session.quiet, stdout) {
+            (true, false) => Self::IdsAndBar,
+            (true, true) if !stdin && session.style.format == Format::Text => Self::Bar,
+            (true | false, true) | (false, false) => Self::Ids,
+        }
+    }
 }
 
 struct Reader {
@@ -155,6 +178,7 @@ impl Reader {
 
 struct Answers {
     cut: Cut,
+    report: Report,
     progress: Progress,
     /// Sent and not yet answered, in order.
     open: VecDeque<u64>,
@@ -167,8 +191,8 @@ struct Answers {
 }
 
 impl Answers {
-    fn new(cut: Cut, progress: Progress) -> Self {
-        Self { cut, progress, open: VecDeque::new(), sent: 0, repeated: 0, empty: 0, failed: 0, first: None }
+    fn new(cut: Cut, report: Report, progress: Progress) -> Self {
+        Self { cut, report, progress, open: VecDeque::new(), sent: 0, repeated: 0, empty: 0, failed: 0, first: None }
     }
 
     async fn take(
@@ -233,6 +257,9 @@ impl Answers {
         self.sent += sent.len() as u64;
         self.repeated += sent.iter().filter(|sent| sent.repeated).count() as u64;
         self.progress.sent(self.sent);
+        if self.report == Report::Bar {
+            return Ok(());
+        }
         session.show(|style, out| sent.iter().try_for_each(|sent| rest::render_sent(sent, style, out)))
     }
 
@@ -253,6 +280,9 @@ impl Answers {
     }
 
     fn sum_up(&self, session: &mut Session) -> Outcome {
+        if self.report == Report::Bar {
+            session.note(&format!("{} messages are stored", self.sent));
+        }
         if self.empty > 0 {
             session.note(&format!("{} empty ones were left out", self.empty));
         }

@@ -4,13 +4,13 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use p2p_proto::client::Client;
-use p2p_proto::error::{Code, Error};
 use p2p_proto::v1::watch_request::Start;
 use p2p_proto::v1::watch_response::Item;
 use p2p_proto::v1::{Gap, Post, WatchRequest, WatchResponse};
 use tokio::time::Instant;
 use tonic::{Status, Streaming};
 
+use super::live::{self, BACKOFF_MIN, is_gone, why_gone};
 use super::{Session, span, who};
 use crate::args;
 use crate::exit::{Outcome, Problem};
@@ -107,25 +107,12 @@ impl Watch {
             let offset = self.request.start;
             match self.read(&client, session).await? {
                 Stream::Ended(end) => return Ok(end),
-                Stream::Lost(why) => session.note(&format!("the daemon is gone ({why}); waiting for it to come back")),
+                Stream::Lost(why) => live::say_gone(&why, session),
             }
             if self.request.start != offset {
                 backoff = BACKOFF_MIN;
             }
-            client = self.find_again(&mut backoff, session).await?;
-        }
-    }
-
-    /// Waits longer from time to time, but never gives up.
-    async fn find_again(&self, backoff: &mut Duration, session: &mut Session) -> Outcome<Client> {
-        loop {
-            tokio::time::sleep(*backoff).await;
-            *backoff = (*backoff * 2).min(BACKOFF_MAX);
-            match session.search.connect().await {
-                Ok(client) => return Ok(client),
-                Err(problem) if problem.retryable => (),
-                Err(problem) => return Err(problem.into()),
-            }
+            client = live::find_again(&mut backoff, session).await?;
         }
     }
 
@@ -188,6 +175,7 @@ impl Watch {
         let posts = &posts[..posts.len().min(left)];
         if let Writer::Posts(writer) = &mut self.writer {
             writer.view(posts);
+            writer.resize((session.io.screen)().map(|screen| screen.columns));
         }
         let out = &mut session.io.stdout;
         posts.iter().try_for_each(|post| self.writer.write(post, out))?;
@@ -201,7 +189,7 @@ impl Watch {
 
     fn lost(&self, status: Status) -> Outcome<Stream> {
         if self.linked && is_gone(&status) {
-            return Ok(Stream::Lost(status.message().to_owned()));
+            return Ok(Stream::Lost(why_gone(&status)));
         }
         Err(Problem::of_status("watch", status).into())
     }
@@ -246,17 +234,5 @@ fn tell_gap(gap: &Gap, session: &mut Session) {
     }
 }
 
-/// The daemon stopped or was killed, as far as a broken stream can tell.
-fn is_gone(status: &Status) -> bool {
-    let unnamed = Error::from(Status::new(status.code(), "")).code;
-    let error = Error::from(status.clone());
-    // A daemon names its own errors; what has no name came from the connection.
-    let from_connection = error.code == unnamed && matches!(error.code, Code::Failed | Code::Unreachable);
-    from_connection || error.code.is_retryable()
-}
-
-/// Between two looks for a daemon that is gone: a restart takes some 100 ms.
-const BACKOFF_MIN: Duration = Duration::from_millis(50);
-const BACKOFF_MAX: Duration = Duration::from_secs(2);
 /// The daemon says something every 15 s.
 const SILENCE_MAX: Duration = Duration::from_secs(45);

@@ -20,6 +20,8 @@ pub(crate) enum Document<'a> {
     Count(u64),
     Text(Cow<'a, str>),
     List(Vec<Document<'a>>),
+    /// A list of posts, each made a document when its turn comes: a history may be long.
+    Posts(&'a [Post]),
     Object(Vec<(Cow<'a, str>, Document<'a>)>),
 }
 
@@ -151,6 +153,13 @@ impl Serialize for Document<'_> {
                 let mut list = serializer.serialize_seq(Some(items.len()))?;
                 for item in items {
                     list.serialize_element(item)?;
+                }
+                list.end()
+            }
+            Self::Posts(posts) => {
+                let mut list = serializer.serialize_seq(Some(posts.len()))?;
+                for each in *posts {
+                    list.serialize_element(&post(each))?;
                 }
                 list.end()
             }

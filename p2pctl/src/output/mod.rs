@@ -6,6 +6,7 @@ pub(crate) mod names;
 pub(crate) mod peers;
 pub(crate) mod posts;
 pub(crate) mod rest;
+pub(crate) mod screen;
 pub(crate) mod status;
 pub(crate) mod table;
 pub(crate) mod time;

@@ -149,9 +149,17 @@ fn duplicates(peer: &Peer) -> String {
     format!("{:.1}", peer.posts_duplicate as f64 * 100.0 / all as f64)
 }
 
+/// How far its clock is ahead of ours; nothing is known before the first answer to a heartbeat.
 fn clock_offset(peer: &Peer) -> String {
+    if peer.rtt_us == 0 && peer.clock_offset_us == 0 {
+        return "-".to_owned();
+    }
     let sign = if peer.clock_offset_us < 0 { '-' } else { '+' };
-    format!("{sign}{}", time::span_ms(peer.clock_offset_us.unsigned_abs() / 1_000))
+    let us = peer.clock_offset_us.unsigned_abs();
+    match u32::try_from(us) {
+        Ok(us @ 1..1_000_000) => format!("{sign}{}", time::rtt(us)),
+        Ok(_) | Err(_) => format!("{sign}{}", time::span_ms(us / 1_000)),
+    }
 }
 
 fn or_dash(text: &str) -> String {

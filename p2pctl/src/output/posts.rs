@@ -43,6 +43,11 @@ impl PostWriter {
         }
     }
 
+    /// Wraps at so many columns from now on: a text must not begin a line on a terminal that became narrower.
+    pub(crate) fn resize(&mut self, columns: Option<usize>) {
+        self.style.columns = columns;
+    }
+
     pub(crate) fn write(&mut self, post: &Post, out: &mut dyn Write) -> io::Result<()> {
         match self.style.format {
             Format::Text | Format::Wide => self.write_text(post, out),
@@ -135,10 +140,7 @@ impl PostWriter {
 
 /// Writes a whole answer of History.
 pub(crate) fn render_history(history: &HistoryResponse, style: &Style, out: &mut dyn Write) -> io::Result<()> {
-    let document = || {
-        let posts = history.posts.iter().map(document::post).collect();
-        Fields::document("history").add("posts", Document::List(posts)).done()
-    };
+    let document = || Fields::document("history").add("posts", Document::Posts(&history.posts)).done();
     match style.write_data(document, out)? {
         super::Shape::Data => Ok(()),
         super::Shape::Text | super::Shape::Wide => {

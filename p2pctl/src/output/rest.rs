@@ -150,6 +150,19 @@ pub(crate) fn render_done(kind: &'static str, text: &str, style: &Style, out: &m
     }
 }
 
+/// Writes how many are being dialed.
+pub(crate) fn render_reconnect(dials: u32, style: &Style, out: &mut dyn Write) -> io::Result<()> {
+    let document = || Fields::document("reconnect").add("ok", true).add("dials", u64::from(dials)).done();
+    match style.write_data(document, out)? {
+        Shape::Data => Ok(()),
+        Shape::Text | Shape::Wide => match dials {
+            0 => writeln!(out, "nobody is left to dial"),
+            1 => writeln!(out, "dialing 1 peer"),
+            _ => writeln!(out, "dialing {dials} peers"),
+        },
+    }
+}
+
 /// Writes both versions; the daemon's is not known where none runs.
 pub(crate) fn render_version(daemon: Option<&str>, style: &Style, out: &mut dyn Write) -> io::Result<()> {
     let document = || {

@@ -77,8 +77,11 @@ fn facts(status: &StatusResponse) -> Vec<[String; 2]> {
         ("health", health_line(status)),
         ("network", format!("{} ({network})", text(&status.network))),
         ("peers", format!("{} up, {} known", status.peers_up, status.peers_known)),
-        ("posts", format!("{} ({}) of {} feeds", status.posts, time::bytes(status.bytes), status.feeds)),
-        ("missing", format!("{} posts", status.missing_posts)),
+        (
+            "posts",
+            format!("{} ({}) in {}", status.posts, time::bytes(status.bytes), counted(status.feeds.into(), "feed")),
+        ),
+        ("missing", counted(status.missing_posts, "post")),
         ("digest", text(&status.digest)),
         ("offset", status.offset.to_string()),
         ("default room", text(&status.default_room)),
@@ -93,6 +96,11 @@ fn facts(status: &StatusResponse) -> Vec<[String; 2]> {
     ];
     facts.extend(status.problems.iter().map(|problem| ("problem", text(problem))));
     facts.into_iter().map(|(key, value)| [key.to_owned(), value]).collect()
+}
+
+/// `1 feed`, `2 feeds`
+fn counted(count: u64, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 fn document(status: &StatusResponse) -> Document<'_> {

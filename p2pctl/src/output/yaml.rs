@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::document::Document;
+use super::document::{self, Document};
 use super::escape::is_hostile;
 
 /// Writes one document, beginning with `---`.
@@ -24,11 +24,11 @@ fn behind_key(value: &Document<'_>, indent: usize, out: &mut dyn Write) -> io::R
         }
         Document::List(items) if !items.is_empty() => {
             writeln!(out)?;
-            for value in items {
-                write!(out, "{:indent$}-", "")?;
-                behind_dash(value, indent + 2, out)?;
-            }
-            Ok(())
+            items.iter().try_for_each(|item| item_of_list(item, indent, out))
+        }
+        Document::Posts(posts) if !posts.is_empty() => {
+            writeln!(out)?;
+            posts.iter().try_for_each(|post| item_of_list(&document::post(post), indent, out))
         }
         scalar => {
             write!(out, " ")?;
@@ -36,6 +36,11 @@ fn behind_key(value: &Document<'_>, indent: usize, out: &mut dyn Write) -> io::R
             writeln!(out)
         }
     }
+}
+
+fn item_of_list(item: &Document<'_>, indent: usize, out: &mut dyn Write) -> io::Result<()> {
+    write!(out, "{:indent$}-", "")?;
+    behind_dash(item, indent + 2, out)
 }
 
 /// An item of a list: an object's first field stands on the line of the dash.
@@ -70,7 +75,7 @@ fn write_scalar(value: &Document<'_>, out: &mut dyn Write) -> io::Result<()> {
         Document::Count(value) => write!(out, "{value}"),
         Document::Text(text) => quote(text, out),
         // Only empty ones come here.
-        Document::List(_) => write!(out, "[]"),
+        Document::List(_) | Document::Posts(_) => write!(out, "[]"),
         Document::Object(_) => write!(out, "{{}}"),
     }
 }

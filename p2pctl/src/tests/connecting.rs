@@ -33,19 +33,37 @@ async fn c_01_every_way_of_not_being_there_is_told_apart() {
 #[tokio::test]
 async fn the_list_of_places_is_tried_in_order() {
     let dir = tempfile::tempdir().unwrap();
-    let env = Env { runtime_dir: Some(dir.path().to_owned()), ..Env::default() };
+    let [runtime_dir, data_dir] = ["run", "data"].map(|name| Some(dir.path().join(name)));
+    let env = Env { runtime_dir, data_dir, ..Env::default() };
     let ran = Setting { env: env.clone(), ..Setting::nowhere() }.run(&["rooms"]).await;
     assert_eq!(ran.exit, Exit::Unreachable);
     let first = format!(
-        "no daemon at unix:{}/p2p/p2pd.sock (no such file) or unix:/run/p2pd/p2pd.sock (",
+        "no daemon at unix:{0}/run/p2p/p2pd.sock (no such file) or unix:{0}/data/p2pd.sock (no such file) or \
+         unix:/run/p2pd/p2pd.sock (",
         dir.path().display()
     );
     assert!(ran.stderr.contains(&first), "{}", ran.stderr);
     let fake = Fake::start();
-    std::fs::create_dir(dir.path().join("p2p")).unwrap();
-    std::os::unix::fs::symlink(fake.socket(), dir.path().join("p2p/p2pd.sock")).unwrap();
-    let ran = Setting { env, ..Setting::nowhere() }.run(&["rooms"]).await;
-    assert_eq!(ran.exit, Exit::Ok, "{}", ran.stderr);
+    for place in ["run/p2p", "data"] {
+        std::fs::create_dir_all(dir.path().join(place)).unwrap();
+        let socket = dir.path().join(place).join("p2pd.sock");
+        std::os::unix::fs::symlink(fake.socket(), &socket).unwrap();
+        let ran = Setting { env: env.clone(), ..Setting::nowhere() }.run(&["rooms"]).await;
+        assert_eq!(ran.exit, Exit::Ok, "{}", ran.stderr);
+        std::fs::remove_file(socket).unwrap();
+    }
+}
+
+#[test]
+fn a_users_daemon_without_a_runtime_directory_is_looked_for_in_its_data() {
+    let dir = |data_home: &str, home: &str| {
+        let path = |text: &str| Some(PathBuf::from(text)).filter(|path| path.is_absolute());
+        data_dir(path(data_home), path(home)).display().to_string()
+    };
+    assert_eq!(dir("", "/home/a"), "/home/a/.local/share/p2p");
+    assert_eq!(dir("/data", "/home/a"), "/data/p2p");
+    assert_eq!(dir("", "/"), "/var/lib/p2pd");
+    assert_eq!(dir("", ""), "/var/lib/p2pd");
 }
 
 #[tokio::test]

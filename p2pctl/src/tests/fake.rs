@@ -30,6 +30,8 @@ pub(super) struct State {
     pub(super) statuses: VecDeque<StatusResponse>,
     /// Streams of states stay open behind the last one.
     pub(super) holds: bool,
+    /// So many streams of states are given; whoever asks for more is denied. None: no limit.
+    pub(super) streams_max: Option<usize>,
     /// One script a call of Watch. Where there is none left, the stream stays open and silent.
     pub(super) watches: VecDeque<Vec<Result<WatchResponse, Status>>>,
     /// After this many posts the stream of posts breaks.
@@ -120,6 +122,18 @@ impl Api {
             std::future::pending::<()>().await;
         }
         if old { Err(Status::unimplemented("")) } else { Ok(()) }
+    }
+
+    /// Counts a stream of states.
+    fn open_stream(&self) -> Result<(), Status> {
+        match &mut self.lock().streams_max {
+            Some(0) => Err(Error::new(Code::PermissionDenied, "no more streams").into()),
+            Some(left) => {
+                *left -= 1;
+                Ok(())
+            }
+            None => Ok(()),
+        }
     }
 
     /// The rules of a daemon that matter to its client: limits, keys, numbers.
@@ -231,6 +245,7 @@ impl Mesh for Api {
 
     async fn watch_status(&self, _: Request<StatusRequest>) -> Result<Response<Self::WatchStatusStream>, Status> {
         self.note("watch_status").await?;
+        self.open_stream()?;
         let statuses: Vec<_> = self.lock().statuses.iter().cloned().map(Ok).collect();
         if self.lock().holds {
             return Ok(Response::new(Box::pin(tokio_stream::iter(statuses).chain(tokio_stream::pending()))));
@@ -245,6 +260,7 @@ impl Mesh for Api {
 
     async fn watch_peers(&self, _: Request<PeersRequest>) -> Result<Response<Self::WatchPeersStream>, Status> {
         self.note("watch_peers").await?;
+        self.open_stream()?;
         let all = PeersResponse { peers: self.lock().peers.clone() };
         let first = PeersResponse { peers: all.peers.iter().take(1).cloned().collect() };
         Ok(Response::new(Box::pin(tokio_stream::iter([Ok(first), Ok(all)]))))

@@ -31,6 +31,7 @@ struct Setting {
     terminals: Terminals,
     /// Whoever reads stdout goes away after so many bytes.
     stdout_bytes_max: usize,
+    screen: fn() -> Option<Screen>,
     interrupted: Pin<Box<dyn Future<Output = ()>>>,
 }
 
@@ -47,6 +48,7 @@ impl Setting {
             stdin: Vec::new(),
             terminals: Terminals::default(),
             stdout_bytes_max: usize::MAX,
+            screen: || None,
             interrupted: Box::pin(std::future::pending()),
         }
     }
@@ -64,7 +66,7 @@ impl Setting {
             stdout: Box::new(stdout.clone()),
             stderr: Box::new(stderr.clone()),
             terminals: self.terminals,
-            columns: None,
+            screen: self.screen,
             zone: TimeZone::fixed(jiff::tz::offset(1)),
             now: || "2026-11-22T12:00:00Z".parse().unwrap(),
             interrupted: self.interrupted,
@@ -136,6 +138,8 @@ async fn help_is_a_result_and_nonsense_is_an_error() {
     let none = Setting::nowhere().run(&[]).await;
     assert_eq!((none.exit, none.stdout.as_str()), (Exit::Usage, ""));
     assert_eq!(none.stderr, "p2pctl: error: which command? (USAGE)\nhint: see: p2pctl --help\n");
+    let none = Setting::nowhere().run(&["daemon"]).await;
+    assert_eq!(none.stderr, "p2pctl: error: which command? (USAGE)\nhint: see: p2pctl daemon --help\n");
 }
 
 #[tokio::test]

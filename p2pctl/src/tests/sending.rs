@@ -196,3 +196,24 @@ async fn a_daemon_that_takes_and_never_answers_is_left() {
         ran.stderr
     );
 }
+
+#[tokio::test]
+async fn ids_go_to_programs_and_a_person_gets_the_sum() {
+    let ran = async |stdin, stdout, args: &[&str]| {
+        let fake = Fake::start();
+        let terminals = Terminals { stdin, stdout, stderr: true };
+        let setting = Setting { terminals, ..Setting::at(&fake) }.stdin("one\ntwo\n");
+        setting.run(&[&["send", "-l"], args].concat()).await
+    };
+    for (stdin, stdout, args, ids) in [
+        (false, false, &[][..], 2),
+        (false, true, &[], 0),
+        (true, true, &[], 2),
+        (false, true, &["-q"], 2),
+        (false, true, &["-o", "json"], 2),
+    ] {
+        let ran = ran(stdin, stdout, args).await;
+        assert_eq!((ran.exit, ran.stdout.lines().count()), (Exit::Ok, ids), "{stdin} {stdout} {args:?}");
+        assert_eq!(ran.stderr == "p2pctl: 2 messages are stored\n", ids == 0, "{}", ran.stderr);
+    }
+}

@@ -33,33 +33,83 @@ async fn peers_that_are_down_are_shown_when_asked_for() {
     let fake = with_peers();
     let ran = run_at(&fake, &["peers", "-v"]).await;
     assert_eq!((ran.exit, ran.stdout.lines().count()), (Exit::Ok, 2));
-    assert_eq!(ran.stderr, "p2pctl: 1 more are down: p2pctl peers -a\n");
+    assert_eq!(ran.stderr, "p2pctl: 1 more is down: p2pctl peers -a\n");
     let ran = run_at(&fake, &["peers", "-a"]).await;
     assert_eq!((ran.stdout.lines().count(), ran.stderr.as_str()), (3, ""));
 }
 
 #[tokio::test]
-async fn peers_are_watched_until_the_daemon_stops() {
+async fn g_16_peers_and_status_are_watched_over_restarts_of_the_daemon() {
+    for command in ["peers", "status"] {
+        let fake = with_peers();
+        fake.state().statuses.extend([status(Health::Syncing, false, 1), status(Health::Ready, true, 5)]);
+        fake.state().streams_max = Some(2);
+        let ran = run_at(&fake, &[command, "--watch", "-ojson", "-v"]).await;
+        assert_eq!(
+            (ran.exit, ran.stdout.lines().count()),
+            (Exit::Denied, 4),
+            "two streams of two states each: {ran:?}"
+        );
+        let gone = "p2pctl: the daemon is gone (it ended the stream); waiting for it to come back";
+        assert_eq!(ran.stderr.lines().filter(|line| *line == gone).count(), 2, "{}", ran.stderr);
+    }
+}
+
+#[tokio::test]
+async fn c_06_a_state_replaces_the_last_one_on_a_terminal_and_stands_below_it_elsewhere() {
+    let watch = async |screen| {
+        let fake = with_peers();
+        fake.state().streams_max = Some(1);
+        Setting { screen, ..Setting::at(&fake) }.run(&["peers", "-a", "--watch"]).await.stdout
+    };
+    let plain = watch(|| None).await;
+    assert!(plain.starts_with("-- 2026-11-22 13:00:00 --\nNAME"), "{plain}");
+    assert_eq!(plain.matches("-- 2026").count(), 2);
+    let drawn = watch(|| Some(Screen { columns: 9, rows: 3 })).await;
+    assert_eq!(
+        drawn,
+        "\x1b[HNAME    …\x1b[K\r\nalice~k5…\x1b[K\r\n\x1b[J\x1b[HNAME    …\x1b[K\r\n… 2 more…\x1b[K\r\n\x1b[J"
+    );
+}
+
+#[tokio::test]
+async fn a_person_is_told_why_peers_are_missing_from_the_table() {
     let fake = with_peers();
-    let ran = run_at(&fake, &["peers", "-a", "--watch", "-ojson"]).await;
-    assert_eq!((ran.exit, ran.stdout.lines().count()), (Exit::Unreachable, 2));
-    let plain = run_at(&fake, &["peers", "-a", "--watch"]).await;
-    assert!(plain.stdout.starts_with("-- 2026-11-22 13:00:00 --\nNAME"), "{}", plain.stdout);
-    let terminals = Terminals { stdout: true, ..Terminals::default() };
-    let ran = Setting { terminals, ..Setting::at(&fake) }.run(&["peers", "--watch"]).await;
-    assert!(ran.stdout.starts_with("\x1b[H\x1b[JNAME"), "{:?}", ran.stdout);
+    let waiting = |id: &str, last_error: &str| Peer {
+        id: id.to_owned(),
+        state: PeerState::Waiting.into(),
+        address: "localhost:8080".to_owned(),
+        last_error: last_error.to_owned(),
+        ..Peer::default()
+    };
+    fake.state().peers.extend([waiting("", "refused\x1b (os error 111)"), waiting(fake::OWN, "gone"), waiting("", "")]);
+    let ran = run_at(&fake, &["peers", "-v"]).await;
+    insta::assert_snapshot!(ran.stderr, @r"
+    p2pctl: localhost:8080: refused^[
+    p2pctl: mmmmabcd: gone
+    p2pctl: 1 more is down: p2pctl peers -a
+    ");
+    let ran = run_at(&fake, &["peers", "-v", "-o", "wide"]).await;
+    assert_eq!(ran.stderr, "p2pctl: 1 more is down: p2pctl peers -a\n", "the wide table has the reasons");
+    fake.state().peers.clear();
+    let ran = run_at(&fake, &["peers", "-v"]).await;
+    assert_eq!(ran.stderr, "p2pctl: no peer is known yet; dial one with: p2pctl peers add HOST:PORT\n");
+    let ran = run_at(&fake, &["peers"]).await;
+    assert_eq!((ran.exit, ran.stderr.as_str()), (Exit::Ok, ""));
 }
 
 #[tokio::test]
 async fn c_06_a_dumb_terminal_gets_no_commands() {
     let fake = with_peers();
+    fake.state().streams_max = Some(1);
     fake.state().watches.push_back(vec![Ok(p2p_proto::v1::WatchResponse {
         offset: 1,
         item: Some(p2p_proto::v1::watch_response::Item::Batch(p2p_proto::v1::PostBatch { posts: vec![post(1, "x")] })),
     })]);
     for args in [&["peers", "--watch"][..], &["watch", "--count", "1"]] {
         let terminals = Terminals { stdin: true, stdout: true, stderr: true };
-        let mut setting = Setting { terminals, ..Setting::at(&fake) };
+        let screen = || Some(Screen { columns: 80, rows: 24 });
+        let mut setting = Setting { terminals, screen, ..Setting::at(&fake) };
         setting.env.dumb_terminal = true;
         let ran = setting.run(args).await;
         assert!(!ran.stdout.contains('\x1b') && !ran.stderr.contains('\x1b'), "{ran:?}");
@@ -85,8 +135,8 @@ async fn the_book_is_changed_by_name_id_and_address() {
         (&["add", "peer.example:8080"][..], "add peer.example:8080".to_owned(), "dialing peer.example:8080\n"),
         (&["forget", "bob"], format!("forget {BOB}"), "forgot bob\n"),
         (&["forget", "192.0.2.7:8080"], "forget 192.0.2.7:8080".to_owned(), "forgot 192.0.2.7:8080\n"),
-        (&["reconnect"], "reconnect ".to_owned(), "dialing 2\n"),
-        (&["reconnect", "k5x3ab"], format!("reconnect {ALICE}"), "dialing 2\n"),
+        (&["reconnect"], "reconnect ".to_owned(), "dialing 2 peers\n"),
+        (&["reconnect", "k5x3ab"], format!("reconnect {ALICE}"), "dialing 2 peers\n"),
     ] {
         let ran = run_at(&fake, &[&["peers"], args].concat()).await;
         assert_eq!((ran.exit, ran.stdout.as_str()), (Exit::Ok, said));
@@ -129,10 +179,8 @@ async fn a_ping_without_an_answer_is_no_success() {
 }
 
 #[tokio::test]
-async fn status_is_shown_once_or_again_and_again() {
+async fn status_is_a_page_of_facts() {
     let fake = with_status([status(Health::Syncing, false, 1), status(Health::Ready, true, 5)]);
-    let ran = run_at(&fake, &["status", "--watch", "-ojson"]).await;
-    assert_eq!((ran.exit, ran.stdout.lines().count()), (Exit::Unreachable, 2));
     let ran = run_at(&fake, &["status"]).await;
     assert!(ran.stdout.contains("health        SYNCING\n"), "{}", ran.stdout);
 }

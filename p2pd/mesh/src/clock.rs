@@ -12,7 +12,14 @@ pub(crate) struct Clock {
 impl Clock {
     /// The stamp for the first of `posts` new posts; the others follow by their counter.
     pub(crate) fn stamp(&mut self, unix_ms: u64, posts: u64) -> Stamp {
-        let at = if unix_ms > self.last.ms { Stamp { ms: unix_ms, counter: 0 } } else { self.last.plus(1) };
+        let at = if unix_ms > self.last.ms {
+            Stamp { ms: unix_ms, counter: 0 }
+        } else if self.last.counter >= COUNTER_END {
+            // Somebody's counter is near the end of all integers: a millisecond later there is room again.
+            Stamp { ms: self.last.ms + 1, counter: 0 }
+        } else {
+            self.last.plus(1)
+        };
         self.last = at.plus(posts.saturating_sub(1));
         at
     }
@@ -34,6 +41,9 @@ fn is_plausible(seen: Stamp, unix_ms: u64) -> bool {
     seen.ms <= unix_ms.saturating_add(CLOCK_AHEAD_MAX.as_millis() as u64)
 }
 
+/// No honest clock counts this many posts in a millisecond.
+const COUNTER_END: u64 = 1 << 32;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -54,6 +64,13 @@ mod tests {
         assert_eq!(clock.stamp(1_000, 1), Stamp { ms: 1_000, counter: 0 });
         clock.merge(Stamp { ms: 61_000, counter: 5 }, 1_000);
         assert_eq!(clock.stamp(1_001, 1), Stamp { ms: 61_000, counter: 6 });
+    }
+
+    #[test]
+    fn w_08_a_counter_at_the_end_of_all_integers_spoils_nobody_elses_stamps() {
+        let mut clock = Clock::default();
+        clock.merge(Stamp { ms: 1_500, counter: crate::id::INTEGER_END - 2 }, 1_000);
+        assert_eq!(clock.stamp(1_000, 1), Stamp { ms: 1_501, counter: 0 });
     }
 
     #[test]

@@ -149,7 +149,24 @@ impl Body {
     /// Signs it. The caller keeps the size below the limit.
     #[must_use]
     pub fn sign(self, key: &SigningKey) -> VerifiedEnvelope {
-        let bytes = Bytes::from(self.encode());
+        let bytes = self.encode();
+        self.sign_bytes(bytes, key)
+    }
+
+    /// The same where the posts were encoded before, by `Post::encode_into`.
+    pub(crate) fn sign_encoded(mut self, posts: &[u8], key: &SigningKey) -> VerifiedEnvelope {
+        let own = std::mem::take(&mut self.posts);
+        let mut bytes = self.encode();
+        bytes.truncate(bytes.len() - EMPTY_END.len());
+        bytes.reserve_exact(posts.len() + EMPTY_END.len());
+        bytes.extend_from_slice(posts);
+        bytes.extend_from_slice(EMPTY_END);
+        self.posts = own;
+        self.sign_bytes(bytes, key)
+    }
+
+    fn sign_bytes(self, bytes: Vec<u8>, key: &SigningKey) -> VerifiedEnvelope {
+        let bytes = Bytes::from(bytes);
         let hash = Hash::of(&bytes);
         let signature = key.sign(&signed_text(&hash)).to_bytes();
         let feed_id = self.feed.feed_id();
@@ -164,10 +181,12 @@ impl Post {
         Self { kind: CHAT.into(), room: room.into(), text: text.into(), re: None, key: None }
     }
 
-    /// Bytes it adds to a body.
-    #[must_use]
-    pub fn encoded_len(&self) -> usize {
-        serde_json::to_vec(&PostEncoding::of(self)).map_or(usize::MAX, |bytes| bytes.len() + 1)
+    /// Appends it to a list of posts as a body has it.
+    pub(crate) fn encode_into(&self, list: &mut Vec<u8>) {
+        if !list.is_empty() {
+            list.push(b',');
+        }
+        serde_json::to_writer(list, &PostEncoding::of(self)).expect("strings and integers always encode");
     }
 }
 
@@ -403,6 +422,8 @@ impl<'a> PostEncoding<'a> {
 pub const CHAT: &str = "chat";
 const VERSION: u64 = 1;
 const CONTEXT: &[u8] = b"p2pd envelope v1\n";
+/// How a body ends whose posts are none yet.
+const EMPTY_END: &[u8] = b"]}";
 
 #[cfg(test)]
 mod tests;

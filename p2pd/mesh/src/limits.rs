@@ -60,7 +60,7 @@ pub const ENVELOPES_FRAME_BYTES: usize = 65_536;
 /// Bytes of recently stored envelopes kept in memory, so that live links need no disk. Guess: seconds of a flood.
 pub const TAIL_BYTES_MAX: usize = 4 << 20;
 /// Bytes of own envelopes sealed for one flush.
-pub const SEAL_BYTES_MAX: usize = 1 << 20;
+pub const SEAL_BYTES_MAX: usize = 256 << 10;
 /// Bytes of one feed waiting beyond a gap.
 pub const REORDER_BYTES_PER_FEED_MAX: usize = 256 << 10;
 /// Bytes of all feeds waiting beyond a gap.
@@ -70,7 +70,7 @@ pub const UNSTORED_BYTES_MAX: usize = 16 << 20;
 
 /// Ranges in one `want`.
 pub const RANGES_PER_WANT_MAX: usize = 16;
-/// `want`s open to one link, both ways.
+/// Feeds that one link may have wanted and not got yet.
 pub const WANTS_PER_LINK_MAX: usize = 64;
 /// Feeds being repaired through one link at a time.
 pub const REPAIRS_PER_LINK_MAX: usize = 16;
@@ -89,17 +89,23 @@ pub const ENVELOPES_PER_FRAME_MAX: usize = 1_024;
 pub const NEW_FEEDS_BURST: u32 = 512;
 /// And then one in this time.
 pub const NEW_FEED_INTERVAL: Duration = Duration::from_millis(50);
-/// Laps over all who announce a feed and do not serve it, before they are penalised.
-pub const LAPS_MAX: u32 = 3;
+/// Times that somebody who announces a feed may be asked for it in vain.
+pub const VAIN_ASKS_MAX: u32 = 3;
+/// Links between a peer and an author: more than any mesh has.
+pub const HOP_MAX: u64 = 255;
+/// Of the dials at the same time, those kept for the user's own addresses.
+pub const DIALS_FOR_CONFIGURED: usize = 2;
+/// Peers whose offences are remembered.
+pub const PENALTIES_MAX: usize = 4_096;
 /// Links that hear at once of a new envelope they were not pushed. In small meshes that is everybody, so that all
 /// know who holds what; in large ones a repair needs few sources.
 pub const ANNOUNCED_LINKS_MAX: usize = 8;
 /// Authors whose keys are kept ready.
 pub const AUTHOR_KEYS_MAX: usize = 1_024;
 /// Posts waiting to be sealed, of all local senders.
-pub const OUTBOX_POSTS_MAX: usize = 65_536;
+pub const OUTBOX_POSTS_MAX: usize = 16_384;
 /// Bytes of text waiting to be sealed.
-pub const OUTBOX_BYTES_MAX: usize = 8 << 20;
+pub const OUTBOX_BYTES_MAX: usize = 4 << 20;
 /// Heartbeats asked for by users and not yet answered.
 pub const PINGS_MAX: usize = 64;
 

@@ -15,6 +15,8 @@ pub(crate) struct Liveness {
     unanswered: Option<Mono>,
     ping: Option<Sent>,
     suspect: bool,
+    /// When the last ping that was answered had been sent.
+    proven: Mono,
     next: u64,
     rtt: Option<Rtt>,
     clock_offset_us: i64,
@@ -58,6 +60,7 @@ impl Liveness {
             unanswered: None,
             ping: None,
             suspect: false,
+            proven: Mono(0),
             next: 1,
             rtt: None,
             clock_offset_us: 0,
@@ -81,9 +84,26 @@ impl Liveness {
         let n = self.next;
         self.next += 1;
         let patience = if self.unanswered.is_some() { self.probe_patience() } else { self.timeout };
-        let doubted = now + (patience / 2).min(SUSPECT_AFTER);
-        self.ping = Some(Sent { n, at: now, doubted, deadline: now + patience });
+        let fresh = Sent { n, at: now, doubted: now + (patience / 2).min(SUSPECT_AFTER), deadline: now + patience };
+        // Asking again gives no more time to who did not answer before.
+        self.ping = Some(match self.ping.filter(|old| self.received < old.at) {
+            Some(old) => Sent { doubted: old.doubted, deadline: old.deadline.min(fresh.deadline), ..fresh },
+            None => fresh,
+        });
         n
+    }
+
+    /// The other side takes bytes of a backlog: slow, not gone.
+    pub(crate) fn handle_progress(&mut self, now: Mono) {
+        let patience = self.probe_patience();
+        if let Some(sent) = &mut self.ping {
+            sent.deadline = sent.deadline.max(now + patience);
+        }
+    }
+
+    /// Since when the other side is known to have read all that was sent: an answer came to a ping from then.
+    pub(crate) fn proven(&self) -> Mono {
+        self.proven
     }
 
     /// Whether a ping waits for its pong.
@@ -94,6 +114,7 @@ impl Liveness {
     /// A pong came: the round-trip time in microseconds, where it answers the last ping.
     pub(crate) fn handle_pong(&mut self, pong: &Pong, now: Now) -> Option<u64> {
         let sent = self.ping.take_if(|sent| sent.n == pong.n)?;
+        self.proven = sent.at;
         let sample = now.mono.since(sent.at).as_micros() as u64;
         self.rtt = Some(match self.rtt {
             None => Rtt { smoothed: sample, variation: sample / 2 },
@@ -133,6 +154,7 @@ impl Liveness {
     /// Our own timers were late: whoever is on trial gets a new deadline.
     pub(crate) fn excuse(&mut self, now: Mono) {
         if let Some(sent) = &mut self.ping {
+            sent.doubted = now + SUSPECT_AFTER.min(self.timeout / 2);
             sent.deadline = now + self.timeout;
         }
     }
@@ -243,6 +265,8 @@ mod tests {
         let mut link = link();
         link.ping(at(30));
         link.excuse(at(90));
-        assert_eq!(link.check(at(90)), Verdict::Wait(at(95)));
+        assert_eq!(link.check(at(90)), Verdict::Wait(at(91)));
+        assert!(!link.is_suspect());
+        assert_eq!(link.check(at(94)), Verdict::Wait(at(95)));
     }
 }

@@ -26,11 +26,11 @@ pub(crate) struct Backoff {
 
 impl Backoff {
     /// The wait after a dial that failed or a link that ended.
-    pub(crate) fn next(&mut self, rng: &mut StdRng) -> Duration {
+    pub(crate) fn next(&mut self, rng: &mut StdRng, cap: Duration) -> Duration {
         let wait = match self.previous {
             // The first retry comes at once, but not from everybody in the same moment.
             None => rng.random_range(Duration::ZERO..BASE),
-            Some(previous) => rng.random_range(BASE..(previous * 3).max(BASE * 2)).min(CAP),
+            Some(previous) => rng.random_range(BASE..(previous * 3).max(BASE * 2)).min(cap),
         };
         self.previous = Some(wait.max(BASE));
         wait
@@ -43,6 +43,11 @@ impl Backoff {
         wait.min(REFUSED_CAP)
     }
 
+    /// The last thing that happened was a refusal.
+    pub(crate) fn is_refused(&self) -> bool {
+        self.refusals > 0
+    }
+
     /// The link held: the next failure is a new story.
     pub(crate) fn reset(&mut self) {
         *self = Self::default();
@@ -52,6 +57,8 @@ impl Backoff {
 const BASE: Duration = Duration::from_millis(250);
 /// Longest wait for peers that are to be linked.
 pub(crate) const CAP: Duration = Duration::from_secs(30);
+/// Longest wait for peers beyond those.
+pub(crate) const CAP_OTHERS: Duration = Duration::from_secs(300);
 const REFUSED_BASE: Duration = Duration::from_secs(1);
 const REFUSED_CAP: Duration = Duration::from_secs(600);
 /// A link that was up for this long ends the backoff.
@@ -68,12 +75,12 @@ mod tests {
         for seed in 0..50 {
             let mut rng = StdRng::seed_from_u64(seed);
             let mut backoff = Backoff::default();
-            assert!(backoff.next(&mut rng) <= BASE);
-            let waits: Vec<Duration> = (0..40).map(|_| backoff.next(&mut rng)).collect();
+            assert!(backoff.next(&mut rng, CAP) <= BASE);
+            let waits: Vec<Duration> = (0..40).map(|_| backoff.next(&mut rng, CAP)).collect();
             assert!(waits.iter().all(|wait| (BASE..=CAP).contains(wait)), "{waits:?}");
             assert!(waits.iter().any(|wait| *wait > CAP / 3), "{waits:?}");
             backoff.reset();
-            assert!(backoff.next(&mut rng) <= BASE);
+            assert!(backoff.next(&mut rng, CAP) <= BASE);
         }
     }
 

@@ -168,7 +168,7 @@ impl Layers {
             let at = |line: usize| Source::File(path.to_owned(), line);
             let Some(known) = KEYS.iter().find(|known| known.name == *key) else {
                 let hint = suggestion(key, KEYS.iter().map(|key| key.name.to_owned()));
-                self.mistakes.push(format!("{}: unknown key {key:?} (line {line}).{hint}", path.display()));
+                self.mistakes.push(format!("{}: unknown key {key:?} (line {line}){hint}", path.display()));
                 continue;
             };
             if let Some(first) = seen.insert(known.name, *line) {
@@ -201,7 +201,7 @@ impl Layers {
             }
             let Some(key) = KEYS.iter().find(|key| key.variable() == name) else {
                 let names = KEYS.iter().map(Key::variable).chain([CONFIG_VARIABLE.to_owned()]);
-                self.mistakes.push(format!("unknown variable {name:?}.{}", suggestion(&name, names)));
+                self.mistakes.push(format!("unknown variable {name:?}{}", suggestion(&name, names)));
                 continue;
             };
             let source = Source::Variable(name.into_owned());
@@ -338,11 +338,11 @@ fn is_own(addr: &Addr, listen_addr: &str) -> bool {
     addr.port() == own.port() && (addr.host() == own.host() || loopback)
 }
 
-/// ` Did you mean …?`, where a known word is near enough.
+/// `. Did you mean …?`, where a known word is near enough.
 fn suggestion(word: &str, known: impl Iterator<Item = String>) -> String {
     let near = known.map(|known| (distance(word, &known), known));
     let near = near.filter(|(distance, known)| *distance <= 2.max(known.len() / 4)).min();
-    near.map_or_else(String::new, |(_, known)| format!(" Did you mean {known:?}?"))
+    near.map_or_else(String::new, |(_, known)| format!(". Did you mean {known:?}?"))
 }
 
 /// Letters to insert, remove or replace to make one word of the other (Levenshtein).

@@ -11,10 +11,11 @@ mod show;
 mod tests;
 mod text;
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use p2p_mesh::id::PeerId;
+use p2p_mesh::id::{PeerId, base32};
 use p2p_mesh::membership::record::Addr;
 use p2p_proto::endpoint::Endpoint;
 
@@ -23,7 +24,7 @@ pub use self::show::{example, render};
 use crate::keyfile::KeyFileError;
 pub use crate::keyfile::Secret;
 pub use crate::logging::LogFormat;
-use crate::network::{self, NetworkKey};
+use crate::network::{self, Keygen, NetworkKey};
 use crate::paths::NETWORK_FILE;
 
 /// The configuration in force.
@@ -107,7 +108,44 @@ impl Config {
         match &self.network_secret {
             Some(secret) => network::parse(secret.reveal(), Path::new("network_secret")),
             None if self.network_secret_file.is_some() => network::load(&file),
-            None => network::keygen(&file, true).and_then(|_| network::load(&file)),
+            None => {
+                let made = network::keygen(&file, true)?;
+                let networks = network::load(&file)?;
+                match (made, networks.first()) {
+                    (Keygen::Made, Some(new)) => {
+                        let (network, invite) = (base32(&new.id), self.invite());
+                        tracing::info!(network, ?file, ?invite, "network_made");
+                    }
+                    (Keygen::Made, None) | (Keygen::Kept, _) => (),
+                }
+                Ok(networks)
+            }
         }
     }
+
+    /// What the owner of a new network does to get a second peer into it.
+    fn invite(&self) -> String {
+        let (host, port) = self.listen_addr.rsplit_once(':').unwrap_or((&self.listen_addr, "8080"));
+        let port = if port == "0" { "PORT" } else { port };
+        let addr = match self.advertise_addr.first() {
+            Some(addr) => addr.to_string(),
+            None => format!("THIS_HOST:{port}"),
+        };
+        let file = self.network_file();
+        let name = file.file_name().unwrap_or_default().display();
+        let copy = format!(
+            "copy {} to the other machine and start there: P2P_NETWORK_SECRET_FILE={name} p2pd -p {addr}",
+            file.display()
+        );
+        if !is_loopback(host) {
+            return copy;
+        }
+        format!("{copy}; {} is for this machine only, so start here with -l 0.0.0.0:{port}", self.listen_addr)
+    }
+}
+
+/// Nobody on another machine reaches it.
+fn is_loopback(host: &str) -> bool {
+    let ip: Option<IpAddr> = host.trim_start_matches('[').trim_end_matches(']').parse().ok();
+    ip.map_or(host == "localhost", |ip| ip.is_loopback())
 }

@@ -140,7 +140,15 @@ impl Driver {
                 }
                 Turn::Store(event) => self.on_store_events(event)?,
                 Turn::JobsFit => self.send_waiting_jobs(),
-                Turn::Request(request) => self.on_requests(request),
+                Turn::Request(request) => {
+                    self.on_requests(request);
+                    // However much our own user says, the network has its turn too.
+                    if self.has_room()
+                        && let Ok(event) = self.rooms.link_events.try_recv()
+                    {
+                        self.on_link_event(event);
+                    }
+                }
                 Turn::Timeout => self.on_timeout(),
                 Turn::Link(event) => self.on_link_events(event),
             }
@@ -162,8 +170,8 @@ impl Driver {
             () = leave.cancelled(), if !is_leaving => Turn::Leave,
             Some(event) = store_events.recv() => Turn::Store(event),
             Ok(_) = jobs.reserve(), if !self.waiting_jobs.is_empty() => Turn::JobsFit,
-            Some(request) = requests.recv() => Turn::Request(request),
             () = timer => Turn::Timeout,
+            Some(request) = requests.recv() => Turn::Request(request),
             Some(event) = link_events.recv(), if has_room => Turn::Link(event),
         }
     }

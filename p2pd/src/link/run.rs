@@ -1,7 +1,7 @@
 //! One open link: from `LinkOpened` to `LinkClosed`, each exactly once.
 
 use p2p_mesh::id::DialId;
-use p2p_mesh::input::{CloseReason, Input, LinkOpened};
+use p2p_mesh::input::{CloseReason, DialFailure, Input, LinkOpened};
 use p2p_mesh::limits::{CLOSE_TIMEOUT, FRAME_LEN_MAX_BEFORE_HELLO};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -36,7 +36,14 @@ struct Open {
 /// Runs a link until it is closed. Ends without a word when everything is stopped.
 pub(super) async fn run(shared: &Shared, socket: TcpStream, secured: Secured, origin: Origin) {
     let (Ok(remote), Ok(local)) = (socket.peer_addr().map(canonical), socket.local_addr().map(canonical)) else {
-        return tracing::debug!("link_gone_before_it_was_open");
+        tracing::debug!("link_gone_before_it_was_open");
+        if let Origin::Dialed(dial) = origin {
+            // Every dial is answered, or its target would wait for ever.
+            let detail = "the other side closed the link before it was open".to_owned();
+            let failed = Input::DialFailed { dial, reason: DialFailure::Unreachable, detail };
+            shared.tell(LinkEvent::Input(failed)).await;
+        }
+        return;
     };
     let link = shared.next_link();
     let (dial, slot) = match origin {

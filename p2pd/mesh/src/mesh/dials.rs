@@ -1,6 +1,6 @@
 //! Whom to dial, where, and when.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use rand::RngExt;
@@ -9,10 +9,10 @@ use super::Mesh;
 use crate::effect::{Effect, Event};
 use crate::id::{DialId, PeerId};
 use crate::input::DialFailure;
-use crate::limits::DIALS_IN_FLIGHT_MAX;
+use crate::limits::{DIALS_FOR_CONFIGURED, DIALS_IN_FLIGHT_MAX};
 use crate::membership::record::Addr;
-use crate::reconnect::{Backoff, Target};
-use crate::time::Now;
+use crate::reconnect::{Backoff, CAP, CAP_OTHERS, Target};
+use crate::time::{Mono, Now};
 use crate::timers::Timer;
 
 /// Every target and every dial on its way.
@@ -21,6 +21,8 @@ pub(super) struct Dials {
     targets: BTreeMap<Target, Dialing>,
     in_flight: BTreeMap<DialId, (Target, Addr)>,
     last: u64,
+    /// Due while all places were taken, in turn.
+    waiting: VecDeque<Target>,
     /// Addresses where we found ourselves.
     selves: BTreeSet<Addr>,
 }
@@ -80,7 +82,10 @@ impl Dials {
     /// A dial is over.
     pub(super) fn opened(&mut self, dial: DialId) -> Option<(Target, Addr)> {
         let (target, addr) = self.in_flight.remove(&dial)?;
-        self.entry(&target).in_flight = None;
+        // The user may have forgotten it meanwhile.
+        if let Some(dialing) = self.targets.get_mut(&target) {
+            dialing.in_flight = None;
+        }
         Some((target, addr))
     }
 }
@@ -102,6 +107,18 @@ impl Mesh {
         let range = if waits { WAIT_MS } else { SOON_MS };
         let wait = Duration::from_millis(self.rng.random_range(range));
         self.timers.set_once(Timer::Dial(target), now.mono + wait);
+    }
+
+    /// A peer signed something new, so it is alive somewhere: the wait for its next dial is over.
+    pub(super) fn dial_news(&mut self, id: PeerId, now: Now) {
+        let target = Target::Peer(id);
+        let dialing = self.dials.entry(&target);
+        dialing.since_ms = now.unix_ms;
+        if !dialing.backoff.is_refused() {
+            dialing.backoff.reset();
+            self.timers.cancel(&Timer::Dial(target.clone()));
+        }
+        self.dial_soon(target, now);
     }
 
     pub(super) fn on_add_peer(&mut self, addr: Addr, now: Now) {
@@ -149,6 +166,56 @@ impl Mesh {
     #[must_use]
     pub fn reconnects(&self, peer: Option<PeerId>, now: Now) -> u32 {
         u32::try_from(self.reconnectable(peer, now).count()).unwrap_or(u32::MAX)
+    }
+
+    /// The network is back: whatever failed for want of it may work again. Who refused us refuses us still.
+    pub(super) fn dial_again(&mut self, now: Now) {
+        let targets: Vec<Target> = self.reconnectable(None, now).cloned().collect();
+        for target in targets {
+            let dialing = self.dials.entry(&target);
+            if !dialing.backoff.is_refused() {
+                dialing.backoff.reset();
+                self.timers.set(Timer::Dial(target), now.mono);
+            }
+        }
+    }
+
+    /// Targets that were left aside for want of room: now there may be some.
+    pub(super) fn dial_idle(&mut self, now: Now) {
+        let targets: Vec<Target> = self.reconnectable(None, now).cloned().collect();
+        for target in targets {
+            if self.timers.get(&Timer::Dial(target.clone())).is_none() && !self.dials.waiting.contains(&target) {
+                self.dial_soon(target, now);
+            }
+        }
+    }
+
+    /// A dial is over: whoever waits for its place is next, the user's own addresses first.
+    pub(super) fn dial_waiting(&mut self, now: Now) {
+        let waiting = std::mem::take(&mut self.dials.waiting);
+        let (configured, others): (Vec<Target>, Vec<Target>) =
+            waiting.into_iter().partition(|target| self.is_configured(target));
+        for target in configured.into_iter().chain(others) {
+            self.on_dial_due(target, now);
+        }
+    }
+
+    fn is_configured(&self, target: &Target) -> bool {
+        match target {
+            Target::Addr(_) => true,
+            Target::Peer(id) => self.dials.is_configured(*id),
+        }
+    }
+
+    /// Whether all places for a dial of this kind are taken.
+    fn is_crowded(&self, target: &Target) -> bool {
+        let kept = if self.is_configured(target) { 0 } else { DIALS_FOR_CONFIGURED };
+        self.dials.in_flight.len() + kept >= DIALS_IN_FLIGHT_MAX
+    }
+
+    fn longest_wait(&self, target: &Target) -> Duration {
+        let is_to_be_linked = self.is_configured(target) || self.book.len() <= self.config.full_mesh_max;
+        if is_to_be_linked { CAP } else { CAP_OTHERS }
     }
 
     fn reconnectable(&self, peer: Option<PeerId>, now: Now) -> impl Iterator<Item = &Target> {
@@ -206,11 +273,15 @@ impl Mesh {
     }
 
     pub(super) fn on_dial_due(&mut self, target: Target, now: Now) {
+        if let Some(until) = self.banned_until(&target, now) {
+            self.timers.set(Timer::Dial(target), until);
+            return;
+        }
         if !self.wants_dial(&target, now) {
             return;
         }
-        if self.dials.in_flight.len() >= DIALS_IN_FLIGHT_MAX {
-            self.timers.set(Timer::Dial(target), now.mono + TURN_WAIT);
+        if self.is_crowded(&target) {
+            self.dials.waiting.push_back(target);
             return;
         }
         let candidates = match &target {
@@ -228,12 +299,24 @@ impl Mesh {
         self.effects.push_back(Effect::Dial { dial, addr, expected });
     }
 
+    fn banned_until(&self, target: &Target, now: Now) -> Option<Mono> {
+        match target {
+            Target::Addr(_) => None,
+            Target::Peer(id) => self.penalties.banned_until(id, now.mono),
+        }
+    }
+
     pub(super) fn on_dial_failed(&mut self, dial: DialId, reason: DialFailure, detail: &str, now: Now) {
         let Some((target, addr)) = self.dials.opened(dial) else { return };
         self.count("dials_failed_total", 1);
+        self.dial_waiting(now);
+        if reason == DialFailure::WrongPeer {
+            self.ask_anew(&addr, now);
+        }
         if !self.dials.targets.contains_key(&target) {
             return;
         }
+        let cap = self.longest_wait(&target);
         let addresses = match &target {
             Target::Addr(_) => 1,
             Target::Peer(id) => self.candidates(*id).len().max(1),
@@ -247,7 +330,7 @@ impl Mesh {
             DialFailure::Unreachable | DialFailure::WrongPeer if !dialing.turn.is_multiple_of(addresses) => {
                 Duration::ZERO
             }
-            DialFailure::Unreachable | DialFailure::WrongPeer => dialing.backoff.next(&mut self.rng),
+            DialFailure::Unreachable | DialFailure::WrongPeer => dialing.backoff.next(&mut self.rng, cap),
         };
         if self.wants_dial(&target, now) {
             self.timers.set(Timer::Dial(target), now.mono + wait);
@@ -255,6 +338,17 @@ impl Mesh {
         let retry_ms = wait.as_millis() as u64;
         let event = Event::DialFailed { addr, reason: detail.to_owned(), retry_ms };
         self.effects.push_back(Effect::Event(event));
+    }
+
+    /// Somebody else is now where a peer was: if the user gave that address, whoever is there is meant.
+    fn ask_anew(&mut self, addr: &Addr, now: Now) {
+        let target = Target::Addr(addr.clone());
+        let cap = self.longest_wait(&target);
+        if let Some(dialing) = self.dials.targets.get_mut(&target) {
+            dialing.answered = None;
+            let wait = dialing.backoff.next(&mut self.rng, cap);
+            self.timers.set_once(Timer::Dial(target), now.mono + wait);
+        }
     }
 
     /// We found ourselves there.
@@ -271,20 +365,22 @@ impl Mesh {
             if !self.dials.targets.contains_key(&target) {
                 continue;
             }
+            let cap = self.longest_wait(&target);
             let dialing = self.dials.entry(&target);
             dialing.since_ms = now.unix_ms;
             dialing.last_error = why.to_owned();
             let wait = match wait {
                 Redial::Fresh => {
                     dialing.backoff.reset();
-                    dialing.backoff.next(&mut self.rng)
+                    dialing.backoff.next(&mut self.rng, cap)
                 }
-                Redial::Backoff => dialing.backoff.next(&mut self.rng),
+                Redial::Backoff => dialing.backoff.next(&mut self.rng, cap),
                 Redial::Refused => dialing.backoff.next_refused(),
                 Redial::After(wait) => wait,
             };
-            if self.wants_dial(&target, now) {
-                self.timers.set(Timer::Dial(target), now.mono + wait);
+            let at = self.banned_until(&target, now).unwrap_or(now.mono + wait);
+            if self.wants_dial(&target, now) || at > now.mono + wait {
+                self.timers.set(Timer::Dial(target), at);
             }
         }
     }
@@ -305,5 +401,3 @@ pub(super) enum Redial {
 
 const SOON_MS: std::ops::Range<u64> = 0..20;
 const WAIT_MS: std::ops::Range<u64> = 100..300;
-/// When all dials are taken.
-const TURN_WAIT: Duration = Duration::from_millis(50);

@@ -37,14 +37,16 @@ pub(super) struct FeedState {
     pub(super) born: Mono,
     /// Links between here and the author, for the newest envelope.
     pub(super) hop: u64,
+    /// When it last came forward.
+    pub(super) progressed: Mono,
     /// Who pushes it to us.
     pub(super) provider: Option<LinkId>,
     /// Whom we asked for what is missing.
     pub(super) asked: Option<Asked>,
     /// Who was asked in vain since the last step forward.
     pub(super) tried: BTreeSet<LinkId>,
-    /// Times that everybody was asked in vain.
-    pub(super) laps: u32,
+    /// Two pasts were seen: until one is chosen, nothing more is asked for and nobody is blamed.
+    pub(super) is_forked: bool,
     /// Verified envelopes beyond a gap, by their first number.
     waiting: BTreeMap<Seq, VerifiedEnvelope>,
 }
@@ -56,6 +58,8 @@ pub(super) struct Asked {
     pub(super) link: LinkId,
     /// Up to which number.
     pub(super) to: Seq,
+    /// When the question went out; none while it waits for its turn.
+    pub(super) sent: Option<Mono>,
 }
 
 /// The newest envelopes, so that live links need no disk.
@@ -98,8 +102,12 @@ impl Feeds {
         state
     }
 
-    pub(super) fn remove_unnamed(&mut self, id: &FeedId) {
-        if self.map.get(id).is_some_and(|state| state.feed.is_none()) {
+    /// Forgets a feed of which nothing is here.
+    pub(super) fn remove_empty(&mut self, id: &FeedId) {
+        if let Some(state) = self.map.get(id).filter(|state| state.is_empty()) {
+            if let Some(feed) = state.feed {
+                self.by_instance.remove(&feed);
+            }
             self.map.remove(id);
         }
     }
@@ -178,10 +186,11 @@ impl FeedState {
             accepted: Tip::default(),
             born: now,
             hop: 0,
+            progressed: Mono(0),
             provider: None,
             asked: None,
             tried: BTreeSet::new(),
-            laps: 0,
+            is_forked: false,
             waiting: BTreeMap::new(),
         }
     }
@@ -190,6 +199,16 @@ impl FeedState {
     pub(super) fn holds(&self, envelope: &Envelope) -> bool {
         let waiting = || self.waiting.get(&envelope.first()).is_some_and(|held| held.last() >= envelope.last());
         envelope.last() <= self.accepted.head || waiting()
+    }
+
+    /// Something beyond a gap came already: on a link in order, what is before it will not come by itself.
+    pub(super) fn has_gap(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// Nothing of it is here, nor on its way into the store.
+    pub(super) fn is_empty(&self) -> bool {
+        self.stored.hash.is_none() && self.accepted.hash.is_none() && self.waiting.is_empty()
     }
 
     /// The gaps up to `to`, at most `max` of them.

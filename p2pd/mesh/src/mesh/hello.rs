@@ -33,6 +33,7 @@ impl Mesh {
         self.timers.set(Timer::Hello(opened.link), now.mono + HELLO_TIMEOUT);
         self.learn_own_addr(opened);
         self.say_hello(opened, now);
+        self.dial_waiting(now);
     }
 
     fn say_hello(&mut self, opened: &LinkOpened, now: Now) {
@@ -61,8 +62,10 @@ impl Mesh {
             return;
         }
         self.me.addrs.retain(|addr| !addr.is_loopback());
+        if self.me.addrs.len() == ADDRS_PER_RECORD_MAX {
+            self.me.addrs.remove(0);
+        }
         self.me.addrs.push(addr);
-        self.me.addrs.truncate(ADDRS_PER_RECORD_MAX);
         let rev = self.me.record.rev + 1;
         self.me.record = Record::sign(&self.me.key, rev, &self.me.addrs, &self.config.name, self.me.instance.epoch);
         for link in self.links.values_mut().filter(|link| link.is_up()) {
@@ -165,7 +168,7 @@ impl Mesh {
         self.view_changed(now);
         if was_alone {
             // The network is back: whatever else failed may work again.
-            self.on_reconnect(None, now);
+            self.dial_again(now);
         }
     }
 
@@ -194,8 +197,7 @@ impl Mesh {
             Learned::News => (),
         }
         self.effects.push_back(Effect::SaveRecord { record, seen_ms });
-        self.dials.entry(&Target::Peer(id)).since_ms = now.unix_ms;
-        self.dial_soon(Target::Peer(id), now);
+        self.dial_news(id, now);
         for link in self.links.values_mut().filter(|link| link.is_up() && Some(link.id) != via && link.peer != id) {
             let is_loopback = link.remote.ip().to_canonical().is_loopback();
             if if is_loopback { is_local } else { is_public } {
@@ -277,6 +279,7 @@ impl Mesh {
         };
         self.effects.push_back(Effect::Event(event));
         self.redial(peer, target, redial, reason, now);
+        self.dial_idle(now);
         self.orphan_feeds(id, now);
         self.view_changed(now);
     }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -48,7 +49,10 @@ pub(super) struct Link {
     pub(super) exchanged: Mono,
     /// Users who wait for a pong.
     pub(super) pings: Vec<u64>,
-    pub(super) new_feeds: NewFeeds,
+    /// When something that this peer was asked for last came from it.
+    pub(super) served: Mono,
+    /// Before digests that differ are compared again: grows while that brings nothing.
+    pub(super) compare_wait: Duration,
     pub(super) stats: Stats,
 }
 
@@ -95,7 +99,7 @@ pub(super) struct Control {
     pub(super) records: BTreeSet<PeerId>,
     pub(super) prune: BTreeSet<FeedId>,
     pub(super) gone: BTreeMap<FeedId, Seq>,
-    pub(super) wants: VecDeque<Want>,
+    pub(super) wants: BTreeMap<FeedId, Want>,
     pub(super) have: BTreeSet<FeedId>,
     pub(super) heads: Option<HeadsLeft>,
 }
@@ -134,7 +138,7 @@ pub(super) struct Stats {
     pub(super) posts_duplicate: u64,
 }
 
-/// How many feeds a link may still make us create.
+/// How many feeds a peer may still make us create.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct NewFeeds {
     left: u32,
@@ -164,7 +168,8 @@ impl Link {
             is_compared: false,
             exchanged: now,
             pings: Vec::new(),
-            new_feeds: NewFeeds { left: NEW_FEEDS_BURST, refilled: now },
+            served: Mono(0),
+            compare_wait: COMPARE_WAIT,
             stats: Stats::default(),
         }
     }
@@ -202,6 +207,10 @@ impl Link {
 }
 
 impl NewFeeds {
+    pub(super) fn new(now: Mono) -> Self {
+        Self { left: NEW_FEEDS_BURST, refilled: now }
+    }
+
     /// One more feed, if the rate allows it.
     pub(super) fn take(&mut self, now: Mono) -> bool {
         let earned = now.since(self.refilled).as_micros() / NEW_FEED_INTERVAL.as_micros();
@@ -212,3 +221,6 @@ impl NewFeeds {
         self.left.checked_sub(1).map(|left| self.left = left).is_some()
     }
 }
+
+/// Both sides must have been quiet for this long before a difference counts.
+pub(super) const COMPARE_WAIT: Duration = Duration::from_secs(1);

@@ -27,7 +27,7 @@ use crate::effect::{Delivery, Effect, Event};
 use crate::envelope::AuthorKey;
 use crate::id::{FeedId, Instance, LinkId, Offset, PeerId, Seq};
 use crate::input::{Command, Input, Ticket};
-use crate::limits::UNSTORED_BYTES_MAX;
+use crate::limits::{IN_FLIGHT_BYTES_MAX, UNSTORED_BYTES_MAX};
 use crate::liveness::Verdict;
 use crate::membership::book::Book;
 use crate::membership::record::{Addr, Record};
@@ -35,7 +35,7 @@ use crate::time::{Mono, Now};
 use crate::timers::{Timer, Timers};
 use dials::Dials;
 use feeds::Feeds;
-use link::Link;
+use link::{Link, NewFeeds};
 use outbox::{Outbox, Slot};
 use penalty::Penalties;
 
@@ -72,6 +72,8 @@ pub struct Mesh {
     /// The last live frame: links at the same place share it.
     last_frame: Option<LastFrame>,
     penalties: Penalties,
+    /// How many feeds each peer may still make us create.
+    new_feeds: BTreeMap<PeerId, NewFeeds>,
     counters: BTreeMap<&'static str, u64>,
     is_leaving: bool,
     /// The handled timers were so late that nobody may be judged by them.
@@ -152,6 +154,7 @@ impl Mesh {
             reads: BTreeMap::new(),
             last_frame: None,
             penalties: Penalties::default(),
+            new_feeds: BTreeMap::new(),
             counters: BTreeMap::new(),
             is_leaving: false,
             is_late: false,
@@ -170,7 +173,7 @@ impl Mesh {
             Input::LinkOpened(opened) => self.on_link_opened(&opened, now),
             Input::DialFailed { dial, reason, detail } => self.on_dial_failed(dial, reason, &detail, now),
             Input::Frame { link, frame } => self.on_frame(link, &frame, now),
-            Input::Written { link, bytes } => self.on_written(link, bytes),
+            Input::Written { link, bytes } => self.on_written(link, bytes, now),
             Input::LinkClosed { link, reason } => self.on_link_closed(link, &reason, now),
             Input::Appended(ticket) => self.on_appended(ticket, now),
             Input::AppendFailed { ticket, why } => self.on_append_failed(ticket, &why, now),
@@ -243,7 +246,8 @@ impl Mesh {
     }
 
     fn on_liveness(&mut self, id: LinkId, now: Now) {
-        let is_late = self.is_late;
+        // While our own store holds us up, we read nobody's answers.
+        let is_late = self.is_late || self.is_saturated();
         let Some(link) = self.links.get_mut(&id).filter(|link| link.is_up()) else { return };
         if is_late {
             link.liveness.excuse(now.mono);
@@ -258,8 +262,13 @@ impl Mesh {
             Verdict::Wait(at) => self.timers.set(Timer::Liveness(id), at),
             Verdict::Ping => {
                 link.control.ping = true;
-                self.dirty.insert(id);
+                if link.in_flight >= IN_FLIGHT_BYTES_MAX {
+                    // It cannot go out, and that nothing goes out is a reason to doubt: the trial begins all the same.
+                    link.liveness.ping(now.mono);
+                    self.timers.set(Timer::Liveness(id), now.mono);
+                }
                 // Sending it sets the next look.
+                self.dirty.insert(id);
             }
             Verdict::Dead => self.on_dead(id, now),
         }

@@ -53,6 +53,14 @@ pub(super) struct Slot {
     key: Option<String>,
 }
 
+/// The posts of one envelope to be.
+struct Next {
+    posts: Vec<Post>,
+    slots: Vec<Slot>,
+    /// The same posts as the body has them.
+    encoded: Vec<u8>,
+}
+
 /// A command that waits for its last answer.
 #[derive(Debug)]
 struct Publishing {
@@ -152,27 +160,27 @@ impl Mesh {
         let mut bytes = 0;
         let mut sealed = Vec::new();
         while bytes < SEAL_BYTES_MAX {
-            let (posts, slots) = self.outbox.take_envelope();
-            if posts.is_empty() {
+            let next = self.outbox.take_envelope();
+            if next.posts.is_empty() {
                 break;
             }
-            let envelope = self.sign(posts, now);
+            let envelope = self.sign(next.posts, &next.encoded, now);
             bytes += envelope.bytes().len();
             let delivery = self.delivery(envelope, true);
-            sealed.push(Pending { delivery, via: None, is_live: true, slots });
+            sealed.push(Pending { delivery, via: None, is_live: true, slots: next.slots });
         }
         if !sealed.is_empty() {
             self.outbox.sealed = Some(self.append(sealed, true));
         }
     }
 
-    fn sign(&mut self, posts: Vec<Post>, now: Now) -> VerifiedEnvelope {
+    fn sign(&mut self, posts: Vec<Post>, encoded: &[u8], now: Now) -> VerifiedEnvelope {
         let (id, feed) = (self.me.feed, self.me.instance);
         let at = self.clock.stamp(now.unix_ms, posts.len() as u64);
         let is_new = self.feeds.get(&id).is_none();
         let state = self.feeds.entry(id, Some(feed), now.mono);
         let body = Body { feed, first: state.accepted.head.next(), prev: state.accepted.hash, at, posts };
-        let envelope = body.sign(&self.me.key);
+        let envelope = body.sign_encoded(encoded, &self.me.key);
         state.accepted = crate::feed::Tip::after(&envelope);
         if is_new {
             self.push_own_feed();
@@ -242,9 +250,9 @@ impl Outbox {
     }
 
     /// The posts of the next envelope, as many as fit; none where nothing is ready.
-    fn take_envelope(&mut self) -> (Vec<Post>, Vec<Slot>) {
-        let (mut posts, mut slots) = (Vec::new(), Vec::new());
-        let mut left = BODY_LEN_MAX - BODY_OVERHEAD;
+    fn take_envelope(&mut self) -> Next {
+        let count = self.entries.len().min(POSTS_PER_ENVELOPE_MAX);
+        let mut next = Next { posts: Vec::with_capacity(count), slots: Vec::with_capacity(count), encoded: Vec::new() };
         while let Some(entry) = self.entries.pop_front_if(|entry| entry.state != State::Lookup) {
             if entry.state == State::Answered {
                 self.take(&entry);
@@ -252,19 +260,20 @@ impl Outbox {
             }
             let Entry { slot, draft, state } = entry;
             let post = Post { kind: CHAT.into(), room: draft.room, text: draft.text, re: draft.re, key: draft.key };
-            let len = post.encoded_len();
-            if len > left || posts.len() == POSTS_PER_ENVELOPE_MAX {
+            let len = next.encoded.len();
+            post.encode_into(&mut next.encoded);
+            if next.encoded.len() > BODY_LEN_MAX - BODY_OVERHEAD || next.posts.len() == POSTS_PER_ENVELOPE_MAX {
+                next.encoded.truncate(len);
                 let draft = Draft { room: post.room, text: post.text, re: post.re, key: post.key };
                 self.entries.push_front(Entry { slot, draft, state });
                 break;
             }
-            left -= len;
             self.taken += 1;
             self.bytes -= post.text.len();
-            posts.push(post);
-            slots.push(slot);
+            next.posts.push(post);
+            next.slots.push(slot);
         }
-        (posts, slots)
+        next
     }
 
     fn take(&mut self, entry: &Entry) {
@@ -306,15 +315,13 @@ fn check_draft(draft: &Draft) -> Result<(), Refusal> {
         return Err(Refusal::Reply);
     }
     // Control characters take six bytes each in JSON: such a text can be within its limit and yet fit no envelope.
-    let encoded = Post {
-        kind: CHAT.into(),
-        room: draft.room.clone(),
-        text: draft.text.clone(),
-        re: draft.re,
-        key: draft.key.clone(),
-    };
-    if len > BODY_LEN_MAX / 8 && encoded.encoded_len() > BODY_LEN_MAX - BODY_OVERHEAD {
-        return Err(Refusal::TooLong { len: encoded.encoded_len(), limit: BODY_LEN_MAX - BODY_OVERHEAD });
+    if len > BODY_LEN_MAX / 8 {
+        let mut encoded = Vec::new();
+        let (room, text) = (draft.room.clone(), draft.text.clone());
+        Post { kind: CHAT.into(), room, text, re: draft.re, key: draft.key.clone() }.encode_into(&mut encoded);
+        if encoded.len() > BODY_LEN_MAX - BODY_OVERHEAD {
+            return Err(Refusal::TooLong { len: encoded.len(), limit: BODY_LEN_MAX - BODY_OVERHEAD });
+        }
     }
     Ok(())
 }

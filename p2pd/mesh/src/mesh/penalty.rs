@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::Mesh;
 use crate::effect::{Effect, Event};
 use crate::id::{LinkId, PeerId};
-use crate::limits::PENALTY_MAX;
+use crate::limits::{PENALTIES_MAX, PENALTY_MAX};
 use crate::time::{Mono, Now};
 use crate::wire::message::ByeCode;
 
@@ -49,6 +49,9 @@ impl Offence {
 impl Penalties {
     /// Adds points; gives the sum, and whether that means a ban.
     fn add(&mut self, peer: PeerId, points: u32, is_configured: bool, now: Mono) -> (u32, bool) {
+        if self.0.len() >= PENALTIES_MAX && !self.0.contains_key(&peer) {
+            self.0.retain(|_, penalty| penalty.banned_until > now);
+        }
         let penalty = self.0.entry(peer).or_default();
         let halvings = now.since(penalty.at).as_secs() / HALVED_EVERY.as_secs();
         penalty.points = penalty.points.checked_shr(u32::try_from(halvings).unwrap_or(u32::MAX)).unwrap_or(0) + points;

@@ -27,9 +27,13 @@ enum Step {
 }
 
 impl Mesh {
-    pub(super) fn on_written(&mut self, id: LinkId, bytes: usize) {
+    pub(super) fn on_written(&mut self, id: LinkId, bytes: usize, now: Now) {
         let Some(link) = self.links.get_mut(&id) else { return };
+        let is_backlog = link.in_flight >= IN_FLIGHT_BYTES_MAX;
         link.in_flight = link.in_flight.saturating_sub(bytes);
+        if is_backlog {
+            link.liveness.handle_progress(now.mono);
+        }
         self.dirty.insert(id);
     }
 
@@ -69,8 +73,9 @@ impl Mesh {
             return Step::Send(frame);
         }
         let Some(link) = self.links.get_mut(&id) else { return Step::Idle };
-        if link.reading.is_some() {
-            return Step::Idle;
+        if let Some(reading) = link.reading {
+            // Repair that waits for the disk does not hold up what is new.
+            return if reading.is_live || link.ring.is_empty() { Step::Idle } else { self.next_live(id, now) };
         }
         let is_repairs_turn = link.live_streak >= LIVE_PER_REPAIR && !link.serving.is_empty();
         if !is_repairs_turn && !link.ring.is_empty() {
@@ -82,7 +87,10 @@ impl Mesh {
     fn next_live(&mut self, id: LinkId, now: Now) -> Step {
         loop {
             let Some(link) = self.links.get_mut(&id) else { return Step::Idle };
-            let Some(feed) = link.ring.pop_front() else { return self.next_repair(id, now) };
+            let is_reading = link.reading.is_some();
+            let Some(feed) = link.ring.pop_front() else {
+                return if is_reading { Step::Idle } else { self.next_repair(id, now) };
+            };
             let Some(Push::Live { cursor, repaired }) = link.feeds.get(&feed).map(|state| state.push) else { continue };
             let head = self.feeds.get(&feed).map_or(Seq(0), |state| state.stored.head);
             if cursor > head {
@@ -91,6 +99,12 @@ impl Mesh {
             link.live_streak += 1;
             if let Some(bytes) = self.live_frame(id, feed, cursor, repaired, now) {
                 return Step::Send(bytes);
+            }
+            if is_reading {
+                if let Some(link) = self.links.get_mut(&id) {
+                    link.ring.push_front(feed);
+                }
+                return Step::Idle;
             }
             let ticket = self.ticket();
             return Step::Read(Reading { ticket, feed, from: cursor, is_live: true }, head);
@@ -250,10 +264,11 @@ impl Mesh {
         if let Some((feed, floor)) = control.gone.pop_first() {
             return Some(Message::Gone { feed, floor }.encode());
         }
-        if let Some(want) = control.wants.pop_front() {
+        if let Some((feed, want)) = control.wants.pop_first() {
             link.exchanged = now.mono;
             link.liveness.handle_sent(now.mono);
             self.look_soon(id, now);
+            self.note_want_sent(feed, id, now);
             return Some(Message::Want(want).encode());
         }
         if control.heads.is_some() {

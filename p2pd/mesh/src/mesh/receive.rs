@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::link::{COMPARE_WAIT, NewFeeds};
 use super::penalty::Offence;
 use super::{Appending, Mesh, Pending};
 use crate::effect::{Append, Delivery, Effect, Event};
@@ -9,7 +10,7 @@ use crate::envelope::{AuthorKey, Envelope, EnvelopeError, VerifiedEnvelope};
 use crate::feed::{Fit, Tip};
 use crate::id::{FeedId, Instance, LinkId, Offset};
 use crate::input::Ticket;
-use crate::limits::AUTHOR_KEYS_MAX;
+use crate::limits::{AUTHOR_KEYS_MAX, HOP_MAX};
 use crate::time::Now;
 use crate::timers::Timer;
 use crate::wire::message::{Envelopes, Message};
@@ -77,14 +78,13 @@ impl Mesh {
     fn on_envelope(&mut self, id: LinkId, envelope: Envelope, hop: u64, is_live: bool, now: Now) -> bool {
         let feed = envelope.feed_id();
         if feed == self.me.feed && self.feeds.get(&feed).is_none_or(|own| !own.holds(&envelope)) {
-            // Only a machine that was resumed twice from one memory can write what this run did not.
-            self.on_conflict(&envelope);
-            return true;
+            return self.on_foreign_own(id, envelope, now);
         }
         if !self.knows_or_may_create(id, feed, Some(envelope.feed()), now) {
             return true;
         }
         self.note_head(id, feed, envelope.last(), now);
+        self.note_served(id, feed, now);
         let Some(state) = self.feeds.get(&feed) else { return true };
         if state.holds(&envelope) {
             self.on_duplicate(id, &envelope, is_live);
@@ -103,12 +103,25 @@ impl Mesh {
         true
     }
 
+    /// An envelope of this run's feed that this run did not write: only a machine that was resumed twice from one
+    /// memory can have signed it.
+    fn on_foreign_own(&mut self, id: LinkId, envelope: Envelope, now: Now) -> bool {
+        match self.verify(envelope) {
+            Ok(envelope) => self.on_conflict(&envelope),
+            Err(error) => self.penalize(id, Offence::InvalidSignature, error.to_string(), now),
+        }
+        self.links.get(&id).is_some_and(|link| !link.is_closing())
+    }
+
     fn on_verified(&mut self, id: LinkId, envelope: VerifiedEnvelope, hop: u64, is_live: bool, now: Now) {
         let feed = envelope.feed_id();
         let Some(state) = self.feeds.get_mut(&feed) else { return };
         match state.accepted.fit(&envelope) {
             Fit::Held => (),
-            Fit::Conflicts => self.on_conflict(&envelope),
+            Fit::Conflicts => {
+                self.on_conflict(&envelope);
+                self.note_fork(feed);
+            }
             Fit::Beyond => {
                 if !self.feeds.wait(envelope, self.config.reorder_posts_max) {
                     self.count("posts_dropped_total", 1);
@@ -117,13 +130,14 @@ impl Mesh {
                 self.consider_repair(feed, now);
             }
             Fit::Extends => {
-                state.hop = hop + 1;
+                state.hop = hop.min(HOP_MAX) + 1;
                 self.note_source(id, feed, is_live);
                 self.accept(envelope, id, is_live, now);
                 while let Some(next) = self.feeds.take_next(&feed) {
                     let Some(state) = self.feeds.get(&feed) else { return };
                     if state.accepted.fit(&next) != Fit::Extends {
                         self.on_conflict(&next);
+                        self.note_fork(feed);
                         continue;
                     }
                     self.accept(next, id, is_live, now);
@@ -172,6 +186,7 @@ impl Mesh {
         }
         if let Some(link) = self.links.get_mut(&via) {
             link.stats.posts_received += posts;
+            link.compare_wait = COMPARE_WAIT;
         }
         self.count("posts_received_total", posts);
         let own = envelope.feed().id == self.me.id;
@@ -251,17 +266,18 @@ impl Mesh {
             let feed = pending.delivery.envelope.feed_id();
             if let Some(state) = self.feeds.get_mut(&feed) {
                 state.accepted = state.stored;
-                state.asked = None;
             }
+            self.unask(feed);
             self.timers.set(Timer::Repair(feed), now.mono + STORE_RETRY);
         }
     }
 
-    /// Whether something of this feed may be remembered. A link can make us create only so many.
+    /// Whether something of this feed may be remembered. A peer can make us create only so many.
     pub(super) fn knows_or_may_create(&mut self, id: LinkId, feed: FeedId, name: Option<Instance>, now: Now) -> bool {
         let is_known = self.feeds.get(&feed).is_some();
-        let Some(link) = self.links.get_mut(&id) else { return false };
-        if !is_known && !link.new_feeds.take(now.mono) {
+        let Some(peer) = self.links.get(&id).map(|link| link.peer) else { return false };
+        let allowance = self.new_feeds.entry(peer).or_insert_with(|| NewFeeds::new(now.mono));
+        if !is_known && !allowance.take(now.mono) {
             self.count("feeds_delayed_total", 1);
             return false;
         }

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use super::Mesh;
 use super::feeds::Asked;
-use super::link::HeadsLeft;
+use super::link::{COMPARE_WAIT, HeadsLeft};
 use super::penalty::Offence;
 use crate::effect::{Effect, Event};
 use crate::id::{Epoch, FeedId, Instance, LinkId, PeerId, Seq};
-use crate::limits::{HEADS_PER_FRAME_MAX, LAPS_MAX, PINGS_MAX, RANGES_PER_WANT_MAX, REPAIRS_PER_LINK_MAX};
-use crate::time::Now;
+use crate::limits::{HEADS_PER_FRAME_MAX, PINGS_MAX, RANGES_PER_WANT_MAX, REPAIRS_PER_LINK_MAX, VAIN_ASKS_MAX};
+use crate::time::{Mono, Now};
 use crate::timers::Timer;
 use crate::tree::Push;
 use crate::wire::message::{Digest, Heads, Ping, Pong, Want};
@@ -64,29 +64,33 @@ impl Mesh {
         let Some(link) = self.links.get_mut(&id) else { return };
         let is_first = !std::mem::replace(&mut link.is_compared, true);
         if theirs == ours {
+            link.compare_wait = COMPARE_WAIT;
             self.timers.cancel(&Timer::Compare(id));
             return self.note_equal(id);
         }
-        let quiet_at = link.exchanged + QUIET;
+        let quiet_at = link.exchanged + COMPARE_WAIT;
         if !is_first && now.mono < quiet_at {
             // What differs may be on its way.
             self.timers.set(Timer::Compare(id), quiet_at);
             return;
         }
-        if link.heads_sent.is_none_or(|sent| now.mono.since(sent) >= QUIET) {
+        let wait = link.compare_wait;
+        if link.heads_sent.is_none_or(|sent| now.mono.since(sent) >= COMPARE_WAIT) {
+            // What brings nothing is tried less and less often: some differences cannot be mended from here.
+            link.compare_wait = (wait * 2).min(self.config.heartbeat_interval).max(COMPARE_WAIT);
             self.send_heads(id, now);
         }
-        self.timers.set_once(Timer::Compare(id), now.mono + QUIET);
+        self.timers.set_once(Timer::Compare(id), now.mono + wait);
     }
 
     pub(super) fn on_compare(&mut self, id: LinkId, now: Now) {
         let Some(link) = self.links.get_mut(&id) else { return };
-        let quiet_at = link.exchanged + QUIET;
+        let quiet_at = link.exchanged + COMPARE_WAIT;
         if now.mono < quiet_at {
             self.timers.set(Timer::Compare(id), quiet_at);
             return;
         }
-        link.control.ping = true;
+        link.control.ping |= !link.liveness.is_pinging();
         self.dirty.insert(id);
     }
 
@@ -123,7 +127,7 @@ impl Mesh {
         }
         for head in &heads.heads {
             let feed = head.feed.feed_id();
-            if !self.knows_or_may_create(id, feed, Some(head.feed), now) {
+            if head.head == Seq(0) || !self.knows_or_may_create(id, feed, Some(head.feed), now) {
                 continue;
             }
             self.note_head(id, feed, head.head, now);
@@ -138,6 +142,8 @@ impl Mesh {
             if is_forked {
                 let event = Event::ForkSeen { feed: head.feed, seq: head.head, held: state.stored.hash };
                 self.effects.push_back(Effect::Event(event));
+                self.note_fork(feed);
+                continue;
             }
             if state.stored.head > head.head {
                 self.mark_have(id, feed);
@@ -162,11 +168,14 @@ impl Mesh {
         if let Some(held) = self.links.get_mut(&id).and_then(|link| link.feeds.get_mut(&feed)) {
             held.floor = floor;
         }
-        if let Some(state) = self.feeds.get_mut(&feed)
-            && state.asked.take_if(|asked| asked.link == id).is_some()
-        {
-            state.tried.insert(id);
+        let was_asked = self.feeds.get(&feed).is_some_and(|state| state.asked.is_some_and(|asked| asked.link == id));
+        if was_asked {
+            self.unask(feed);
+            if let Some(state) = self.feeds.get_mut(&feed) {
+                state.tried.insert(id);
+            }
             self.timers.set(Timer::Repair(feed), now.mono);
+            self.ask_others(now);
         }
     }
 
@@ -177,7 +186,7 @@ impl Mesh {
 
     /// Is something missing that somebody has? Then ask, at once or after the push that should bring it.
     pub(super) fn consider_repair(&mut self, feed: FeedId, now: Now) {
-        if feed == self.me.feed {
+        if feed == self.me.feed || self.feeds.get(&feed).is_none_or(|state| state.is_forked) {
             return;
         }
         let target = self.target(&feed);
@@ -204,19 +213,105 @@ impl Mesh {
     }
 
     pub(super) fn on_repair_due(&mut self, feed: FeedId, now: Now) {
-        let Some(state) = self.feeds.get_mut(&feed) else { return };
-        if let Some(asked) = state.asked.take() {
-            state.tried.insert(asked.link);
-            if let Some(link) = self.links.get_mut(&asked.link) {
-                link.asked.remove(&feed);
+        let Some(state) = self.feeds.get(&feed) else { return };
+        if let Some(asked) = state.asked {
+            if self.is_busy(&asked, now) {
+                let patience = self.patience(asked.link);
+                self.timers.set(Timer::Repair(feed), now.mono + patience);
+                return;
             }
+            self.unask(feed);
+            self.on_vain_ask(feed, &asked, now);
         }
-        let accepted = state.accepted.head;
-        if self.target(&feed) > accepted {
+        let Some(state) = self.feeds.get(&feed).filter(|state| !state.is_forked) else { return };
+        // What is on its way to us, or lies unread in our own queue, needs nobody to send it again.
+        let is_coming = now.mono.since(state.progressed) < GRAFT_MAX && state.progressed > Mono(0);
+        if state.asked.is_none() && (self.is_saturated() || (is_coming && !state.has_gap() && state.provider.is_some()))
+        {
+            self.timers.set(Timer::Repair(feed), now.mono + GRAFT_MAX);
+            return;
+        }
+        if self.target(&feed) > state.accepted.head {
             self.behind.insert(feed);
             self.ask(feed, now);
         } else {
             self.behind.remove(&feed);
+        }
+        self.ask_others(now);
+    }
+
+    /// Whoever is asked may have its hands full: with what it was asked before, or with a link that takes nothing.
+    fn is_busy(&self, asked: &Asked, now: Now) -> bool {
+        let Some(link) = self.links.get(&asked.link).filter(|link| link.is_up()) else { return false };
+        let Some(sent) = asked.sent else { return true };
+        let is_serving = now.mono.since(link.served) < SERVING_PATIENCE && link.served > Mono(0);
+        is_serving && now.mono.since(sent) < ASKED_MAX
+    }
+
+    /// A question brought nothing. Whoever answers pings meanwhile has read it: it is not slow, it has not what it says.
+    fn on_vain_ask(&mut self, feed: FeedId, asked: &Asked, now: Now) {
+        if let Some(state) = self.feeds.get_mut(&feed) {
+            state.tried.insert(asked.link);
+        }
+        let Some(link) = self.links.get_mut(&asked.link).filter(|link| link.is_up()) else { return };
+        let Some(held) = link.feeds.get_mut(&feed) else { return };
+        let Some(since) = held.asked_since else { return };
+        if link.liveness.proven() <= since || link.served > since {
+            link.control.ping |= !link.liveness.is_pinging();
+            self.dirty.insert(asked.link);
+            return;
+        }
+        held.asked_since = None;
+        held.vain_asks += 1;
+        if held.vain_asks < VAIN_ASKS_MAX {
+            return;
+        }
+        held.vain_asks = 0;
+        held.head = Seq(0);
+        self.penalize(asked.link, Offence::BogusAnnouncement, format!("feed {feed} is announced and not served"), now);
+    }
+
+    /// A want went out: from now on its answer is waited for.
+    pub(super) fn note_want_sent(&mut self, feed: FeedId, id: LinkId, now: Now) {
+        let patience = self.patience(id);
+        let asked = self.feeds.get_mut(&feed).and_then(|state| state.asked.as_mut());
+        if let Some(asked) = asked.filter(|asked| asked.link == id) {
+            asked.sent = Some(now.mono);
+            self.timers.set(Timer::Repair(feed), now.mono + patience);
+        }
+        if let Some(held) = self.links.get_mut(&id).and_then(|link| link.feeds.get_mut(&feed)) {
+            held.asked_since.get_or_insert(now.mono);
+        }
+    }
+
+    /// Something of a feed came over a link, new or not.
+    pub(super) fn note_served(&mut self, id: LinkId, feed: FeedId, now: Now) {
+        let Some(link) = self.links.get_mut(&id) else { return };
+        if link.asked.contains(&feed) {
+            link.served = now.mono;
+        }
+        if let Some(held) = link.feeds.get_mut(&feed) {
+            held.vain_asks = 0;
+            held.asked_since = None;
+        }
+    }
+
+    /// Nobody is asked for this feed any more.
+    pub(super) fn unask(&mut self, feed: FeedId) {
+        let asked = self.feeds.get_mut(&feed).and_then(|state| state.asked.take());
+        if let Some(link) = asked.and_then(|asked| self.links.get_mut(&asked.link)) {
+            link.asked.remove(&feed);
+            link.control.wants.remove(&feed);
+        }
+    }
+
+    /// Two pasts were seen: asking for more could only bring more of what does not fit.
+    pub(super) fn note_fork(&mut self, feed: FeedId) {
+        self.unask(feed);
+        self.behind.remove(&feed);
+        self.timers.cancel(&Timer::Repair(feed));
+        if let Some(state) = self.feeds.get_mut(&feed) {
+            state.is_forked = true;
         }
     }
 
@@ -227,7 +322,7 @@ impl Mesh {
         let holders: Vec<LinkId> =
             self.up_links().filter(|link| link.head_of(&feed) >= next).map(|link| link.id).collect();
         if holders.iter().all(|id| state.tried.contains(id)) {
-            return self.on_lap(feed, &holders, now);
+            return self.on_lap(feed, !holders.is_empty(), now);
         }
         let untried = holders.iter().filter_map(|id| self.links.get(id)).filter(|link| !state.tried.contains(&link.id));
         let free = untried.filter(|link| link.asked.len() < REPAIRS_PER_LINK_MAX);
@@ -252,7 +347,7 @@ impl Mesh {
         }
         let old = state.provider.filter(|old| push && *old != id && Some(*old) != author_link);
         if let Some(state) = self.feeds.get_mut(&feed) {
-            state.asked = Some(Asked { link: id, to: head });
+            state.asked = Some(Asked { link: id, to: head, sent: None });
             if push {
                 state.provider = Some(id);
             }
@@ -263,7 +358,7 @@ impl Mesh {
         }
         if let Some(link) = self.links.get_mut(&id) {
             link.asked.insert(feed);
-            link.control.wants.push_back(Want { feed, ranges, push });
+            link.control.wants.insert(feed, Want { feed, ranges, push });
             self.dirty.insert(id);
         }
         self.count("sync_rounds_total", 1);
@@ -271,32 +366,17 @@ impl Mesh {
         self.timers.set(Timer::Repair(feed), now.mono + patience);
     }
 
-    /// Everybody who announced it was asked in vain.
-    fn on_lap(&mut self, feed: FeedId, holders: &[LinkId], now: Now) {
-        let Some(state) = self.feeds.get_mut(&feed) else { return };
-        state.tried.clear();
-        state.laps += 1;
-        if state.laps < LAPS_MAX {
+    /// Everybody who announced it was asked in vain: after a while, from the beginning.
+    fn on_lap(&mut self, feed: FeedId, has_holders: bool, now: Now) {
+        if let Some(state) = self.feeds.get_mut(&feed) {
+            state.tried.clear();
+        }
+        if has_holders {
             self.timers.set(Timer::Repair(feed), now.mono + LAP_WAIT);
-            return;
+        } else {
+            self.behind.remove(&feed);
+            self.feeds.remove_empty(&feed);
         }
-        state.laps = 0;
-        // Whoever is silent altogether is not lying: its link is slow or dying, which is the heartbeat's business.
-        let is_lying = |id: &&LinkId| self.links.get(id).is_some_and(|link| link.liveness.silence(now.mono) < LAP_WAIT);
-        let liars: Vec<LinkId> = holders.iter().filter(is_lying).copied().collect();
-        for id in &liars {
-            if let Some(held) = self.links.get_mut(id).and_then(|link| link.feeds.get_mut(&feed)) {
-                held.head = Seq(0);
-            }
-            self.penalize(*id, Offence::BogusAnnouncement, format!("feed {feed} is announced and not served"), now);
-        }
-        if liars.len() < holders.len() {
-            self.timers.set(Timer::Repair(feed), now.mono + LAP_WAIT);
-            return;
-        }
-        self.behind.remove(&feed);
-        self.feeds.remove_unnamed(&feed);
-        self.ask_others(now);
     }
 
     /// A feed came forward over a link.
@@ -304,27 +384,34 @@ impl Mesh {
         let patience = self.patience(id);
         let Some(state) = self.feeds.get_mut(&feed) else { return };
         state.tried.clear();
-        state.laps = 0;
-        let Some(asked) = state.asked else { return self.consider_repair(feed, now) };
-        if state.accepted.head < asked.to {
-            if asked.link == id {
-                self.timers.set(Timer::Repair(feed), now.mono + patience);
+        state.progressed = now.mono;
+        match state.asked {
+            Some(asked) if state.accepted.head < asked.to => {
+                if asked.link == id {
+                    self.timers.set(Timer::Repair(feed), now.mono + patience);
+                }
             }
-            return;
+            Some(_) => {
+                self.unask(feed);
+                self.timers.cancel(&Timer::Repair(feed));
+                self.consider_repair(feed, now);
+                self.ask_others(now);
+            }
+            None => {
+                // It comes, so what is still missing has time again.
+                self.timers.cancel(&Timer::Repair(feed));
+                self.consider_repair(feed, now);
+            }
         }
-        state.asked = None;
-        if let Some(link) = self.links.get_mut(&asked.link) {
-            link.asked.remove(&feed);
-        }
-        self.timers.cancel(&Timer::Repair(feed));
-        self.consider_repair(feed, now);
-        self.ask_others(now);
     }
 
-    /// A question is answered: others may have waited for it.
+    /// A question is over: others may have waited for its place.
     fn ask_others(&mut self, now: Now) {
         let waiting: Vec<FeedId> = self.behind.iter().copied().collect();
         for feed in waiting {
+            if self.up_links().all(|link| link.asked.len() >= REPAIRS_PER_LINK_MAX) {
+                return;
+            }
             let is_idle = self.feeds.get(&feed).is_some_and(|state| state.asked.is_none());
             if is_idle && self.timers.get(&Timer::Repair(feed)).is_none() {
                 self.consider_repair(feed, now);
@@ -348,7 +435,10 @@ impl Mesh {
             }
         }
         for feed in orphans {
-            self.timers.cancel(&Timer::Repair(feed));
+            // A question to somebody else goes on, and its timer with it.
+            if self.feeds.get(&feed).is_some_and(|state| state.asked.is_none()) {
+                self.timers.cancel(&Timer::Repair(feed));
+            }
             self.consider_repair(feed, now);
         }
         self.forget_bogus();
@@ -356,13 +446,12 @@ impl Mesh {
 
     /// Feeds that only this link's announcements told of are forgotten with it.
     fn forget_bogus(&mut self) {
-        let unnamed: Vec<FeedId> =
-            self.feeds.iter().filter(|(_, state)| state.feed.is_none()).map(|(id, _)| *id).collect();
-        for feed in unnamed {
-            if self.target(&feed) == Seq(0) {
+        let empty: Vec<FeedId> = self.feeds.iter().filter(|(_, state)| state.is_empty()).map(|(id, _)| *id).collect();
+        for feed in empty {
+            if feed != self.me.feed && self.target(&feed) == Seq(0) {
                 self.timers.cancel(&Timer::Repair(feed));
                 self.behind.remove(&feed);
-                self.feeds.remove_unnamed(&feed);
+                self.feeds.remove_empty(&feed);
             }
         }
     }
@@ -373,14 +462,16 @@ impl Mesh {
             let stored = self.feeds.get(feed).map_or(Seq(0), |state| state.stored.head);
             self.target(feed).0.saturating_sub(stored.0)
         };
-        self.behind.iter().map(missing).sum()
+        self.behind.iter().map(missing).fold(0, u64::saturating_add)
     }
 }
 
-/// Both sides must have been quiet for this long before a difference counts.
-const QUIET: Duration = Duration::from_secs(1);
 const GRAFT_MIN: Duration = Duration::from_millis(100);
 const GRAFT_MAX: Duration = Duration::from_millis(500);
 const ANSWER_MIN: Duration = Duration::from_millis(200);
 const ANSWER_MAX: Duration = Duration::from_secs(2);
 const LAP_WAIT: Duration = Duration::from_secs(1);
+/// Whoever brought something within this time is at work on the rest.
+const SERVING_PATIENCE: Duration = Duration::from_secs(5);
+/// The longest that one question may take while the other side is at work.
+const ASKED_MAX: Duration = Duration::from_secs(60);

@@ -23,6 +23,7 @@ impl Mesh {
         let mut announced = 0;
         for id in links {
             if Some(id) == pending.via {
+                self.note_held(id, feed, last);
                 self.mark_have(id, feed);
                 continue;
             }
@@ -112,7 +113,7 @@ impl Mesh {
         }
         let chosen = links[self.rng.random_range(0..links.len())];
         if let Some(link) = self.links.get_mut(&chosen) {
-            link.control.ping = true;
+            link.control.ping |= !link.liveness.is_pinging();
             self.dirty.insert(chosen);
         }
     }
@@ -130,10 +131,18 @@ impl Mesh {
         }
     }
 
+    /// The other side holds what it brought itself: pushing goes on behind it.
+    fn note_held(&mut self, id: LinkId, feed: FeedId, last: Seq) {
+        let state = self.links.get_mut(&id).and_then(|link| link.feeds.get_mut(&feed));
+        if let Some(Push::Live { cursor, .. }) = state.map(|state| &mut state.push) {
+            *cursor = (*cursor).max(last.next());
+        }
+    }
+
     pub(super) fn on_have(&mut self, id: LinkId, haves: &[Have], now: Now) {
         for have in haves {
             // Nothing to learn from somebody who has nothing.
-            if have.head < have.floor || !self.knows_or_may_create(id, have.feed, None, now) {
+            if have.head == Seq(0) || have.head < have.floor || !self.knows_or_may_create(id, have.feed, None, now) {
                 continue;
             }
             self.note_head(id, have.feed, have.head, now);
@@ -149,6 +158,8 @@ impl Mesh {
         let (floor, head) = (state.floor, state.stored.head);
         let Some(link) = self.links.get_mut(&id) else { return };
         link.exchanged = now.mono;
+        // What is asked for now stands in place of what was asked for before.
+        link.serving.retain(|serving| serving.feed != want.feed);
         if want.ranges.iter().any(|(from, _)| *from < floor) {
             link.control.gone.insert(want.feed, floor);
         }
@@ -165,8 +176,12 @@ impl Mesh {
             link.feeds.entry(want.feed).or_insert_with(|| LinkFeed::new(push)).push = push;
             link.enqueue(want.feed);
         }
-        let is_over = link.serving.len() > WANTS_PER_LINK_MAX;
-        link.serving.truncate(WANTS_PER_LINK_MAX);
+        let mut feeds: Vec<FeedId> = link.serving.iter().map(|serving| serving.feed).collect();
+        feeds.dedup();
+        let is_over = feeds.len() > WANTS_PER_LINK_MAX;
+        if is_over {
+            link.serving.retain(|serving| serving.feed != want.feed);
+        }
         self.dirty.insert(id);
         if is_over {
             self.penalize(id, Offence::Limit, "more open wants than allowed".into(), now);

@@ -4,6 +4,7 @@
 //! `want` and `prune`.
 
 use crate::id::Seq;
+use crate::time::Mono;
 
 /// What we do for one feed on one link.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -28,6 +29,10 @@ pub(crate) struct LinkFeed {
     pub(crate) head: Seq,
     /// What we do for it.
     pub(crate) push: Push,
+    /// How often it was asked for what it announced and, though alive, brought nothing.
+    pub(crate) vain_asks: u32,
+    /// When it was first asked since it last brought something, or since that was counted.
+    pub(crate) asked_since: Option<Mono>,
 }
 
 /// What decides how a feed is pushed on a link.
@@ -47,7 +52,7 @@ pub(crate) struct Facts {
 
 impl LinkFeed {
     pub(crate) fn new(push: Push) -> Self {
-        Self { floor: Seq(1), head: Seq(0), push }
+        Self { floor: Seq(1), head: Seq(0), push, vain_asks: 0, asked_since: None }
     }
 }
 

@@ -83,6 +83,14 @@ mod tests {
     }
 
     #[test]
+    fn w_11_a_large_text_in_a_small_schema_is_refused_by_its_length_alone() {
+        let mut frame = (1_000_000u32 + 24).to_be_bytes().to_vec();
+        frame.extend_from_slice(br#"{"type":"bye","code":""#);
+        let expected = FrameError::TooLong { len: 1_000_024, limit: FRAME_LEN_MAX };
+        assert_eq!(split_frame(&frame, FRAME_LEN_MAX), Err(expected));
+    }
+
+    #[test]
     fn w_02_a_cut_frame_is_waited_for_at_every_byte() {
         let whole = b"\0\0\0\x02{}tail";
         for cut in 0..6 {

@@ -5,7 +5,7 @@ use p2p_mesh::input::{Input, KeyedPost, Ticket, content_hash};
 
 use super::kit::*;
 use crate::query::RoomSummary;
-use crate::store::{Job, StoreError, file};
+use crate::store::{Job, file};
 
 fn ten(author: &mut Author) -> Vec<VerifiedEnvelope> {
     (1..=10).map(|ms| author.chat(ms, "x")).collect()
@@ -104,7 +104,8 @@ fn a_feed_is_read_from_the_envelope_that_contains_the_number_up_to_a_hole() {
     assert_eq!(store.read(feed, 13, u64::MAX, usize::MAX), []);
     assert_eq!(store.read(feed, u64::MAX, u64::MAX, usize::MAX), []);
     assert_eq!(store.read(feed, 1, 99, 0), said[..1], "at least one");
-    assert_eq!(store.read(feed, 1, 99, len + 1), said[..2]);
+    assert_eq!(store.read(feed, 1, 99, len + 1), said[..1], "no more than asked for");
+    assert_eq!(store.read(feed, 1, 99, len + said[1].bytes().len()), said[..2]);
     assert_eq!(store.read(Author::new(9, 9).feed, 1, 99, usize::MAX), []);
     store.close();
 }
@@ -218,7 +219,7 @@ fn a_flipped_bit_is_found_and_never_served() {
         db.execute(&format!("UPDATE envelopes SET {change} WHERE offset = 2"), ()).unwrap();
         assert_eq!(store.read(author.feed, 1, 9, usize::MAX), said[..1], "{change}");
         let error = store.log(0, 100, usize::MAX).unwrap_err();
-        assert!(matches!(&error, StoreError::Damaged(why) if why.contains("offset 2")), "{change}: {error}");
+        assert!(error.contains("offset 2"), "{change}: {error}");
         assert_eq!(offsets(&store.log(2, 100, usize::MAX).unwrap().entries), [3], "{change}");
         store.close();
     }

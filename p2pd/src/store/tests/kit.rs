@@ -10,8 +10,8 @@ use p2p_mesh::input::{Input, ReadFrom, Ticket};
 use tokio::sync::oneshot;
 
 use crate::config::Durability;
-use crate::query::LogPage;
-use crate::store::{Job, Opened, StoreError, StoreEvent, open};
+use crate::query::{Answer, LogPage};
+use crate::store::{Job, Opened, StoreEvent, open};
 
 pub(in crate::store) fn key(seed: u8) -> SigningKey {
     SigningKey::from_bytes(&[seed; 32])
@@ -132,7 +132,7 @@ impl Store {
         }
     }
 
-    pub(in crate::store) fn log(&self, after: u64, posts_max: usize, bytes_max: usize) -> Result<LogPage, StoreError> {
+    pub(in crate::store) fn log(&self, after: u64, posts_max: usize, bytes_max: usize) -> Answer<LogPage> {
         self.ask(|reply| Job::ReadLog { after: Offset(after), posts_max, bytes_max, reply })
     }
 

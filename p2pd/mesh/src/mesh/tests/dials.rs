@@ -7,7 +7,7 @@ use crate::effect::{Effect, Event};
 use crate::envelope::Envelope;
 use crate::id::{DialId, PeerId};
 use crate::input::{Command, DialFailure};
-use crate::limits::DIALS_IN_FLIGHT_MAX;
+use crate::limits::{DIALS_FOR_CONFIGURED, DIALS_IN_FLIGHT_MAX};
 use crate::membership::record::{Addr, Record};
 use crate::status::PeerState;
 use crate::wire::message::{Bye, ByeCode, Envelopes, Message};
@@ -72,12 +72,13 @@ fn all_addresses_of_a_peer_are_tried_before_the_wait() {
 }
 
 #[test]
-fn no_more_than_eight_dials_are_under_way() {
+fn no_more_than_eight_dials_are_under_way_and_two_of_them_only_to_configured_peers() {
     let book = (10..40).map(|n| (record(n), 0)).collect();
     let mut peer = Peer::start(1, config(1), &[], book);
     peer.run_for(10_000);
     let dials = peer.dials();
-    assert_eq!(dials.len(), DIALS_IN_FLIGHT_MAX);
+    // Two places are kept for what the user configured.
+    assert_eq!(dials.len(), DIALS_IN_FLIGHT_MAX - DIALS_FOR_CONFIGURED);
     peer.fail_dial(dials[0].0, DialFailure::Unreachable);
     peer.run_for(500);
     assert_eq!(peer.dials().len(), 1);
@@ -171,6 +172,7 @@ fn who_was_banned_from_the_book_is_dialed_again_after_an_hour() {
 fn a_forgotten_address_stays_forgotten_though_its_dial_is_under_way() {
     let mut peer = Peer::new(1);
     peer.command(Command::AddPeer(addr(7)));
+    peer.run_for(1);
     let dial = peer.dial();
     assert!(peer.mesh.is_configured_addr(&addr(7)));
     peer.command(Command::ForgetAddr(addr(7)));

@@ -123,9 +123,14 @@ fn parse_view(object: &Object<'_>) -> Result<View, MessageError> {
 fn parse_envelopes(object: &Object<'_>, frame: &Bytes) -> Result<Envelopes, MessageError> {
     let items = parse_list(object, "items", ENVELOPES_PER_FRAME_MAX, |item| {
         let item = item.object("items")?;
-        let body = frame.slice_ref(item.raw("body")?.as_bytes());
-        Ok(Envelope::parse(body, signature_from_base64url(item.text("sig")?)?)?)
+        Ok((item.raw("body")?, signature_from_base64url(item.text("sig")?)?))
     })?;
+    // A body keeps the frame that it lies in, so it may lie only in one that holds little else.
+    let is_dense = items.iter().map(|(body, _)| body.len()).sum::<usize>() * 2 >= frame.len();
+    let own =
+        |body: &str| if is_dense { frame.slice_ref(body.as_bytes()) } else { Bytes::copy_from_slice(body.as_bytes()) };
+    let items = items.into_iter().map(|(body, signature)| Envelope::parse(own(body), signature));
+    let items = items.collect::<Result<_, _>>()?;
     let more = matches!(object.optional("more"), Some(Value::Bool(true)));
     Ok(Envelopes { items, hop: object.integer("hop")?, live: object.bool("live")?, more })
 }
@@ -161,11 +166,11 @@ fn parse_head(value: &Value<'_>) -> Result<Head, MessageError> {
     Ok(Head { feed, floor: Seq(floor.integer("h")?), head: Seq(head.integer("h")?), hash })
 }
 
-fn parse_list<T>(
-    object: &Object<'_>,
+fn parse_list<'a, T>(
+    object: &Object<'a>,
     field: &'static str,
     limit: usize,
-    parse: impl FnMut(&Value<'_>) -> Result<T, MessageError>,
+    parse: impl FnMut(&Value<'a>) -> Result<T, MessageError>,
 ) -> Result<Vec<T>, MessageError> {
     let list = object.list(field)?;
     if list.len() > limit {

@@ -1,0 +1,96 @@
+//! Following the daemon over its restarts.
+
+use std::time::Duration;
+
+use p2p_proto::client::Client;
+use p2p_proto::error::{Code, Error};
+use tonic::{Response, Status, Streaming};
+
+use super::Session;
+use crate::exit::{Outcome, Problem, Stop};
+
+/// Shows every state of a stream of states. When the daemon is gone, waits for it to come back, as `watch` does.
+pub(crate) async fn follow<T>(
+    what: &str,
+    session: &mut Session,
+    open: impl AsyncFn(Client) -> Result<Response<Streaming<T>>, Status>,
+    mut show: impl FnMut(T, &mut Session) -> Outcome,
+) -> Outcome {
+    let client = session.client().await?;
+    let mut stream = session.answer(what, open(client)).await?;
+    let mut backoff = BACKOFF_MIN;
+    loop {
+        let why = match stream.message().await {
+            Ok(Some(state)) => {
+                show(state, session)?;
+                backoff = BACKOFF_MIN;
+                continue;
+            }
+            Ok(None) => "it ended the stream".to_owned(),
+            Err(status) if is_gone(&status) => why_gone(&status),
+            Err(status) => return Err(Problem::of_status(what, status).into()),
+        };
+        say_gone(&why, session);
+        stream = loop {
+            let client = find_again(&mut backoff, session).await?;
+            match session.answer(what, open(client)).await {
+                Ok(stream) => break stream,
+                Err(Stop::Problem(problem)) if problem.retryable => (),
+                Err(stop) => return Err(stop),
+            }
+        };
+    }
+}
+
+/// Tells a person why nothing comes any more.
+pub(crate) fn say_gone(why: &str, session: &mut Session) {
+    session.note(&format!("the daemon is gone ({why}); waiting for it to come back"));
+}
+
+/// Waits longer from time to time, but never gives up.
+pub(crate) async fn find_again(backoff: &mut Duration, session: &Session) -> Outcome<Client> {
+    loop {
+        tokio::time::sleep(*backoff).await;
+        *backoff = (*backoff * 2).min(BACKOFF_MAX);
+        match session.search.connect().await {
+            Ok(client) => return Ok(client),
+            Err(problem) if problem.retryable => (),
+            Err(problem) => return Err(problem.into()),
+        }
+    }
+}
+
+/// The daemon stopped or was killed, as far as a broken stream can tell.
+pub(crate) fn is_gone(status: &Status) -> bool {
+    is_from_connection(status) || Error::from(status.clone()).code.is_retryable()
+}
+
+/// What the daemon said of itself. What a library says of a broken connection means nothing to a person.
+pub(crate) fn why_gone(status: &Status) -> String {
+    if is_from_connection(status) { "the connection broke".to_owned() } else { status.message().to_owned() }
+}
+
+/// A daemon names its own errors; what has no name came from the connection.
+fn is_from_connection(status: &Status) -> bool {
+    let unnamed = Error::from(Status::new(status.code(), "")).code;
+    let code = Error::from(status.clone()).code;
+    code == unnamed && matches!(code, Code::Failed | Code::Unreachable)
+}
+
+/// Between two looks for a daemon that is gone: a restart takes some 100 ms.
+pub(crate) const BACKOFF_MIN: Duration = Duration::from_millis(50);
+const BACKOFF_MAX: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_daemon_says_of_itself_is_told_and_what_a_library_says_is_not() {
+        let broken = Status::unknown("h2 protocol error: error reading a body from connection");
+        assert_eq!((is_gone(&broken), why_gone(&broken).as_str()), (true, "the connection broke"));
+        let stopping = Status::from(Error::new(Code::Stopping, "the daemon is stopping"));
+        assert_eq!((is_gone(&stopping), why_gone(&stopping).as_str()), (true, "the daemon is stopping"));
+        assert!(!is_gone(&Status::from(Error::new(Code::PermissionDenied, "not yours"))));
+    }
+}
