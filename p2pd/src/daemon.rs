@@ -13,10 +13,10 @@ use p2p_mesh::membership::record::Addr;
 use p2p_mesh::mesh::Mesh;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{self, Alarms, ApiConfig, ApiError, ConfigRow, Facts, Served, Subscribers};
+use crate::api::{self, Alarms, ApiConfig, ApiError, ConfigRow, Facts, Request, Served, Subscribers};
 use crate::args::RunArgs;
 use crate::config::{Config, Loaded};
 use crate::driver::{Clock, Driver, Rooms};
@@ -69,10 +69,13 @@ struct Ground {
     epoch: Epoch,
 }
 
-/// Signals that end the daemon.
+/// Signals: two that end the daemon, and one that makes it dial again.
 struct Stops {
     term: Signal,
     int: Signal,
+    hangup: Signal,
+    /// To the driver, once there is one.
+    requests: Option<mpsc::Sender<Request>>,
 }
 
 /// Runs a daemon until it is told to stop.
@@ -82,7 +85,8 @@ pub fn run(loaded: Loaded, args: RunArgs) -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             // The log may be the reason, so this goes the plain way.
-            let _ = writeln!(io::stderr(), "p2pd: error: {error}");
+            let hint = error.hint().map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
+            let _ = writeln!(io::stderr(), "p2pd: error: {error}{hint}");
             ExitCode::from(error.exit_code())
         }
     }
@@ -117,6 +121,7 @@ async fn live(loaded: &Loaded, args: &RunArgs) -> Result<u8, DaemonError> {
     let facts = facts(loaded, instance, &network, &listen, dir.path(), started, &alarms);
     let subscribers = Subscribers::new(config.message_buffer_size);
     let (request_sender, requests) = mpsc::channel(REQUESTS_WAITING_MAX);
+    stops.requests = Some(request_sender.clone());
     let (stop_api, stop_asked, leave) = (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
     let api_config = ApiConfig { endpoints: config.api_addr.clone(), token_file: dir.path().join(TOKEN_FILE) };
     let served = api::serve(api_config, request_sender, subscribers.clone(), facts, stop_api.clone()).await?;
@@ -215,18 +220,48 @@ async fn turn(
 impl Stops {
     fn new() -> Result<Self, DaemonError> {
         let open = |kind| signal(kind).map_err(|why| DaemonError::System { what: "signals".into(), why });
-        Ok(Self { term: open(SignalKind::terminate())?, int: open(SignalKind::interrupt())? })
+        Ok(Self {
+            term: open(SignalKind::terminate())?,
+            int: open(SignalKind::interrupt())?,
+            hangup: open(SignalKind::hangup())?,
+            requests: None,
+        })
     }
 
+    /// The name of the next signal that ends the daemon.
     async fn recv(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.term.recv() => TERM,
-            _ = self.int.recv() => INT,
+        loop {
+            tokio::select! {
+                _ = self.term.recv() => return TERM,
+                _ = self.int.recv() => return INT,
+                _ = self.hangup.recv() => self.redial(),
+            }
+        }
+    }
+}
+
+impl Stops {
+    /// Ends every wait for a peer. A driver that is too busy to be asked is dialing anyway.
+    fn redial(&self) {
+        tracing::info!("redialing: SIGHUP");
+        if let Some(requests) = &self.requests {
+            let (reply, _) = oneshot::channel();
+            let _ = requests.try_send(Request::Reconnect(None, reply));
         }
     }
 }
 
 impl DaemonError {
+    /// The one thing to do, where it is known and not said yet.
+    fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Bind(error) => Some(error.hint()),
+            Self::Log(_) | Self::DataDir(_) | Self::Key(_) | Self::Api(_) | Self::Store(_) | Self::System { .. } => {
+                None
+            }
+        }
+    }
+
     fn exit_code(&self) -> u8 {
         match self {
             Self::Log(_) => exit::BAD_CONFIG,

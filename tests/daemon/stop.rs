@@ -65,3 +65,14 @@ fn a_socket_left_by_a_kill_is_taken_over() {
     one.restart();
     drop(one.p2pctl(&["status"]).ok());
 }
+
+#[test]
+fn p_04_a_hangup_signal_ends_waiting_and_not_the_daemon() {
+    let network = Network::new();
+    let one = network.start("one", &[]);
+    let mut two = network.start("two", &[&one]);
+    two.signal(Signal::HUP);
+    eventually(PATIENCE, "it says that it dials again", || two.log().contains("redialing"));
+    drop(two.p2pctl(&["send", "still here"]).ok());
+    assert_eq!(two.stop().code(), Some(0));
+}

@@ -206,6 +206,10 @@ pub enum Event {
         addr: Addr,
         /// Why.
         reason: String,
+        /// Somebody is there and does not want us: most likely another network.
+        is_refused: bool,
+        /// Failures since the last link.
+        tries: u32,
         /// When it is tried again, milliseconds from now.
         retry_ms: u64,
     },

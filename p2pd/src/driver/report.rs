@@ -66,12 +66,24 @@ fn write(event: &Event) {
         Event::LinkUp { link, peer, name, outbound } => {
             tracing::info!(link = link.0, peer = ?peer.id, epoch = peer.epoch.0, ?name, outbound, "link_up");
         }
+        // Of two links between two peers one goes: that is how it should be.
+        Event::LinkDown { link, peer, reason } if is_spare(reason) => {
+            tracing::debug!(link = link.0, peer = ?peer.id, ?reason, "link_down");
+        }
+        Event::LinkRefused { peer, reason } if is_spare(reason) => tracing::debug!(?peer, ?reason, "link_refused"),
         Event::LinkDown { link, peer, reason } => {
             tracing::info!(link = link.0, peer = ?peer.id, ?reason, "link_down");
         }
         Event::LinkRefused { peer, reason } => tracing::info!(?peer, ?reason, "link_refused"),
-        Event::DialFailed { addr, reason, retry_ms } => {
+        Event::DialFailed { addr, reason, is_refused: true, tries, retry_ms } => {
+            tracing::warn!(?addr, ?reason, tries, retry_ms, "dial_refused");
+        }
+        // The first failure says it all; the peer stays in `p2pctl peers` with its tries.
+        Event::DialFailed { addr, reason, tries: 0 | 1, retry_ms, .. } => {
             tracing::info!(?addr, ?reason, retry_ms, "dial_failed");
+        }
+        Event::DialFailed { addr, reason, tries, retry_ms, .. } => {
+            tracing::debug!(?addr, ?reason, tries, retry_ms, "dial_failed_again");
         }
         Event::Suspected { peer } => tracing::info!(peer = ?peer.id, "peer_suspect"),
         Event::OtherInstance { peer } => {
@@ -84,6 +96,10 @@ fn write(event: &Event) {
         }
         Event::StoreFailed { why } => tracing::error!(?why, "store_failed"),
     }
+}
+
+fn is_spare(reason: &str) -> bool {
+    reason.starts_with("duplicate") || reason.starts_with("bye duplicate")
 }
 
 const LINES_PER_MINUTE: u32 = 10;

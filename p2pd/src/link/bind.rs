@@ -49,7 +49,9 @@ impl BindError {
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Resolve { .. } => "listen_addr is HOST:PORT, for example 0.0.0.0:8080",
-            Self::InUse { .. } => "stop that program, or choose another port for listen_addr",
+            Self::InUse { .. } => {
+                "stop that program, or choose another port, for example: p2pd -l localhost:8081 (listen_addr)"
+            }
             Self::Denied { addr } if addr.port() < UNPRIVILEGED_PORT => {
                 "ports below 1024 need a privilege: setcap cap_net_bind_service=+ep on p2pd, or choose another port"
             }

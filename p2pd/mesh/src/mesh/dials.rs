@@ -323,6 +323,7 @@ impl Mesh {
         };
         let dialing = self.dials.entry(&target);
         dialing.tries += 1;
+        let tries = dialing.tries;
         dialing.last_error = detail.to_owned();
         let wait = match reason {
             DialFailure::Refused => dialing.backoff.next_refused(),
@@ -335,8 +336,8 @@ impl Mesh {
         if self.wants_dial(&target, now) {
             self.timers.set(Timer::Dial(target), now.mono + wait);
         }
-        let retry_ms = wait.as_millis() as u64;
-        let event = Event::DialFailed { addr, reason: detail.to_owned(), retry_ms };
+        let (retry_ms, is_refused) = (wait.as_millis() as u64, reason == DialFailure::Refused);
+        let event = Event::DialFailed { addr, reason: detail.to_owned(), is_refused, tries, retry_ms };
         self.effects.push_back(Effect::Event(event));
     }
 
@@ -368,8 +369,11 @@ impl Mesh {
             let cap = self.longest_wait(&target);
             let dialing = self.dials.entry(&target);
             dialing.since_ms = now.unix_ms;
-            dialing.last_error = why.to_owned();
+            if wait != Redial::Spare {
+                dialing.last_error = why.to_owned();
+            }
             let wait = match wait {
+                Redial::Spare => SPARE_WAIT,
                 Redial::Fresh => {
                     dialing.backoff.reset();
                     dialing.backoff.next(&mut self.rng, cap)
@@ -395,9 +399,13 @@ pub(super) enum Redial {
     Backoff,
     /// They do not want us.
     Refused,
+    /// There is another link, so this is no failure.
+    Spare,
     /// They said when.
     After(Duration),
 }
 
+/// Should the other link be gone too, this is soon enough.
+const SPARE_WAIT: Duration = Duration::from_secs(1);
 const SOON_MS: std::ops::Range<u64> = 0..20;
 const WAIT_MS: std::ops::Range<u64> = 100..300;

@@ -175,6 +175,7 @@ impl Mesh {
     fn note_linked(&mut self, peer: PeerId, now: Now) {
         let dialing = self.dials.entry(&Target::Peer(peer));
         dialing.tries = 0;
+        dialing.last_error.clear();
         dialing.since_ms = now.unix_ms;
         self.timers.cancel(&Timer::Dial(Target::Peer(peer)));
     }
@@ -216,7 +217,7 @@ impl Mesh {
         let retry = bye.retry_ms.map(|ms| Redial::After(Duration::from_millis(ms.min(RETRY_MS_MAX))));
         let redial = match bye.code {
             ByeCode::Leaving | ByeCode::Restart => retry.unwrap_or(Redial::Fresh),
-            ByeCode::Duplicate | ByeCode::SelfLink => Redial::After(Duration::from_secs(1)),
+            ByeCode::Duplicate | ByeCode::SelfLink => Redial::Spare,
             ByeCode::Full | ByeCode::Network | ByeCode::Version | ByeCode::Banned => retry.unwrap_or(Redial::Refused),
             ByeCode::Slow | ByeCode::Limit | ByeCode::Protocol | ByeCode::Unknown => retry.unwrap_or(Redial::Backoff),
         };
@@ -234,7 +235,7 @@ impl Mesh {
         };
         self.send_now(id, &Message::Bye(Bye { code, why: why.to_owned(), retry_ms: None, records }));
         let redial = match code {
-            ByeCode::Duplicate | ByeCode::SelfLink => Redial::After(Duration::from_secs(1)),
+            ByeCode::Duplicate | ByeCode::SelfLink => Redial::Spare,
             ByeCode::Version | ByeCode::Network | ByeCode::Banned => Redial::Refused,
             _ => Redial::Backoff,
         };

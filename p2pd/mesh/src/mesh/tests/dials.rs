@@ -282,7 +282,9 @@ fn a_failed_dial_is_told_with_its_reason_and_the_wait() {
     let dial = peer.dial();
     peer.fail_dial(dial, DialFailure::Unreachable);
     let events = peer.events();
-    let [Event::DialFailed { addr: at, reason, retry_ms }] = &events[..] else { panic!("{events:?}") };
+    let [Event::DialFailed { addr: at, reason, tries: 1, is_refused: false, retry_ms }] = &events[..] else {
+        panic!("{events:?}")
+    };
     assert_eq!((at, reason.as_str()), (&addr(2), "Unreachable"));
     assert!(*retry_ms <= 250);
     assert_eq!(peer.mesh.peers(peer.now)[0].next_dial_ms, Some(*retry_ms));
