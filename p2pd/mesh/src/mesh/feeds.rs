@@ -163,6 +163,15 @@ impl Feeds {
         true
     }
 
+    /// Gives back what waits beyond a gap that nobody is left to fill.
+    pub(super) fn stop_waiting(&mut self, id: &FeedId) {
+        if let Some(state) = self.map.get_mut(id) {
+            let bytes: usize = state.waiting.values().map(|waiting| waiting.bytes().len()).sum();
+            self.waiting_bytes -= bytes;
+            state.waiting.clear();
+        }
+    }
+
     /// Takes out the waiting envelope that comes next, and drops what fell behind.
     pub(super) fn take_next(&mut self, id: &FeedId) -> Option<VerifiedEnvelope> {
         let state = self.map.get_mut(id)?;

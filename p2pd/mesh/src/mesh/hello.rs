@@ -173,6 +173,10 @@ impl Mesh {
     }
 
     fn note_linked(&mut self, peer: PeerId, now: Now) {
+        // A full book has no room for it, and so have the dials.
+        if self.book.get(&peer).is_none() {
+            return;
+        }
         let dialing = self.dials.entry(&Target::Peer(peer));
         dialing.tries = 0;
         dialing.last_error.clear();

@@ -51,6 +51,9 @@ impl Penalties {
     fn add(&mut self, peer: PeerId, points: u32, is_configured: bool, now: Mono) -> (u32, bool) {
         if self.0.len() >= PENALTIES_MAX && !self.0.contains_key(&peer) {
             self.0.retain(|_, penalty| penalty.banned_until > now);
+            if self.0.len() >= PENALTIES_MAX {
+                self.0.pop_first();
+            }
         }
         let penalty = self.0.entry(peer).or_default();
         let halvings = now.since(penalty.at).as_secs() / HALVED_EVERY.as_secs();

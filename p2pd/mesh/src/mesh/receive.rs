@@ -1,5 +1,7 @@
 //! Frames to steps; envelopes to the store.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 
 use super::link::{COMPARE_WAIT, NewFeeds};
@@ -8,9 +10,9 @@ use super::{Appending, Mesh, Pending};
 use crate::effect::{Append, Delivery, Effect, Event};
 use crate::envelope::{AuthorKey, Envelope, EnvelopeError, VerifiedEnvelope};
 use crate::feed::{Fit, Tip};
-use crate::id::{FeedId, Instance, LinkId, Offset};
+use crate::id::{FeedId, Instance, LinkId, Offset, PeerId};
 use crate::input::Ticket;
-use crate::limits::{AUTHOR_KEYS_MAX, HOP_MAX};
+use crate::limits::{AUTHOR_KEYS_MAX, HOP_MAX, PENALTIES_MAX};
 use crate::time::Now;
 use crate::timers::Timer;
 use crate::wire::message::{Envelopes, Message};
@@ -276,6 +278,10 @@ impl Mesh {
     pub(super) fn knows_or_may_create(&mut self, id: LinkId, feed: FeedId, name: Option<Instance>, now: Now) -> bool {
         let is_known = self.feeds.get(&feed).is_some();
         let Some(peer) = self.links.get(&id).map(|link| link.peer) else { return false };
+        if self.new_feeds.len() >= PENALTIES_MAX {
+            let linked: BTreeSet<PeerId> = self.links.values().map(|link| link.peer).collect();
+            self.new_feeds.retain(|peer, _| linked.contains(peer));
+        }
         let allowance = self.new_feeds.entry(peer).or_insert_with(|| NewFeeds::new(now.mono));
         if !is_known && !allowance.take(now.mono) {
             self.count("feeds_delayed_total", 1);

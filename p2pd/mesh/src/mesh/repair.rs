@@ -441,14 +441,17 @@ impl Mesh {
             }
             self.consider_repair(feed, now);
         }
-        self.forget_bogus();
+        self.forget_unreachable();
     }
 
-    /// Feeds that only this link's announcements told of are forgotten with it.
-    fn forget_bogus(&mut self) {
-        let empty: Vec<FeedId> = self.feeds.iter().filter(|(_, state)| state.is_empty()).map(|(id, _)| *id).collect();
-        for feed in empty {
+    /// What only this link told of is forgotten with it: posts beyond a gap that nobody is left to fill, and feeds of
+    /// which nothing else is here.
+    fn forget_unreachable(&mut self) {
+        let open = self.feeds.iter().filter(|(_, state)| state.is_empty() || state.has_gap());
+        let open: Vec<FeedId> = open.map(|(id, _)| *id).collect();
+        for feed in open {
             if feed != self.me.feed && self.target(&feed) == Seq(0) {
+                self.feeds.stop_waiting(&feed);
                 self.timers.cancel(&Timer::Repair(feed));
                 self.behind.remove(&feed);
                 self.feeds.remove_empty(&feed);

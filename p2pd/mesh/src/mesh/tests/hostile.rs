@@ -192,6 +192,22 @@ fn w_17_what_waits_beyond_gaps_has_a_limit_for_all_feeds_together() {
 }
 
 #[test]
+fn w_17_what_waits_beyond_a_gap_is_given_back_when_nobody_is_left_to_fill_it() {
+    let mut peer = Peer::new(1);
+    let text = "x".repeat(16_000);
+    for turn in 0..3 {
+        let link = linked(&mut peer, 2);
+        // Each time all that may wait, so nothing of the time before can still be there.
+        for epoch in 1..=(REORDER_BYTES_MAX / (4 * 64_400)) as u64 {
+            let feed = chain(3, turn * 1_000 + epoch, 5, &[text.as_str(); 4]);
+            feed[1..].iter().for_each(|envelope| peer.hear(link, &pushed(std::slice::from_ref(envelope))));
+        }
+        peer.close(link);
+    }
+    assert_eq!(peer.count("posts_dropped_total"), 0);
+}
+
+#[test]
 fn w_17_feeds_that_nobody_wrote_are_not_kept_for_ever() {
     // The same peer comes, names hundreds of runs without a single post, goes, and comes again.
     let mut peer = Peer::new(1);
