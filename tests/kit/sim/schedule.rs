@@ -100,10 +100,11 @@ fn check_quiet(world: &mut World) -> Option<Violation> {
         // refusing it.
         frames.retain(|kind, _| kind == "envelopes");
     }
-    // A wait from the days of trouble may end only now, and one link more is told to all. A storm is more than that.
-    let late: u64 = ["hello", "peers", "view", "bye"].iter().filter_map(|kind| frames.get(*kind)).sum();
+    // A wait or a silent link from the days of trouble may end only now, and one more or less is told to all. A storm
+    // is more than that.
+    let late: u64 = ["hello", "peers", "view", "bye", "suspect"].iter().filter_map(|kind| frames.get(*kind)).sum();
     if late <= LATE_LINK_FRAMES_PER_PEER * world.honest().len() as u64 {
-        frames.retain(|kind, _| !matches!(kind.as_str(), "hello" | "peers" | "view" | "bye"));
+        frames.retain(|kind, _| !matches!(kind.as_str(), "hello" | "peers" | "view" | "bye" | "suspect"));
     }
     let broken = (!frames.is_empty()).then(|| format!("the mesh is not quiet: {frames:?}"));
     let broken = broken.or_else(|| (!world.are_links_complete()).then(|| "links did not stay".to_owned()));
