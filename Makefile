@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help deps check build run run-config test fmt fmt-check lint docs sim fortunes demo-local demo-local-stop clean
+.PHONY: help deps check build run run-config test fmt fmt-check lint docs sim fortunes bench demo-local demo-local-stop clean
 
 # Where rustup puts cargo, for shells that were opened before it was installed.
 export PATH := $(HOME)/.cargo/bin:$(PATH)
@@ -66,6 +66,10 @@ sim: ## Run the simulator: make sim SCHEDULES=2000 ARGS="--seed 7"
 fortunes: build ## Send every text of Debian's fortunes through six peers, with and without kill -9
 	tests/fortunes.sh --install
 	tests/fortunes.sh --kill
+
+bench: ## Measure six peers: make bench ARGS="--quick"
+	$(CARGO) build $(CARGO_FLAGS) --release -p p2pd -p p2pctl -p p2p-tests --bin p2pd --bin p2pctl --bin bench
+	target/release/bench --bin target/release $(ARGS)
 
 demo-local: build ## Six peers as processes: start them and see a line arrive at all
 	tests/demo/local.sh start
