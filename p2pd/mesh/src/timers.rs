@@ -25,6 +25,8 @@ pub(crate) enum Timer {
     Settle,
     /// Neighbours changed.
     View,
+    /// Posts waited for company long enough.
+    Seal,
 }
 
 /// Deadlines by purpose: setting one again moves it.

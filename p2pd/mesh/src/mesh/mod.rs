@@ -5,6 +5,7 @@ mod feeds;
 mod hello;
 mod link;
 mod outbox;
+mod pace;
 mod penalty;
 mod pump;
 mod receive;
@@ -37,6 +38,7 @@ use dials::Dials;
 use feeds::Feeds;
 use link::{Link, NewFeeds};
 use outbox::{Outbox, Slot};
+use pace::Pace;
 use penalty::Penalties;
 
 /// Everything this peer knows and decides. One input at a time; drain all effects before the next.
@@ -58,6 +60,7 @@ pub struct Mesh {
     behind: BTreeSet<FeedId>,
     authors: BTreeMap<PeerId, AuthorKey>,
     outbox: Outbox,
+    pace: Pace,
     /// Verified by this input, not yet handed to the store.
     accepted: Vec<Pending>,
     /// Handed to the store.
@@ -144,6 +147,7 @@ impl Mesh {
             behind: BTreeSet::new(),
             authors: BTreeMap::new(),
             outbox: Outbox::default(),
+            pace: Pace::default(),
             accepted: Vec::new(),
             pending: BTreeMap::new(),
             unstored_bytes: 0,
@@ -233,6 +237,8 @@ impl Mesh {
             Timer::Announce => self.on_announce(),
             Timer::Settle => self.on_settle(),
             Timer::View => self.on_view_due(),
+            // Every input ends with sealing what may be sealed.
+            Timer::Seal => (),
         }
     }
 

@@ -12,6 +12,7 @@ use crate::limits::{
     SEAL_BYTES_MAX, TEXT_LEN_MAX,
 };
 use crate::time::Now;
+use crate::timers::Timer;
 
 /// Posts on their way into envelopes.
 #[derive(Debug, Default)]
@@ -154,7 +155,12 @@ impl Mesh {
 
     /// Seals all that can be sealed, unless the last seal is still being flushed.
     pub(super) fn seal(&mut self, now: Now) {
-        if self.outbox.sealed.is_some() {
+        if self.outbox.sealed.is_some() || self.outbox.entries.is_empty() {
+            return;
+        }
+        if let Some(at) = self.pace.wait_until(now.mono).filter(|_| self.outbox.entries.len() < POSTS_PER_ENVELOPE_MAX)
+        {
+            self.timers.set_once(Timer::Seal, at);
             return;
         }
         let mut bytes = 0;
@@ -170,6 +176,7 @@ impl Mesh {
             sealed.push(Pending { delivery, via: None, is_live: true, slots: next.slots });
         }
         if !sealed.is_empty() {
+            self.pace.note_sealed(now.mono);
             self.outbox.sealed = Some(self.append(sealed, true));
         }
     }

@@ -101,6 +101,7 @@ impl Mesh {
                 return false;
             }
         };
+        self.pace.note_received(now.mono);
         self.on_verified(id, envelope, hop, is_live, now);
         true
     }
