@@ -45,7 +45,7 @@ run-config: ## Run a daemon with a configuration file: make run-config CONFIG=FI
 
 # The tests run the real programs, so these are built first.
 test: build ## Run all tests
-	$(CARGO) test $(CARGO_FLAGS) --workspace --no-fail-fast
+	$(CARGO) test $(CARGO_FLAGS) --workspace --lib --bins --tests --no-fail-fast
 
 fmt: ## Format the code
 	$(CARGO) fmt --all

@@ -6,6 +6,7 @@ use std::time::Duration;
 use rand::RngExt;
 
 use super::Mesh;
+use super::link::Up;
 use crate::effect::{Effect, Event};
 use crate::id::{DialId, PeerId};
 use crate::input::DialFailure;
@@ -254,8 +255,14 @@ impl Mesh {
         up < self.config.max_connections && (up < self.config.full_mesh_max || self.dials.is_configured(id))
     }
 
+    /// Whether a link to a peer is there or about to be. One to an older run of it is none where its newest record
+    /// names another place: there a second machine has the same identity, and both must be reached.
     fn is_linking(&self, id: PeerId) -> bool {
-        self.links.values().any(|link| link.peer == id && !link.is_closing())
+        let record = self.book.get(&id).map(|entry| &entry.record);
+        let is_newest =
+            |up: &Up| record.is_none_or(|record| record.epoch <= up.instance.epoch || record.addrs == up.addrs);
+        let links = self.links.values().filter(|link| link.peer == id && !link.is_closing());
+        links.into_iter().any(|link| link.up().is_none_or(is_newest))
     }
 
     pub(super) fn is_welcome(&self, id: PeerId) -> bool {

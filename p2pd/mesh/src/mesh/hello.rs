@@ -138,6 +138,7 @@ impl Mesh {
         let up = Up {
             instance,
             agent: hello.agent,
+            addrs: hello.record.addrs.clone(),
             dial,
             since: now.mono,
             since_ms: now.unix_ms,

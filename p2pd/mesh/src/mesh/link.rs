@@ -80,6 +80,8 @@ pub(super) enum Phase {
 pub(super) struct Up {
     pub(super) instance: Instance,
     pub(super) agent: String,
+    /// Where it says that it can be dialed.
+    pub(super) addrs: Vec<Addr>,
     /// The dialer's count of its dials.
     pub(super) dial: u64,
     pub(super) since: Mono,
