@@ -37,6 +37,8 @@ pub(super) struct Dialing {
     pub(super) last_error: String,
     /// Who answered at this address.
     pub(super) answered: Option<PeerId>,
+    /// Where the one who answered says that it is.
+    place: Vec<Addr>,
     /// Counts dials, so that all addresses have their turn.
     turn: usize,
     /// When it was last seen to change, milliseconds since 1970.
@@ -77,6 +79,13 @@ impl Dials {
     pub(super) fn note_answer(&mut self, addr: &Addr, peer: PeerId) {
         if let Some(dialing) = self.targets.get_mut(&Target::Addr(addr.clone())) {
             dialing.answered = Some(peer);
+        }
+    }
+
+    /// Who answered at an address has said where it is.
+    pub(super) fn note_place(&mut self, addr: &Addr, place: &[Addr]) {
+        if let Some(dialing) = self.targets.get_mut(&Target::Addr(addr.clone())) {
+            dialing.place = place.to_vec();
         }
     }
 
@@ -240,7 +249,7 @@ impl Mesh {
         match target {
             // Once a peer answered there, its own target uses the address too.
             Target::Addr(addr) => {
-                let is_covered = dialing.answered.is_some_and(|id| self.book.get(&id).is_some() || self.is_linking(id));
+                let is_covered = dialing.answered.is_some_and(|id| self.is_covered(id, &dialing.place));
                 !is_covered && !self.dials.is_self(addr)
             }
             Target::Peer(id) => {
@@ -253,6 +262,16 @@ impl Mesh {
     fn has_room_for(&self, id: PeerId) -> bool {
         let up = self.up_links().count();
         up < self.config.max_connections && (up < self.config.full_mesh_max || self.dials.is_configured(id))
+    }
+
+    /// Whether the peer that answered at an address is linked, or is dialed as a peer. A link to another place where
+    /// the same identity runs does not count.
+    fn is_covered(&self, id: PeerId, place: &[Addr]) -> bool {
+        let mut links = self.links.values().filter(|link| link.peer == id && !link.is_closing()).peekable();
+        if links.peek().is_none() {
+            return self.book.get(&id).is_some();
+        }
+        links.any(|link| link.up().is_none_or(|up| place.is_empty() || up.addrs == place))
     }
 
     /// Whether a link to a peer is there or about to be. One to an older run of it is none where its newest record

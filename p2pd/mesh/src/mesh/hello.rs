@@ -144,6 +144,9 @@ impl Mesh {
             since_ms: now.unix_ms,
             view: std::collections::BTreeSet::new(),
         };
+        if let Some(dial) = &link.dial {
+            self.dials.note_place(&dial.addr, &up.addrs);
+        }
         link.phase = Phase::Up(Box::new(up));
         link.control.ping = true;
         link.control.view = true;
