@@ -47,7 +47,8 @@ impl Mesh {
                     self.dirty.insert(id);
                     false
                 }
-                Push::Off => !is_there,
+                // Also to who has it: so all know of each other who holds what.
+                Push::Off => true,
             };
             if is_announced && (!pending.is_live || announced < ANNOUNCED_LINKS_MAX) {
                 announced += 1;

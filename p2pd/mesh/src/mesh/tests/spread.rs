@@ -65,6 +65,19 @@ fn in_a_full_mesh_a_post_travels_one_hop_to_each_and_arrives_once() {
 }
 
 #[test]
+fn who_holds_a_post_says_so_also_to_who_has_it() {
+    let (mut peer, links) = linked(&[2, 4]);
+    let (author, other) = (links[0], links[1]);
+    let post = chain(2, EPOCH.0, 1, &["x"]);
+    let have = Message::Have(vec![Have { feed: post[0].feed_id(), head: Seq(1), floor: Seq(1) }]);
+    peer.hear(other, &have);
+    peer.take_all_said();
+    peer.hear(author, &pushed(&post));
+    peer.run_for(200);
+    assert!(peer.said(other).contains(&have), "the other one shows us as behind until it hears of it");
+}
+
+#[test]
 fn a_post_finds_its_way_to_who_has_no_link_to_its_author() {
     // 1 - 2 - 3 - 4, where only neighbours accept each other.
     let mut world = World::with(4, |n, config| {
