@@ -111,6 +111,7 @@ fn check_partition(peers: usize, copies_max: f64) {
     assert!(equal <= Duration::from_secs(2), "equal {equal:?} after the links, which took {linked:?}");
     world.run_for(Duration::from_secs(5));
     let copies = world.measure.copies as f64 / missing as f64;
+    println!("{peers} peers: {copies:.3} copies of each missing post");
     assert_eq!(world.measure.firsts as usize, missing);
     assert!(copies <= copies_max, "{copies} copies of each missing post");
     check_promise(&world);
