@@ -154,7 +154,7 @@ impl Mesh {
             let cursor = own.stored.head.next();
             link.feeds.insert(self.me.feed, LinkFeed::new(Push::Live { cursor, repaired: Seq(0) }));
         }
-        let is_loopback = link.remote.ip().to_canonical().is_loopback();
+        let is_loopback = link.is_loopback();
         link.control.records = self.book.share(link.peer, is_loopback).map(|record| record.id).collect();
         let outbound = link.is_outbound();
         self.dirty.insert(id);
@@ -208,7 +208,7 @@ impl Mesh {
         self.effects.push_back(Effect::SaveRecord { record, seen_ms });
         self.dial_news(id, now);
         for link in self.links.values_mut().filter(|link| link.is_up() && Some(link.id) != via && link.peer != id) {
-            let is_loopback = link.remote.ip().to_canonical().is_loopback();
+            let is_loopback = link.is_loopback();
             if if is_loopback { is_local } else { is_public } {
                 link.control.records.insert(id);
                 self.dirty.insert(link.id);
@@ -236,7 +236,7 @@ impl Mesh {
     /// Says why and hangs up.
     pub(super) fn refuse(&mut self, id: LinkId, code: ByeCode, why: &str, now: Now) {
         let Some(link) = self.links.get(&id).filter(|link| !link.is_closing()) else { return };
-        let is_loopback = link.remote.ip().to_canonical().is_loopback();
+        let is_loopback = link.is_loopback();
         let records = match code {
             ByeCode::Full => self.book.share(link.peer, is_loopback).take(RECORDS_WITH_BYE).cloned().collect(),
             _ => Vec::new(),

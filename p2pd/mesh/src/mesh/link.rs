@@ -195,6 +195,11 @@ impl Link {
         self.dial.is_some()
     }
 
+    /// The other side is on this machine.
+    pub(super) fn is_loopback(&self) -> bool {
+        self.remote.ip().to_canonical().is_loopback()
+    }
+
     /// The last number of a feed that the other side is known to hold.
     pub(super) fn head_of(&self, feed: &FeedId) -> Seq {
         self.feeds.get(feed).map_or(Seq(0), |state| state.head)

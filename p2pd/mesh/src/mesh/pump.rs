@@ -4,7 +4,7 @@
 use bytes::Bytes;
 
 use super::feeds::run_of;
-use super::link::{Link, Reading, Serving};
+use super::link::{Reading, Serving};
 use super::{LastFrame, Mesh};
 use crate::effect::Effect;
 use crate::envelope::{RawEnvelope, VerifiedEnvelope};
@@ -39,9 +39,13 @@ impl Mesh {
 
     /// Sends a frame at once: hello and goodbye only.
     pub(super) fn send_now(&mut self, id: LinkId, message: &Message) {
+        self.send_bytes(id, message.encode());
+    }
+
+    fn send_bytes(&mut self, id: LinkId, bytes: Bytes) {
         let Some(link) = self.links.get_mut(&id) else { return };
-        let bytes = message.encode();
-        note_sent(link, &bytes);
+        link.in_flight += bytes.len();
+        link.stats.bytes_sent += bytes.len() as u64;
         self.count("bytes_sent_total", bytes.len() as u64);
         self.effects.push_back(Effect::Send { link: id, bytes });
     }
@@ -50,12 +54,7 @@ impl Mesh {
         while self.links.get(&id).is_some_and(|link| link.is_up() && link.in_flight < IN_FLIGHT_BYTES_MAX) {
             match self.next_step(id, now) {
                 Step::Idle => return,
-                Step::Send(bytes) => {
-                    let Some(link) = self.links.get_mut(&id) else { return };
-                    note_sent(link, &bytes);
-                    self.count("bytes_sent_total", bytes.len() as u64);
-                    self.effects.push_back(Effect::Send { link: id, bytes });
-                }
+                Step::Send(bytes) => self.send_bytes(id, bytes),
                 Step::Read(reading, to) => {
                     let Some(link) = self.links.get_mut(&id) else { return };
                     link.reading = Some(reading);
@@ -198,12 +197,8 @@ impl Mesh {
         } else {
             self.read_repair(id, reading, &run, now)
         };
-        if let Some(bytes) = frame
-            && let Some(link) = self.links.get_mut(&id)
-        {
-            note_sent(link, &bytes);
-            self.count("bytes_sent_total", bytes.len() as u64);
-            self.effects.push_back(Effect::Send { link: id, bytes });
+        if let Some(bytes) = frame {
+            self.send_bytes(id, bytes);
         }
     }
 
@@ -343,11 +338,6 @@ impl Mesh {
             self.timers.set(Timer::Liveness(id), soon);
         }
     }
-}
-
-fn note_sent(link: &mut Link, bytes: &Bytes) {
-    link.in_flight += bytes.len();
-    link.stats.bytes_sent += bytes.len() as u64;
 }
 
 fn pop_up_to<T: Ord>(set: &mut std::collections::BTreeSet<T>, max: usize) -> Vec<T> {
