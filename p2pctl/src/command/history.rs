@@ -19,7 +19,7 @@ pub(crate) async fn run(args: args::History, session: &mut Session) -> Outcome {
         posts.iter().try_for_each(|post| watch::write_raw(post, out))?;
         return Ok(out.flush()?);
     }
-    let history = HistoryResponse { posts, next: String::new() };
+    let history = HistoryResponse { posts, ..HistoryResponse::default() };
     session.show(|style, out| posts::render_history(&history, style, out))?;
     if history.posts.is_empty() {
         session.note("nothing was said there");

@@ -80,7 +80,7 @@ fn written(style: Style, scene: Scene, posts: &[Post]) -> String {
 
 #[test]
 fn history_in_all_formats() {
-    let history = HistoryResponse { posts: hostile_posts(), next: String::new() };
+    let history = HistoryResponse { posts: hostile_posts(), ..HistoryResponse::default() };
     insta::assert_snapshot!(in_all_formats(|style, out| posts::render_history(&history, style, out)));
 }
 

@@ -218,7 +218,21 @@ impl Chat for Api {
         let start = end.saturating_sub(request.limit as usize);
         let next = if start == 0 { String::new() } else { start.to_string() };
         state.histories.push(request);
-        Ok(Response::new(HistoryResponse { posts: state.posts[start..end].to_vec(), next }))
+        Ok(Response::new(HistoryResponse {
+            posts: state.posts[start..end].to_vec(),
+            next,
+            ..HistoryResponse::default()
+        }))
+    }
+
+    type ReceiptsStream = Items<ReceiptsResponse>;
+
+    async fn search(&self, _: Request<SearchRequest>) -> Result<Response<SearchResponse>, Status> {
+        Err(Status::unimplemented("search"))
+    }
+
+    async fn receipts(&self, _: Request<ReceiptsRequest>) -> Result<Response<Self::ReceiptsStream>, Status> {
+        Err(Status::unimplemented("receipts"))
     }
 
     async fn rooms(&self, _: Request<RoomsRequest>) -> Result<Response<RoomsResponse>, Status> {
@@ -231,6 +245,23 @@ impl Chat for Api {
 #[tonic::async_trait]
 impl Mesh for Api {
     type WatchStatusStream = Items<StatusResponse>;
+    type WatchSyncStateStream = Items<SyncStateResponse>;
+
+    async fn sync_state(&self, _: Request<SyncStateRequest>) -> Result<Response<SyncStateResponse>, Status> {
+        Err(Status::unimplemented("sync state"))
+    }
+
+    async fn watch_sync_state(
+        &self,
+        _: Request<SyncStateRequest>,
+    ) -> Result<Response<Self::WatchSyncStateStream>, Status> {
+        Err(Status::unimplemented("sync state"))
+    }
+
+    async fn sync(&self, _: Request<SyncRequest>) -> Result<Response<SyncResponse>, Status> {
+        Err(Status::unimplemented("sync"))
+    }
+
     type WatchPeersStream = Items<PeersResponse>;
 
     async fn status(&self, _: Request<StatusRequest>) -> Result<Response<StatusResponse>, Status> {

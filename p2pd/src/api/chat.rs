@@ -28,6 +28,7 @@ pub(super) struct ChatService {
 impl Chat for ChatService {
     type SendStreamStream = BoxStream<'static, Result<v1::SendStreamResponse, Status>>;
     type WatchStream = BoxStream<'static, Result<v1::WatchResponse, Status>>;
+    type ReceiptsStream = BoxStream<'static, Result<v1::ReceiptsResponse, Status>>;
 
     async fn send(&self, request: Request<v1::SendRequest>) -> Result<Response<v1::SendResponse>, Status> {
         let post = request.into_inner().post.ok_or_else(|| convert::invalid("the request holds no post"))?;
@@ -62,5 +63,13 @@ impl Chat for ChatService {
     async fn rooms(&self, _request: Request<v1::RoomsRequest>) -> Result<Response<v1::RoomsResponse>, Status> {
         let rooms = self.asker.ask_store(super::Request::Rooms).await?;
         Ok(Response::new(v1::RoomsResponse { rooms: rooms.into_iter().map(convert::room).collect() }))
+    }
+
+    async fn search(&self, _request: Request<v1::SearchRequest>) -> Result<Response<v1::SearchResponse>, Status> {
+        Err(Status::unimplemented("search"))
+    }
+
+    async fn receipts(&self, _request: Request<v1::ReceiptsRequest>) -> Result<Response<Self::ReceiptsStream>, Status> {
+        Err(Status::unimplemented("receipts"))
     }
 }

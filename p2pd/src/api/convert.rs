@@ -157,6 +157,7 @@ pub(super) fn peer(peer: PeerStatus) -> v1::Peer {
         configured: peer.configured,
         instances: count(peer.instances),
         last_seen_us: time_us(peer.last_seen_ms),
+        ..v1::Peer::default()
     }
 }
 

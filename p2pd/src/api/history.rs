@@ -50,7 +50,7 @@ pub(super) async fn read(
 fn answer(newest_first: Vec<StoredPost>, is_more: bool, names: &Names) -> v1::HistoryResponse {
     let next = newest_first.last().filter(|_| is_more).map(|oldest| encode_page(&place(oldest)));
     let posts = newest_first.iter().rev().map(|post| convert::stored_post(post, names)).collect();
-    v1::HistoryResponse { posts, next: next.unwrap_or_default() }
+    v1::HistoryResponse { posts, next: next.unwrap_or_default(), ..v1::HistoryResponse::default() }
 }
 
 fn parse(request: v1::HistoryRequest) -> Result<HistoryQuery, Error> {

@@ -32,6 +32,25 @@ pub(super) struct MeshService {
 impl Mesh for MeshService {
     type WatchStatusStream = BoxStream<'static, Result<v1::StatusResponse, Status>>;
     type WatchPeersStream = BoxStream<'static, Result<v1::PeersResponse, Status>>;
+    type WatchSyncStateStream = BoxStream<'static, Result<v1::SyncStateResponse, Status>>;
+
+    async fn sync_state(
+        &self,
+        _request: Request<v1::SyncStateRequest>,
+    ) -> Result<Response<v1::SyncStateResponse>, Status> {
+        Err(Status::unimplemented("sync state"))
+    }
+
+    async fn watch_sync_state(
+        &self,
+        _request: Request<v1::SyncStateRequest>,
+    ) -> Result<Response<Self::WatchSyncStateStream>, Status> {
+        Err(Status::unimplemented("sync state"))
+    }
+
+    async fn sync(&self, _request: Request<v1::SyncRequest>) -> Result<Response<v1::SyncResponse>, Status> {
+        Err(Status::unimplemented("sync"))
+    }
 
     async fn status(&self, _request: Request<v1::StatusRequest>) -> Result<Response<v1::StatusResponse>, Status> {
         Ok(Response::new(self.fetch_status().await?))

@@ -67,6 +67,7 @@ pub(super) async fn fetch(asker: &Asker, facts: &Facts, api: &[Endpoint]) -> Res
         counters: status.counters.iter().map(|(name, number)| ((*name).to_owned(), *number)).collect(),
         pid: facts.pid,
         default_room: facts.default_room.clone(),
+        ..StatusResponse::default()
     })
 }
 

@@ -55,6 +55,7 @@ async fn status_tells_all_that_is_known() {
         counters: [("dials_total".to_owned(), 8)].into(),
         pid: 42,
         default_room: "lobby".into(),
+        ..v1::StatusResponse::default()
     };
     assert_eq!(status, expected);
 }
@@ -104,6 +105,7 @@ async fn peers_are_shown_whole_and_again_when_one_changes() {
         configured: true,
         instances: 1,
         last_seen_us: 9_000,
+        ..v1::Peer::default()
     };
     assert_eq!(first, [expected]);
     // A wait that grows shorter is no news, the change behind it is.
