@@ -65,6 +65,8 @@ pub(crate) enum Command {
     Watch(Watch),
     /// Read what was said
     History(History),
+    /// Find what was said, by words in it
+    Search(Search),
     /// List the rooms
     Rooms,
     /// List the peers, or change them
@@ -182,6 +184,26 @@ pub(crate) struct History {
     /// Only what this peer said
     #[arg(long, value_name = "PEER")]
     pub(crate) from: Vec<String>,
+    /// Only the texts, each followed by a NUL, exactly as they were sent
+    #[arg(short = '0', long)]
+    pub(crate) null: bool,
+    /// Go on with what is said from now on, until Ctrl-C
+    #[arg(short, long, conflicts_with = "until")]
+    pub(crate) follow: bool,
+}
+
+/// Find what was said, oldest first: posts that have all the words in them, in upper or lower case.
+#[derive(Debug, Args)]
+pub(crate) struct Search {
+    /// Words, or parts of words
+    #[arg(required = true)]
+    pub(crate) query: Vec<String>,
+    /// Only in this room
+    #[arg(short, long, value_name = "ROOM")]
+    pub(crate) room: Option<String>,
+    /// The newest this many; 0 for all
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 50)]
+    pub(crate) last: u64,
     /// Only the texts, each followed by a NUL, exactly as they were sent
     #[arg(short = '0', long)]
     pub(crate) null: bool,

@@ -1,4 +1,6 @@
-//! The bar of `send -l`.
+//! What a person sees at a terminal while something takes its time.
+
+use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -46,6 +48,41 @@ impl Drop for Progress {
         self.finish();
     }
 }
+
+/// A word of what is waited for; nothing where nobody looks. Texts are escaped before they come here.
+pub(crate) struct Spinner(ProgressBar);
+
+impl Spinner {
+    pub(crate) fn new(visible: bool) -> Self {
+        Self(spinning(visible, ProgressBar::new_spinner(), "{spinner} {wide_msg} {elapsed}"))
+    }
+
+    pub(crate) fn say(&self, text: &str) {
+        self.0.set_message(text.to_owned());
+    }
+
+    pub(crate) fn finish(&self) {
+        self.0.finish_and_clear();
+    }
+}
+
+impl Drop for Spinner {
+    fn drop(&mut self) {
+        self.finish();
+    }
+}
+
+fn spinning(visible: bool, bar: ProgressBar, template: &str) -> ProgressBar {
+    if !visible {
+        return ProgressBar::hidden();
+    }
+    bar.set_style(ProgressStyle::with_template(template).expect("the template is ours"));
+    bar.enable_steady_tick(TICK);
+    bar
+}
+
+/// Turns while nothing comes, so that it is seen to wait.
+const TICK: Duration = Duration::from_millis(120);
 
 #[cfg(test)]
 mod tests {

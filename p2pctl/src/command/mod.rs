@@ -8,6 +8,7 @@ mod live;
 mod local;
 mod peers;
 mod ping;
+mod search;
 mod send;
 mod send_many;
 mod status;
@@ -114,6 +115,11 @@ impl Session {
         }
     }
 
+    /// Somebody looks, at a terminal that can redraw a line.
+    pub(crate) fn is_bar_welcome(&self) -> bool {
+        self.fancy && self.io.terminals.stderr && !self.quiet
+    }
+
     /// Renders to stdout and lets the reader have it.
     pub(crate) fn show(&mut self, render: impl FnOnce(&Style, &mut dyn Write) -> io::Result<()>) -> Outcome {
         self.style.now = (self.io.now)();
@@ -176,6 +182,7 @@ pub(crate) async fn run(command: Command, session: &mut Session) -> Outcome {
         Command::Send(args) => send::run(args, session).await,
         Command::Watch(args) => watch::run(args, session).await,
         Command::History(args) => history::run(args, session).await,
+        Command::Search(args) => search::run(args, session).await,
         Command::Rooms => rooms(session).await,
         Command::Peers(args) => peers::run(args, session).await,
         Command::Status(args) => status::run(&args, session).await,

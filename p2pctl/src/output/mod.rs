@@ -10,6 +10,7 @@ pub(crate) mod screen;
 pub(crate) mod status;
 pub(crate) mod table;
 pub(crate) mod time;
+pub(crate) mod words;
 pub(crate) mod yaml;
 
 use std::io::{self, Write};

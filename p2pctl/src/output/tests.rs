@@ -4,7 +4,7 @@
 
 use p2p_proto::v1::{
     ConfigResponse, ConfigValue, Health, HistoryResponse, Peer, PeerState, PeersResponse, Post, PostId, Room,
-    RoomsResponse, SendResponse, StatusResponse,
+    RoomsResponse, SearchResponse, SendResponse, StatusResponse,
 };
 
 use super::posts::{PostWriter, Scene};
@@ -62,12 +62,16 @@ fn hostile_posts() -> Vec<Post> {
     let mut unknown = post(5, BOB, "bob", "");
     unknown.kind = "poll\x1b[2J".to_owned();
     unknown.unsupported = true;
+    let mut again = post(6, MALLORY, "alice", "said twice");
+    again.forked = true;
+    again.was = post(2, MALLORY, "", "").id;
     vec![
         post(1, ALICE, "alice", "hello"),
         post(2, MALLORY, "alice", "one\n2026-11-22 12:00:02 [general] alice~k5x3a: I owe you\r\x1b[2Kx\ttab"),
         post(3, BOB, "you: \u{202e}x\n~k5x3", "\x1b]52;c;aGk=\x07\u{9b}2J\u{2028}\u{e0041}\u{200d}"),
         reply,
         unknown,
+        again,
     ]
 }
 
@@ -80,8 +84,23 @@ fn written(style: Style, scene: Scene, posts: &[Post]) -> String {
 
 #[test]
 fn history_in_all_formats() {
-    let history = HistoryResponse { posts: hostile_posts(), ..HistoryResponse::default() };
+    let history = HistoryResponse { posts: hostile_posts(), offset: 106, expired: 1_234, next: String::new() };
     insta::assert_snapshot!(in_all_formats(|style, out| posts::render_history(&history, style, out)));
+}
+
+#[test]
+fn search_in_all_formats() {
+    let search = SearchResponse { posts: hostile_posts(), next: "a page".to_owned(), searched_us: before(7_200) };
+    insta::assert_snapshot!(in_all_formats(|style, out| posts::render_search(&search, style, out)));
+}
+
+#[test]
+fn what_happens_between_two_posts_is_a_document_too() {
+    insta::assert_snapshot!(in_all_formats(|style, out| {
+        let gap = p2p_proto::v1::Gap { from: 3, to: 14, posts: 12 };
+        style.write_data(|| document::gap(&gap), out)?;
+        style.write_data(|| document::caught_up(106), out).map(drop)
+    }));
 }
 
 #[test]
@@ -159,6 +178,7 @@ fn peers() -> PeersResponse {
         configured: true,
         instances: 1,
         last_seen_us: before(1),
+        forks: 2,
         ..Peer::default()
     };
     let hostile = Peer {
@@ -232,6 +252,12 @@ fn status_in_all_formats() {
 }
 
 #[test]
+fn what_status_tells_of_posts_at_risk_in_all_formats() {
+    let status = StatusResponse { unacked_own_posts: 1, expired_posts: 12_345, unavailable_posts: 7, ..status() };
+    insta::assert_snapshot!(in_all_formats(|style, out| status::render_status(&status, style, out)));
+}
+
+#[test]
 fn health_in_all_formats() {
     insta::assert_snapshot!(in_all_formats(|style, out| status::render_health(&status(), style, out)));
 }
@@ -293,6 +319,7 @@ fn an_empty_list_is_a_list() {
     insta::assert_snapshot!(in_all_formats(|style, out| {
         peers::render_peers(&PeersResponse::default(), style, out)?;
         rest::render_rooms(&RoomsResponse::default(), style, out)?;
-        posts::render_history(&HistoryResponse::default(), style, out)
+        posts::render_history(&HistoryResponse::default(), style, out)?;
+        posts::render_search(&SearchResponse::default(), style, out)
     }));
 }
