@@ -55,6 +55,7 @@ fn what_excludes_each_other_is_refused() {
         "watch --after 3 --since 10m",
         "history -n 5 --all",
         "history -f --until 14:30",
+        "sync --now --watch",
         "ping alice --all",
         "peers -a show alice",
         "rooms -q -v",
@@ -65,7 +66,7 @@ fn what_excludes_each_other_is_refused() {
 
 #[test]
 fn what_is_missing_or_no_number_is_refused() {
-    for line in ["ping", "search"] {
+    for line in ["ping", "search", "receipts", "send --wait-timeout 1s x"] {
         assert_eq!(parse(line).unwrap_err().kind(), ErrorKind::MissingRequiredArgument, "{line}");
     }
     assert_eq!(parse("ping alice -n 0").unwrap_err().kind(), ErrorKind::ValueValidation);

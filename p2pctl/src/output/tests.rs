@@ -3,8 +3,9 @@
 #![allow(clippy::unwrap_used)]
 
 use p2p_proto::v1::{
-    ConfigResponse, ConfigValue, Health, HistoryResponse, Peer, PeerState, PeersResponse, Post, PostId, Room,
-    RoomsResponse, SearchResponse, SendResponse, StatusResponse,
+    ConfigResponse, ConfigValue, FeedState, Health, HistoryResponse, Holder, HolderState, Hole, Peer, PeerState,
+    PeerSync, PeersResponse, Post, PostId, Receipt, Room, RoomsResponse, SearchResponse, SendResponse, StatusResponse,
+    SyncStateResponse,
 };
 
 use super::posts::{PostWriter, Scene};
@@ -257,6 +258,126 @@ fn what_status_tells_of_posts_at_risk_in_all_formats() {
     insta::assert_snapshot!(in_all_formats(|style, out| status::render_status(&status, style, out)));
 }
 
+fn receipt() -> Receipt {
+    let holder = |peer: &str, name: &str, state: HolderState, last_seen_us| Holder {
+        peer: peer.to_owned(),
+        name: name.to_owned(),
+        state: state.into(),
+        last_seen_us,
+    };
+    let holders = vec![
+        holder(BOB, "bob", HolderState::Away, before(240)),
+        holder(ALICE, "alice", HolderState::Holds, before(2)),
+        holder(MALLORY, "alice\n\x1b[2J held by 9 of 9", HolderState::Sent, before(1)),
+        holder("aaaa3bcdefgh", "", HolderState::Linked, before(1)),
+        holder("bbbb3bcdefgh", "never", HolderState::Away, 0),
+        holder("cccc3bcdefgh", "odd", HolderState::Unspecified, 0),
+    ];
+    Receipt { id: post(42, ALICE, "", "").id, held: true, holders }
+}
+
+#[test]
+fn receipts_in_all_formats() {
+    insta::assert_snapshot!(in_all_formats(|style, out| receipts::render_receipt(&receipt(), style, out)));
+}
+
+#[test]
+fn receipts_of_nobody_and_of_what_is_not_here() {
+    let alone = Receipt { holders: Vec::new(), ..receipt() };
+    let elsewhere = Receipt { held: false, ..receipt() };
+    let shown = [alone, elsewhere].map(|receipt| {
+        let mut out = Vec::new();
+        receipts::render_receipt(&receipt, &style(Format::Text), &mut out).unwrap();
+        String::from_utf8(out).unwrap().lines().next().unwrap().to_owned()
+    });
+    assert_eq!(shown, ["held by 0 of 0: no other peer is known", "not held here; held by 1 of 6"]);
+}
+
+fn sync_state() -> SyncStateResponse {
+    let feed = |author: &str, name: &str, epoch, have, known_head| FeedState {
+        author: author.to_owned(),
+        name: name.to_owned(),
+        epoch,
+        have,
+        floor: 1,
+        head: have,
+        known_head,
+        hash: "0011223344556677".to_owned(),
+        agree: 3,
+        ..FeedState::default()
+    };
+    let hole = |from, to, unavailable| Hole { from, to, unavailable };
+    let mut old = feed(ALICE, "alice", 1_863_514_283_475_122, 1_000, 1_000);
+    old.own = true;
+    old.agree = 2;
+    let mut new = feed(ALICE, "alice", 1_863_514_283_475_123, 7, 7);
+    new.own = true;
+    let mut holed = feed(MALLORY, "alice\u{202e}\n\x1b[2J", 1_863_514_283_475_124, 10, 1_300);
+    holed.holes =
+        vec![hole(3, 3, false), hole(5, 9, true), hole(12, 13, false), hole(20, 20, false), hole(30, 1_300, false)];
+    holed.forked = true;
+    let mut none = feed(BOB, "", 1, 0, 4);
+    (none.floor, none.hash) = (0, String::new());
+    none.holes = vec![hole(1, 4, false)];
+    let peer = |id: &str, name: &str, behind, ahead, compared, equal| PeerSync {
+        id: id.to_owned(),
+        name: name.to_owned(),
+        behind,
+        ahead,
+        compared,
+        equal,
+    };
+    SyncStateResponse {
+        feeds: vec![old, new, holed, none],
+        peers: vec![
+            peer(BOB, "bob", 0, 1_279, true, false),
+            peer(MALLORY, "alice\u{202e}\n\x1b[2J", 1_234, 0, true, false),
+            peer("aaaa3bcdefgh", "new", 0, 0, false, false),
+        ],
+        digest: "00112233445566778899aabbccddeeff".to_owned(),
+        posts: 1_017,
+        missing_posts: 1_279,
+        unavailable_posts: 5,
+        synced: false,
+    }
+}
+
+#[test]
+fn sync_in_all_formats() {
+    insta::assert_snapshot!(in_all_formats(|style, out| sync::render_sync(&sync_state(), style, out)));
+}
+
+#[test]
+fn the_last_line_of_sync_says_what_it_all_means() {
+    let last = |state: &SyncStateResponse| {
+        let mut out = Vec::new();
+        sync::render_sync(state, &style(Format::Text), &mut out).unwrap();
+        String::from_utf8(out).unwrap().lines().last().unwrap().to_owned()
+    };
+    let peer = |id: &str, name: &str, behind| PeerSync {
+        id: id.to_owned(),
+        name: name.to_owned(),
+        behind,
+        compared: true,
+        equal: behind == 0,
+        ..PeerSync::default()
+    };
+    let good = SyncStateResponse {
+        synced: true,
+        digest: "0123".to_owned(),
+        peers: vec![peer(ALICE, "alice", 0), peer(BOB, "bob", 0)],
+        ..SyncStateResponse::default()
+    };
+    assert_eq!(last(&good), "in sync with 2 of 2: digest 0123");
+    let behind = SyncStateResponse { peers: vec![peer(ALICE, "alice", 0), peer(BOB, "bob", 1_200)], ..good.clone() };
+    assert_eq!(last(&behind), "in sync with 1 of 2: digest 0123; behind: bob~7qfd (1,200)");
+    let alone = SyncStateResponse { peers: Vec::new(), ..good.clone() };
+    assert_eq!(last(&alone), "no peer is linked: digest 0123");
+    let fresh =
+        SyncStateResponse { synced: false, peers: vec![PeerSync { compared: false, ..peer(BOB, "bob", 0) }], ..good };
+    assert_eq!(last(&fresh), "not compared yet with bob~7qfd");
+}
+
 #[test]
 fn health_in_all_formats() {
     insta::assert_snapshot!(in_all_formats(|style, out| status::render_health(&status(), style, out)));
@@ -320,6 +441,7 @@ fn an_empty_list_is_a_list() {
         peers::render_peers(&PeersResponse::default(), style, out)?;
         rest::render_rooms(&RoomsResponse::default(), style, out)?;
         posts::render_history(&HistoryResponse::default(), style, out)?;
-        posts::render_search(&SearchResponse::default(), style, out)
+        posts::render_search(&SearchResponse::default(), style, out)?;
+        sync::render_sync(&SyncStateResponse::default(), style, out)
     }));
 }
