@@ -57,10 +57,38 @@ pub struct HistoryQuery {
 /// A run of the log by order of arrival.
 #[derive(Clone, Debug, Default)]
 pub struct LogPage {
+    /// What was dropped before the first entry; entries end before the next gap.
+    pub gap: Option<LogGap>,
     /// In order. The first may begin at or before the offset asked for.
     pub entries: Vec<Delivery>,
     /// The end of the log was reached.
     pub end: bool,
+}
+
+/// A stretch of the log of which nothing is held any more.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LogGap {
+    /// The first offset of it.
+    pub from: Offset,
+    /// The last one.
+    pub to: Offset,
+    /// How many posts were dropped there, of all rooms and authors; none where that is not known.
+    pub posts: Option<u64>,
+    /// The oldest clock among them, milliseconds since 1970.
+    pub oldest_ms: u64,
+    /// The newest one.
+    pub newest_ms: u64,
+}
+
+/// What is held, and what was.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct StoreSummary {
+    /// Of the bodies of all envelopes.
+    pub bytes: u64,
+    /// Posts that retention dropped.
+    pub expired_posts: u64,
+    /// The newest clock among those, milliseconds since 1970.
+    pub expired_newest_ms: u64,
 }
 
 /// One room, summed up.

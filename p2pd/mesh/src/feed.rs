@@ -67,6 +67,14 @@ impl IntervalSet {
         self.0.splice(begin..end, [merged]);
     }
 
+    /// Takes out every number below `floor`.
+    pub fn remove_below(&mut self, floor: Seq) {
+        self.0.retain(|(_, end)| *end >= floor);
+        if let Some((start, _)) = self.0.first_mut() {
+            *start = (*start).max(floor);
+        }
+    }
+
     /// Whether all of `from..=to` is in it.
     #[must_use]
     pub fn contains(&self, from: Seq, to: Seq) -> bool {
@@ -212,6 +220,10 @@ mod tests {
             let gaps: Vec<u64> = set.gaps(Seq(from), Seq(to), 100).iter().flat_map(|(a, b)| a.0..=b.0).collect();
             prop_assert_eq!(&gaps, &missing);
             prop_assert_eq!(set.contains(Seq(from), Seq(to)), missing.is_empty());
+            let mut above = set.clone();
+            above.remove_below(Seq(from));
+            prop_assert_eq!(above.count(), model.range(from..).count() as u64);
+            prop_assert!(above.first().is_none_or(|first| first >= Seq(from)));
             prop_assert_eq!(set.intersects(Seq(from), Seq(to)), missing.len() as u64 != len + 1);
             prop_assert_eq!(set.count(), model.len() as u64);
             prop_assert_eq!(set.first().map(|s| s.0), model.first().copied());

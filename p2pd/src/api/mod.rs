@@ -32,7 +32,7 @@ use p2p_mesh::status::{PeerStatus, Status};
 use p2p_proto::endpoint::Endpoint;
 use tokio::sync::oneshot;
 
-use crate::query::{Answer, HistoryQuery, LogPage, RoomSummary, StoredPost};
+use crate::query::{Answer, HistoryQuery, LogPage, RoomSummary, StoreSummary, StoredPost};
 
 pub use serve::{Served, serve};
 pub use status::Alarms;
@@ -93,8 +93,8 @@ pub enum Request {
     },
     /// Every room.
     Rooms(oneshot::Sender<Answer<Vec<RoomSummary>>>),
-    /// Bytes of envelopes held.
-    StoreBytes(oneshot::Sender<u64>),
+    /// What is held, and what was.
+    StoreSummary(oneshot::Sender<StoreSummary>),
     /// Stop the daemon.
     Stop,
 }

@@ -11,7 +11,8 @@ use p2p_mesh::id::{Epoch, FeedId, Hash, Instance, Offset, PeerId, Seq};
 use rusqlite::{Connection, Row};
 
 use super::fault::Fault;
-use super::{log, sql};
+use super::retain::Dropped;
+use super::{gaps, log, sql};
 
 /// A feed's row number.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -24,6 +25,18 @@ pub(super) struct Feed {
     pub(super) stored: StoredFeed,
     /// Of all its bodies.
     bytes: u64,
+    envelopes: u64,
+    /// The lowest number still wanted: all below was dropped.
+    base: Seq,
+}
+
+/// What retention dropped so far.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Expired {
+    /// How many posts.
+    pub(super) posts: u64,
+    /// The newest of their clocks.
+    pub(super) newest_ms: u64,
 }
 
 /// See above.
@@ -32,24 +45,37 @@ pub(super) struct Index {
     feeds: BTreeMap<FeedRow, Feed>,
     rows: HashMap<FeedId, FeedRow>,
     next_offset: Offset,
+    expired: Expired,
     /// How touched feeds were when the transaction began; none for those that are new.
     before: BTreeMap<FeedRow, Option<Feed>>,
     next_offset_before: Offset,
+    expired_before: Expired,
 }
 
 impl Index {
     /// Reads it at a start.
     pub(super) fn load(db: &Connection) -> Result<Self, Fault> {
-        let mut statement =
-            db.prepare("SELECT id, author, epoch, runs, head, hash, ms, counter, bytes FROM feeds ORDER BY id")?;
+        let mut statement = db.prepare(
+            "SELECT id, author, epoch, runs, head, hash, ms, counter, bytes, envelopes, base FROM feeds ORDER BY id",
+        )?;
         let mut rows = statement.query(())?;
         let mut feeds = BTreeMap::new();
         while let Some(row) = rows.next()? {
             feeds.insert(FeedRow(row.get(0)?), load_feed(row)?);
         }
         let by_id = feeds.iter().map(|(row, feed)| (feed.stored.feed.feed_id(), *row)).collect();
-        let next_offset = log::next_offset(db)?;
-        Ok(Self { feeds, rows: by_id, next_offset, before: BTreeMap::new(), next_offset_before: next_offset })
+        // The last post may be among those that were dropped, and no offset is given twice.
+        let next_offset = log::next_offset(db)?.max(gaps::end(db)?);
+        let expired = gaps::expired(db)?;
+        Ok(Self {
+            feeds,
+            rows: by_id,
+            next_offset,
+            expired,
+            before: BTreeMap::new(),
+            next_offset_before: next_offset,
+            expired_before: expired,
+        })
     }
 
     /// The feed of a row.
@@ -87,6 +113,41 @@ impl Index {
         self.feeds.values().map(|feed| feed.bytes).sum()
     }
 
+    /// What the envelopes take on disk, roughly.
+    pub(super) fn disk_bytes(&self) -> u64 {
+        self.feeds.values().map(|feed| feed.bytes + feed.envelopes * ENVELOPE_BYTES).sum()
+    }
+
+    /// The share of an envelope with a body of this length in that.
+    pub(super) fn disk_bytes_of(&self, body_len: u64) -> u64 {
+        body_len + ENVELOPE_BYTES
+    }
+
+    /// What was dropped so far.
+    pub(super) fn expired(&self) -> Expired {
+        self.expired
+    }
+
+    /// The newest number held of a feed.
+    pub(super) fn head(&self, row: FeedRow) -> Option<Seq> {
+        self.feeds.get(&row).and_then(|feed| feed.stored.held.last())
+    }
+
+    /// Takes an envelope out, and all numbers before its end with it; the lowest number of the feed that is still
+    /// wanted. The newest one is not taken out.
+    pub(super) fn drop_below_end(&mut self, row: FeedRow, dropped: &Dropped) -> Option<(FeedId, Seq)> {
+        let feed = self.feeds.get_mut(&row)?;
+        self.before.entry(row).or_insert_with(|| Some(feed.clone()));
+        feed.bytes = feed.bytes.saturating_sub(dropped.bytes);
+        feed.envelopes = feed.envelopes.saturating_sub(1);
+        let head = feed.stored.held.last()?;
+        feed.base = feed.base.max(dropped.end.min(head));
+        feed.stored.held.remove_below(feed.base);
+        self.expired.posts += dropped.posts;
+        self.expired.newest_ms = self.expired.newest_ms.max(dropped.ms);
+        Some((feed.stored.feed.feed_id(), feed.base))
+    }
+
     /// Takes in an envelope of the running transaction and says to which feed it belongs.
     pub(super) fn add(&mut self, delivery: &Delivery) -> Result<FeedRow, Fault> {
         let envelope = &delivery.envelope;
@@ -104,6 +165,7 @@ impl Index {
         }
         feed.stored.held.insert(first, last);
         feed.bytes += envelope.bytes().len() as u64;
+        feed.envelopes += 1;
         if feed.first_run_end() == last {
             feed.stored.tip = Tip::after(envelope);
         }
@@ -125,6 +187,7 @@ impl Index {
     pub(super) fn keep(&mut self) {
         self.before.clear();
         self.next_offset_before = self.next_offset;
+        self.expired_before = self.expired;
     }
 
     /// The transaction failed: all is as it was.
@@ -140,6 +203,7 @@ impl Index {
             }
         }
         self.next_offset = self.next_offset_before;
+        self.expired = self.expired_before;
     }
 
     fn touch(&mut self, feed: Instance, id: FeedId) -> FeedRow {
@@ -149,7 +213,7 @@ impl Index {
         }
         let row = FeedRow(self.feeds.last_key_value().map_or(1, |(row, _)| row.0 + 1));
         let stored = StoredFeed { feed, held: IntervalSet::default(), tip: Tip::default() };
-        self.feeds.insert(row, Feed { stored, bytes: 0 });
+        self.feeds.insert(row, Feed { stored, bytes: 0, envelopes: 0, base: Seq(1) });
         self.rows.insert(id, row);
         self.before.insert(row, None);
         row
@@ -184,16 +248,18 @@ fn load_feed(row: &Row<'_>) -> Result<Feed, Fault> {
     let held = decode_runs(row.get_ref(3)?.as_blob().unwrap_or_default());
     let held = held.filter(|held| held.runs().next().is_some_and(|(_, end)| end == tip.head));
     let held = held.ok_or_else(|| Fault::Damaged(format!("the summary of the feed {feed:?} is damaged")))?;
-    Ok(Feed { stored: StoredFeed { feed, held, tip }, bytes: sql::number(row, 8)? })
+    let stored = StoredFeed { feed, held, tip };
+    Ok(Feed { stored, bytes: sql::number(row, 8)?, envelopes: sql::number(row, 9)?, base: Seq(sql::number(row, 10)?) })
 }
 
 fn save_feed(db: &Connection, row: FeedRow, feed: &Feed) -> Result<(), Fault> {
     let StoredFeed { feed: name, held, tip } = &feed.stored;
     let mut statement = db.prepare_cached(
-        "INSERT INTO feeds (id, author, epoch, runs, head, hash, ms, counter, bytes)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+        "INSERT INTO feeds (id, author, epoch, runs, head, hash, ms, counter, bytes, envelopes, base)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
          ON CONFLICT (id) DO UPDATE SET runs = excluded.runs, head = excluded.head, hash = excluded.hash,
-           ms = excluded.ms, counter = excluded.counter, bytes = excluded.bytes",
+           ms = excluded.ms, counter = excluded.counter, bytes = excluded.bytes,
+           envelopes = excluded.envelopes, base = excluded.base",
     )?;
     statement.execute((
         row.0,
@@ -205,6 +271,8 @@ fn save_feed(db: &Connection, row: FeedRow, feed: &Feed) -> Result<(), Fault> {
         sql::integer(tip.at.ms),
         sql::integer(tip.at.counter),
         sql::integer(feed.bytes),
+        sql::integer(feed.envelopes),
+        sql::integer(feed.base.0),
     ))?;
     Ok(())
 }
@@ -227,5 +295,7 @@ fn decode_runs(bytes: &[u8]) -> Option<IntervalSet> {
     Some(held)
 }
 
+/// What a small envelope takes on disk beside its body: signature, checksum, numbers, and its entries in four indexes.
+const ENVELOPE_BYTES: u64 = 256;
 /// Offsets stay integers that the database and every JSON reader hold exactly.
 const OFFSET_END: u64 = p2p_mesh::id::INTEGER_END;

@@ -7,3 +7,5 @@ mod crash;
 mod jobs;
 mod open;
 mod queries;
+mod recount;
+mod retain;
