@@ -91,6 +91,40 @@ pub struct StoreSummary {
     pub expired_newest_ms: u64,
 }
 
+/// Posts whose text holds some words.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct SearchQuery {
+    /// In lower case; all of them must be in the text.
+    pub words: Vec<String>,
+    /// Only this room; all rooms where it is none.
+    pub room: Option<String>,
+    /// Where an earlier search stopped; the newest post where it is none.
+    pub before: Option<SearchPlace>,
+    /// At most this many.
+    pub limit: usize,
+}
+
+/// How far a search came: from the newest clock back to this post, this one included. Only the store that gave it out
+/// can read it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SearchPlace {
+    /// Its clock, milliseconds since 1970.
+    pub ms: u64,
+    /// The store's own number of its feed.
+    pub feed: u64,
+    /// Its place in the order of arrival.
+    pub offset: u64,
+}
+
+/// A part of a search.
+#[derive(Clone, Debug, Default)]
+pub struct SearchPage {
+    /// Newest first.
+    pub posts: Vec<StoredPost>,
+    /// Where to go on; none where everything was searched.
+    pub next: Option<SearchPlace>,
+}
+
 /// One room, summed up.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RoomSummary {

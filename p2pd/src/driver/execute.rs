@@ -49,6 +49,7 @@ impl Driver {
             }
             Request::History { query, reply } => self.job(Job::History { query, reply }),
             Request::Rooms(reply) => self.job(Job::Rooms { reply }),
+            Request::Search { query, reply } => self.job(Job::Search { query, reply }),
             Request::StoreSummary(reply) => self.job(Job::Summary { reply }),
             Request::Stop => self.rooms.stop_asked.cancel(),
         }

@@ -14,7 +14,7 @@ use p2p_mesh::membership::record::Record;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::config::Durability;
-use crate::query::{Answer, HistoryQuery, LogPage, RoomSummary, StoreSummary, StoredPost};
+use crate::query::{Answer, HistoryQuery, LogPage, RoomSummary, SearchPage, SearchQuery, StoreSummary, StoredPost};
 
 mod append;
 mod book;
@@ -25,6 +25,7 @@ mod history;
 mod index;
 mod log;
 mod retain;
+mod search;
 mod sql;
 mod thread;
 mod writer;
@@ -122,6 +123,13 @@ pub enum Job {
     Rooms {
         /// Gets the answer.
         reply: oneshot::Sender<Answer<Vec<RoomSummary>>>,
+    },
+    /// The newest posts that hold some words, as far as a bounded look back finds them.
+    Search {
+        /// Which.
+        query: SearchQuery,
+        /// Gets the answer.
+        reply: oneshot::Sender<Answer<SearchPage>>,
     },
     /// What is held, and what was.
     Summary {

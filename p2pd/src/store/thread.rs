@@ -12,9 +12,9 @@ use tokio::time::timeout_at;
 use super::fault::Fault;
 use super::index::Index;
 use super::writer::{Write, Writer};
-use super::{Job, Limits, Opened, Retained, StoreError, StoreEvent, append, book, file, history, log};
+use super::{Job, Limits, Opened, Retained, StoreError, StoreEvent, append, book, file, history, log, search};
 use crate::config::Durability;
-use crate::query::{Answer, HistoryQuery, LogPage, RoomSummary, StoreSummary, StoredPost};
+use crate::query::{Answer, HistoryQuery, LogPage, RoomSummary, SearchPage, SearchQuery, StoreSummary, StoredPost};
 
 /// Opens the file and starts the thread.
 pub(super) fn start(dir: &Path, me: &PeerId, durability: Durability) -> Result<Opened, StoreError> {
@@ -60,6 +60,7 @@ enum Question {
     Last { rooms: Vec<String>, authors: Vec<PeerId>, posts: usize, reply: Reply<Offset> },
     History(HistoryQuery, Reply<Vec<StoredPost>>),
     Rooms(Reply<Vec<RoomSummary>>),
+    Search(SearchQuery, Reply<SearchPage>),
     Summary(oneshot::Sender<StoreSummary>),
 }
 
@@ -218,6 +219,7 @@ impl Desk {
             }
             Question::History(query, reply) => send(reply, history::history(db, index, &query), dir),
             Question::Rooms(reply) => send(reply, history::rooms(db), dir),
+            Question::Search(query, reply) => send(reply, search::search(db, index, &query), dir),
             Question::Summary(reply) => drop(reply.send(summary(index))),
         }
         Ok(())
@@ -297,6 +299,7 @@ fn sort(batch: Vec<Job>) -> Sorted {
             }
             Job::History { query, reply } => questions.push(Question::History(query, reply)),
             Job::Rooms { reply } => questions.push(Question::Rooms(reply)),
+            Job::Search { query, reply } => questions.push(Question::Search(query, reply)),
             Job::Summary { reply } => questions.push(Question::Summary(reply)),
             Job::Retain(limits) => *retain = Some(limits),
         }

@@ -23,7 +23,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::serve::{Pace, serve_at_pace};
 use crate::api::{Alarms, ApiConfig, Batch, ConfigRow, Facts, Request, Subscribers, convert};
-use crate::query::{HistoryQuery, LogGap, LogPage, Place, RoomSummary, StoreSummary, StoredPost};
+use crate::query::{
+    HistoryQuery, LogGap, LogPage, Place, RoomSummary, SearchPage, SearchPlace, SearchQuery, StoreSummary, StoredPost,
+};
 
 pub(super) struct Daemon {
     pub(super) dir: TempDir,
@@ -366,6 +368,18 @@ impl World {
         found.split_off(found.len().saturating_sub(query.limit))
     }
 
+    /// One post a look, newest first by order of arrival.
+    fn search(&self, query: &SearchQuery) -> SearchPage {
+        let before = query.before.map_or(u64::MAX, |place| place.offset);
+        let stored = self.stored().into_iter().rev().find(|stored| stored.offset.0 < before);
+        let Some(stored) = stored else { return SearchPage::default() };
+        let next = Some(SearchPlace { ms: stored.at.ms, feed: 1, offset: stored.offset.0 });
+        let is_in = |word: &String| stored.post.text.to_lowercase().contains(word.as_str());
+        let is_in_room = query.room.as_ref().is_none_or(|room| *room == stored.post.room);
+        let posts = if is_in_room && query.words.iter().all(is_in) { vec![stored] } else { Vec::new() };
+        SearchPage { posts, next }
+    }
+
     fn summary(&self) -> StoreSummary {
         let expired = self.gap.map(|gap| (gap.posts.unwrap_or(0), gap.newest_ms)).unwrap_or_default();
         StoreSummary { bytes: 77, expired_posts: expired.0, expired_newest_ms: expired.1 }
@@ -484,6 +498,7 @@ fn answer(world: &mut World, request: Request) -> Vec<Delivery> {
         }
         Request::History { query, reply } => drop(reply.send(Ok(world.history(&query)))),
         Request::Rooms(reply) => drop(reply.send(Ok(world.rooms()))),
+        Request::Search { query, reply } => drop(reply.send(Ok(world.search(&query)))),
         Request::StoreSummary(reply) => drop(reply.send(world.summary())),
         Request::Stop => world.stops += 1,
     }

@@ -9,3 +9,4 @@ mod open;
 mod queries;
 mod recount;
 mod retain;
+mod search;
