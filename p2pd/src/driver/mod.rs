@@ -251,6 +251,7 @@ impl Driver {
             | Input::AppendFailed { .. }
             | Input::ReadDone { .. }
             | Input::KeysFound { .. }
+            | Input::Retained { .. }
             | Input::Command(_) => (),
         }
     }
@@ -265,7 +266,7 @@ impl Driver {
                     }
                     self.handle(input);
                 }
-                StoreEvent::Retained(retained) => self.on_retained(&retained),
+                StoreEvent::Retained(retained) => self.on_retained(retained),
                 StoreEvent::Failed(error) => return Err(error),
             }
             next = self.rooms.store_events.try_recv().ok();

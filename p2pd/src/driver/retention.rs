@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use p2p_mesh::effect::Append;
+use p2p_mesh::input::Input;
 use tokio::time::Instant;
 
 use super::{Clock, Driver};
@@ -77,11 +78,14 @@ impl Driver {
         self.job(Job::Retain(limits));
     }
 
-    pub(super) fn on_retained(&mut self, retained: &Retained) {
+    pub(super) fn on_retained(&mut self, retained: Retained) {
         if retained.posts > 0 {
             tracing::debug!(posts = retained.posts, bytes = retained.bytes, is_more = retained.is_more, "retained");
         }
         self.rooms.retention.on_retained(retained.is_more, Instant::now());
+        if !retained.feeds.is_empty() {
+            self.handle(Input::Retained { feeds: retained.feeds });
+        }
     }
 }
 

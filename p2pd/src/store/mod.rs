@@ -8,7 +8,7 @@ use std::path::Path;
 
 use p2p_mesh::effect::Append;
 use p2p_mesh::feed::StoredFeed;
-use p2p_mesh::id::{Epoch, FeedId, Offset, PeerId, Seq};
+use p2p_mesh::id::{Epoch, Offset, PeerId};
 use p2p_mesh::input::{Input, ReadFrom, Ticket};
 use p2p_mesh::membership::record::Record;
 use tokio::sync::{mpsc, oneshot};
@@ -153,8 +153,8 @@ pub struct Limits {
 /// What a `Job::Retain` dropped.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Retained {
-    /// For each feed that lost its beginning, the lowest number that is still wanted.
-    pub bases: Vec<(FeedId, Seq)>,
+    /// What is stored now of each feed that lost its beginning.
+    pub feeds: Vec<StoredFeed>,
     /// How many posts.
     pub posts: u64,
     /// Of their bodies.

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use p2p_mesh::envelope::Envelope;
-use p2p_mesh::id::{FeedId, Seq};
+use p2p_mesh::id::Seq;
 use rusqlite::{Connection, Row, Transaction, TransactionBehavior};
 
 use super::append::{RoomRow, find_room};
@@ -89,24 +89,47 @@ impl Plan {
     pub(super) fn carry_out(self, db: &Connection, index: &mut Index) -> Result<Retained, Fault> {
         let transaction = Transaction::new_unchecked(db, TransactionBehavior::Immediate)?;
         let mut retained = Retained { is_more: self.is_more, ..Retained::default() };
-        let mut bases: BTreeMap<FeedId, Seq> = BTreeMap::new();
         let (mut dropped, mut rooms) = (Vec::new(), BTreeMap::new());
         for (feed, cut) in self.cuts {
-            for victim in victims(db, feed, cut)? {
-                remove(db, &victim, &mut rooms)?;
-                bases.extend(index.drop_below_end(feed, &victim.dropped));
-                retained.posts += victim.dropped.posts;
-                retained.bytes += victim.dropped.bytes;
-                dropped.push(victim.gap());
+            let mut next = Some(cut);
+            while let Some(cut) = next {
+                for victim in victims(db, feed, cut)? {
+                    remove(db, &victim, &mut rooms)?;
+                    index.drop_lowest(feed, &victim.dropped);
+                    retained.posts += victim.dropped.posts;
+                    retained.bytes += victim.dropped.bytes;
+                    dropped.push(victim.gap());
+                }
+                next = begin_anew(db, index, feed, &mut retained)?;
             }
         }
         gaps::note(db, dropped)?;
         save_rooms(db, &rooms)?;
         index.save(db)?;
         transaction.commit()?;
-        retained.bases = bases.into_iter().collect();
         Ok(retained)
     }
+}
+
+/// The feed begins with the lowest envelope that is left. One that is damaged can begin nothing, so it goes too: then
+/// that is where the next cut is.
+fn begin_anew(
+    db: &Connection,
+    index: &mut Index,
+    feed: FeedRow,
+    retained: &mut Retained,
+) -> Result<Option<Seq>, Fault> {
+    let lowest = |row: &Row<'_>| Ok((sql::number(row, 0)?, sql::number(row, 1)?));
+    let (first, end) = db.prepare_cached(LOWEST)?.query_row((feed.0,), lowest)?;
+    match log::containing(db, index, feed, Seq(first)) {
+        Ok(delivery) => retained.feeds.extend(index.begin_with(feed, &delivery.envelope)),
+        Err(Fault::Damaged(why)) if index.head(feed).is_some_and(|head| end <= head.0) => {
+            tracing::error!(why, "store_damaged");
+            return Ok(Some(Seq(first)));
+        }
+        Err(fault) => return Err(fault),
+    }
+    Ok(None)
 }
 
 impl Victim {
@@ -201,6 +224,8 @@ fn save_rooms(db: &Connection, dropped: &BTreeMap<RoomRow, u64>) -> Result<(), F
     Ok(())
 }
 
+const LOWEST: &str = "SELECT first, first + count FROM envelopes INDEXED BY envelopes_by_seq WHERE feed = ?1
+   ORDER BY first LIMIT 1";
 /// Of one step, so that an append waits for milliseconds only.
 const ENVELOPES_PER_STEP_MAX: usize = 512;
 /// The same in bytes of bodies.

@@ -154,7 +154,7 @@ impl Store {
         loop {
             let step = self.retain_step(limits);
             posts += step.posts;
-            bases.extend(step.bases);
+            bases.extend(step.feeds.iter().map(|stored| (stored.feed.feed_id(), stored.base)));
             if !step.is_more {
                 return (posts, bases);
             }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use p2p_mesh::effect::Delivery;
 use p2p_mesh::envelope::{Post, VerifiedEnvelope};
+use p2p_mesh::feed::Runs;
 use p2p_mesh::id::{FeedId, Offset, Seq};
 use p2p_mesh::input::{Input, Ticket};
 use proptest::prelude::*;
@@ -75,8 +76,8 @@ fn the_newest_envelope_of_a_feed_stays_and_the_feed_goes_on() {
     store.append(&chats(&mut author, 10..=11));
     let store = store.reopen(dir.path());
     let [feed] = &store.opened.feeds[..] else { panic!("one feed") };
-    assert_eq!(feed.held.runs().collect::<Vec<_>>(), [(Seq(9), Seq(11))]);
-    assert_eq!(feed.tip.head, Seq(11));
+    assert_eq!(feed.runs.held().runs().collect::<Vec<_>>(), [(Seq(9), Seq(11))]);
+    assert_eq!((feed.base, feed.runs.head()), (Seq(9), Seq(11)));
     assert_eq!(store.opened.next_offset, Offset(12));
     store.close();
 }
@@ -160,6 +161,22 @@ fn what_is_damaged_is_dropped_too_and_leaves_nothing_behind() {
     assert_eq!(store.retain(before(3)).0, 2);
     assert_eq!(offsets(&store.walk(0, 10).1), [3]);
     store.close();
+    adds_up(dir.path());
+}
+
+#[test]
+fn what_is_damaged_begins_no_feed_and_goes_with_what_was_before_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = Store::open(dir.path());
+    let mut author = Author::new(2, 1);
+    store.append(&chats(&mut author, 1..=5));
+    let db = rusqlite::Connection::open(file::path(dir.path())).unwrap();
+    db.execute("UPDATE envelopes SET checksum = checksum + 1 WHERE offset IN (3, 4)", ()).unwrap();
+    drop(db);
+    let (posts, bases) = store.retain(before(3));
+    assert_eq!((posts, bases), (4, [(author.feed.feed_id(), Seq(5))].into()));
+    assert_eq!(offsets(&store.walk(0, 10).1), [5]);
+    store.reopen(dir.path()).close();
     adds_up(dir.path());
 }
 
@@ -322,11 +339,19 @@ fn run(steps: Vec<Step>) {
         if is_restart {
             store = store.reopen(dir.path());
             for feed in &store.opened.feeds {
-                let held: BTreeSet<u64> = feed.held.runs().flat_map(|(from, to)| from.0..=to.0).collect();
+                let held: BTreeSet<u64> = feed.runs.held().runs().flat_map(|(from, to)| from.0..=to.0).collect();
                 let same = model.held().filter(|entry| entry.envelope.feed() == feed.feed);
                 let wanted: BTreeSet<u64> =
                     same.flat_map(|entry| entry.envelope.first().0..=entry.envelope.last().0).collect();
                 assert_eq!(held, wanted);
+                assert_eq!(feed.base, model.bases.get(&feed.feed.feed_id()).copied().unwrap_or(Seq(1)));
+                // What a start reads is what was known before it.
+                let mut runs = Runs::default();
+                let same = model.held().filter(|entry| entry.envelope.feed() == feed.feed);
+                for entry in same {
+                    runs.add(&entry.envelope);
+                }
+                assert_eq!(feed.runs, runs);
             }
         }
         model.check(&store, 0, 100);
