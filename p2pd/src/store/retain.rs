@@ -227,6 +227,6 @@ fn save_rooms(db: &Connection, dropped: &BTreeMap<RoomRow, u64>) -> Result<(), F
 const LOWEST: &str = "SELECT first, first + count FROM envelopes INDEXED BY envelopes_by_seq WHERE feed = ?1
    ORDER BY first LIMIT 1";
 /// Of one step, so that an append waits for milliseconds only.
-const ENVELOPES_PER_STEP_MAX: usize = 512;
+const ENVELOPES_PER_STEP_MAX: usize = 256;
 /// The same in bytes of bodies.
-const BYTES_PER_STEP_MAX: u64 = 1 << 20;
+const BYTES_PER_STEP_MAX: u64 = 512 << 10;

@@ -113,7 +113,12 @@ impl Writer {
             return Ok(false);
         }
         self.set(self.commit_of_its_own())?;
-        self.db.execute_batch(&format!("PRAGMA incremental_vacuum({SHRINK_PAGES})"))?;
+        // It cuts off one page for each time it is asked for the next row.
+        let mut vacuum = self.db.prepare(&format!("PRAGMA incremental_vacuum({SHRINK_PAGES})"))?;
+        let mut rows = vacuum.query(())?;
+        while rows.next()?.is_some() {}
+        drop(rows);
+        drop(vacuum);
         let cut = all - self.db.pragma_query_value(None, "page_count", |row| row.get::<_, i64>(0))?;
         if cut > 0 {
             self.on_commit(self.commit);
