@@ -81,7 +81,7 @@ fn a_newcomer_far_behind_is_shown_the_newest_first_and_ends_with_everything() {
     let newcomer = network.start("newcomer", &[&two]);
     check_equal(&[&one, &two, &newcomer], 5_000);
     let posts = newcomer.posts();
-    let (begin, newest) = (posts[0].id.clone().unwrap(), posts.iter().filter(|post| !post.late).next_back().unwrap());
+    let (begin, newest) = (posts[0].id.clone().unwrap(), posts.iter().rfind(|post| !post.late).unwrap());
     assert!(begin.seq > 3_500 && !posts[0].late, "it begins near the end, at {begin:?}");
     assert_eq!(newest.id.as_ref().unwrap().seq, 5_000);
     assert!(posts.iter().filter(|post| post.late).count() > 3_500, "what came behind it is marked");
