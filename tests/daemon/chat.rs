@@ -1,6 +1,6 @@
 //! What the daemon is for.
 
-use p2p_tests::daemon::Network;
+use p2p_tests::daemon::{Network, TestPeer};
 use p2p_tests::program::PATIENCE;
 
 use super::{check_equal, lines, texts_by_author};
@@ -69,6 +69,25 @@ fn a_new_peer_that_knows_one_address_ends_with_everything() {
     check_equal(&[&one, &two, &three, &newcomer], 900);
     // It was told of one address and has found the others.
     newcomer.wait_for_peers(3);
+}
+
+#[test]
+fn a_newcomer_far_behind_is_shown_the_newest_first_and_ends_with_everything() {
+    let network = Network::new();
+    let one = network.start("one", &[]);
+    let two = network.start("two", &[&one]);
+    drop(one.p2pctl_with(&["send", "-l"], &lines("one", 5_000)).ok());
+    check_equal(&[&one, &two], 5_000);
+    let newcomer = network.start("newcomer", &[&two]);
+    check_equal(&[&one, &two, &newcomer], 5_000);
+    let posts = newcomer.posts();
+    let (begin, newest) = (posts[0].id.clone().unwrap(), posts.iter().rfind(|post| !post.late).unwrap());
+    assert!(begin.seq > 3_500 && !posts[0].late, "it begins near the end, at {begin:?}");
+    assert_eq!(newest.id.as_ref().unwrap().seq, 5_000);
+    assert!(posts.iter().filter(|post| post.late).count() > 3_500, "what came behind it is marked");
+    let history = |peer: &TestPeer| peer.p2pctl(&["history", "--all", "-0"]).ok();
+    assert_eq!(history(&newcomer), history(&one), "a history is sorted by clock, however it came");
+    assert_eq!(newcomer.status().unavailable_posts, 0);
 }
 
 #[test]

@@ -215,7 +215,7 @@ fn who_is_gone_for_a_part_is_waited_for_with_the_rest() {
     peer.hear(link, &Message::Gone { feed: name, floor: Seq(5) });
     peer.run_for(100);
     assert_eq!(ranges(&peer.said(link)), [], "what lies above the floor is on its way");
-    // From the floor on it cannot begin a run in the middle of what was asked for, unless the floor says so.
+    // The question begins at the floor now, and so may a run.
     peer.hear(link, &part(&feed, 5, 8));
     assert_eq!(shown(&peer.delivered()), [5, 6, 7, 8].map(|seq| (seq, false)));
     assert_eq!(counted(&peer), (4, 0, 4));
