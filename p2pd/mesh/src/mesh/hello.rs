@@ -137,6 +137,7 @@ impl Mesh {
         let Some(link) = self.links.get_mut(&id) else { return };
         let up = Up {
             instance,
+            feed: instance.feed_id(),
             agent: hello.agent,
             addrs: hello.record.addrs.clone(),
             dial,

@@ -79,6 +79,8 @@ pub(super) enum Phase {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Up {
     pub(super) instance: Instance,
+    /// What this run writes.
+    pub(super) feed: FeedId,
     pub(super) agent: String,
     /// Where it says that it can be dialed.
     pub(super) addrs: Vec<Addr>,

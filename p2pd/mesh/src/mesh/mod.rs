@@ -58,6 +58,8 @@ pub struct Mesh {
     feeds: Feeds,
     /// Feeds known to be longer elsewhere.
     behind: BTreeSet<FeedId>,
+    /// When announcements last went out.
+    announced: Option<Mono>,
     authors: BTreeMap<PeerId, AuthorKey>,
     outbox: Outbox,
     pace: Pace,
@@ -145,6 +147,7 @@ impl Mesh {
             book: Book::new(id, book),
             feeds: Feeds::new(feeds),
             behind: BTreeSet::new(),
+            announced: None,
             authors: BTreeMap::new(),
             outbox: Outbox::default(),
             pace: Pace::default(),
@@ -234,7 +237,7 @@ impl Mesh {
             Timer::Compare(link) => self.on_compare(link, now),
             Timer::Dial(target) => self.on_dial_due(target, now),
             Timer::Repair(feed) => self.on_repair_due(feed, now),
-            Timer::Announce => self.on_announce(),
+            Timer::Announce => self.on_announce(now),
             Timer::Settle => self.on_settle(),
             Timer::View => self.on_view_due(),
             // Every input ends with sealing what may be sealed.
@@ -309,6 +312,11 @@ impl Mesh {
 
     fn link_to(&self, peer: PeerId) -> Option<&Link> {
         self.up_links().find(|link| link.peer == peer)
+    }
+
+    /// The link to the run that writes a feed, also where its author is not known by name yet.
+    fn writer_link(&self, feed: FeedId) -> Option<&Link> {
+        self.up_links().find(|link| link.up().is_some_and(|up| up.feed == feed))
     }
 
     fn author_link(&self, feed: Instance) -> Option<LinkId> {

@@ -198,17 +198,23 @@ impl Mesh {
             }
             return;
         }
-        self.behind.insert(feed);
         if state.asked.is_some() {
+            self.behind.insert(feed);
             return;
         }
         let provider = state.provider.and_then(|id| self.links.get(&id)).filter(|link| link.is_up());
-        match provider {
+        // Its author pushes it by itself: what the author has not told of is on its way, and somebody else was faster.
+        let writer = || self.writer_link(feed).filter(|link| link.head_of(&feed) < target);
+        match provider.or_else(writer) {
+            // What is on its way is not missing yet.
             Some(link) => {
                 let patience = link.liveness.rtt_times(2, GRAFT_MIN, GRAFT_MAX);
                 self.timers.set_once(Timer::Repair(feed), now.mono + patience);
             }
-            None => self.ask(feed, now),
+            None => {
+                self.behind.insert(feed);
+                self.ask(feed, now);
+            }
         }
     }
 
@@ -223,7 +229,11 @@ impl Mesh {
             self.unask(feed);
             self.on_vain_ask(feed, &asked, now);
         }
+        let target = self.target(&feed);
         let Some(state) = self.feeds.get(&feed).filter(|state| !state.is_forked) else { return };
+        if target > state.accepted.head {
+            self.behind.insert(feed);
+        }
         // What is on its way to us, or lies unread in our own queue, needs nobody to send it again.
         let is_coming = now.mono.since(state.progressed) < GRAFT_MAX && state.progressed > Mono(0);
         if state.asked.is_none() && (self.is_saturated() || (is_coming && !state.has_gap() && state.provider.is_some()))
@@ -231,8 +241,7 @@ impl Mesh {
             self.timers.set(Timer::Repair(feed), now.mono + GRAFT_MAX);
             return;
         }
-        if self.target(&feed) > state.accepted.head {
-            self.behind.insert(feed);
+        if target > state.accepted.head {
             self.ask(feed, now);
         } else {
             self.behind.remove(&feed);
