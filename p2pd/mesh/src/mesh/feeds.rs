@@ -207,6 +207,28 @@ impl FeedState {
         }
     }
 
+    /// The runs of numbers that are stored, in order.
+    pub(super) fn held(&self) -> impl Iterator<Item = (Seq, Seq)> {
+        self.stored.hash.map(|_| (self.floor, self.stored.head)).into_iter()
+    }
+
+    /// Whether a post is stored.
+    pub(super) fn has_stored(&self, seq: Seq) -> bool {
+        self.held().any(|(from, to)| from <= seq && seq <= to)
+    }
+
+    /// The last number stored; 0 for none.
+    pub(super) fn head(&self) -> Seq {
+        self.stored.head
+    }
+
+    /// What is not stored, from where this feed is kept up to `to`.
+    pub(super) fn missing(&self, to: Seq) -> IntervalSet {
+        let mut missing = IntervalSet::default();
+        missing.insert(self.floor.max(self.stored.head.next()), to);
+        missing
+    }
+
     /// Whether every post of it is here already, stored or waiting.
     pub(super) fn holds(&self, envelope: &Envelope) -> bool {
         let waiting = || self.waiting.get(&envelope.first()).is_some_and(|held| held.last() >= envelope.last());

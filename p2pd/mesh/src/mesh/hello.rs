@@ -267,6 +267,7 @@ impl Mesh {
     }
 
     fn close(&mut self, id: LinkId, reason: &str, redial: Redial, now: Now) {
+        self.remember(id, now);
         let Some(link) = self.links.get_mut(&id).filter(|link| !link.is_closing()) else { return };
         let phase = std::mem::replace(&mut link.phase, Phase::Closing);
         let peer = link.peer;

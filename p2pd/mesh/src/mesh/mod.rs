@@ -3,15 +3,18 @@
 mod dials;
 mod feeds;
 mod hello;
+mod holders;
 mod link;
 mod outbox;
 mod pace;
 mod penalty;
 mod pump;
+mod receipts;
 mod receive;
 mod repair;
 mod report;
 mod spread;
+mod sync_state;
 
 pub use outbox::is_room;
 
@@ -36,6 +39,7 @@ use crate::time::{Mono, Now};
 use crate::timers::{Timer, Timers};
 use dials::Dials;
 use feeds::Feeds;
+use holders::Memory;
 use link::{Link, NewFeeds};
 use outbox::{Outbox, Slot};
 use pace::Pace;
@@ -58,6 +62,8 @@ pub struct Mesh {
     feeds: Feeds,
     /// Feeds known to be longer elsewhere.
     behind: BTreeSet<FeedId>,
+    /// What peers hold that are not linked now.
+    memory: Memory,
     /// When announcements last went out.
     announced: Option<Mono>,
     authors: BTreeMap<PeerId, AuthorKey>,
@@ -147,6 +153,7 @@ impl Mesh {
             book: Book::new(id, book),
             feeds: Feeds::new(feeds),
             behind: BTreeSet::new(),
+            memory: Memory::default(),
             announced: None,
             authors: BTreeMap::new(),
             outbox: Outbox::default(),
@@ -226,6 +233,7 @@ impl Mesh {
             Command::ForgetAddr(addr) => self.on_forget_addr(&addr),
             Command::Reconnect(peer) => self.on_reconnect(peer, now),
             Command::Ping { token, peer } => self.on_ping_command(token, peer),
+            Command::Sync => self.on_sync(),
             Command::Leave => self.on_leave(now),
         }
     }

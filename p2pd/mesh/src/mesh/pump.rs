@@ -130,17 +130,18 @@ impl Mesh {
             }
         };
         let bytes = last.bytes.clone();
-        self.advance_live(id, feed, last.next, now);
+        self.advance_live(id, feed, cursor, last.next, now);
         self.last_frame = Some(last);
         Some(bytes)
     }
 
-    fn advance_live(&mut self, id: LinkId, feed: FeedId, next: Seq, now: Now) {
+    fn advance_live(&mut self, id: LinkId, feed: FeedId, from: Seq, next: Seq, now: Now) {
         let head = self.feeds.get(&feed).map_or(Seq(0), |state| state.stored.head);
         let Some(link) = self.links.get_mut(&id) else { return };
         link.exchanged = now.mono;
         link.liveness.handle_sent(now.mono);
         let Some(state) = link.feeds.get_mut(&feed) else { return };
+        state.note_sent(from, Seq(next.0.saturating_sub(1)));
         if let Push::Live { cursor, .. } = &mut state.push {
             *cursor = next;
             if next <= head {
@@ -165,9 +166,13 @@ impl Mesh {
 
     /// The next frame for whoever is first in turn.
     fn repair_frame(&mut self, id: LinkId, run: &[RawEnvelope], now: Now) -> Option<Bytes> {
-        let next = run.last()?.last.next();
+        let (first, last) = (run.first()?.first, run.last()?.last);
+        let next = last.next();
         let link = self.links.get_mut(&id)?;
         let mut serving = link.serving.pop_front()?;
+        if let Some(held) = link.feeds.get_mut(&serving.feed) {
+            held.note_sent(first, last);
+        }
         serving.next = next;
         let more = next <= serving.to;
         if more {
@@ -212,7 +217,7 @@ impl Mesh {
         }
         let hop = self.feeds.get(&reading.feed)?.hop;
         let next = run.last()?.last.next();
-        self.advance_live(id, reading.feed, next, now);
+        self.advance_live(id, reading.feed, reading.from, next, now);
         // From disk means from the past: whoever gets it does not push it on.
         Some(encode_envelopes(run, hop, false, false))
     }

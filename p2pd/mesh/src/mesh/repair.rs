@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Mesh;
 use super::feeds::Asked;
-use super::link::{COMPARE_WAIT, HeadsLeft};
+use super::link::{COMPARE_WAIT, Comparison, HeadsLeft};
 use super::penalty::Offence;
 use crate::effect::{Effect, Event};
 use crate::id::{Epoch, FeedId, Instance, LinkId, PeerId, Seq};
@@ -32,6 +32,7 @@ impl Mesh {
             let tokens = std::mem::take(&mut link.pings);
             self.effects.extend(tokens.into_iter().map(|token| Effect::Ponged { token, rtt_us: Some(rtt_us) }));
         }
+        link.awaited_pong.take_if(|awaited| *awaited <= pong.n);
         self.compare(id, pong.digest, now);
     }
 
@@ -62,9 +63,10 @@ impl Mesh {
     fn compare(&mut self, id: LinkId, theirs: Digest, now: Now) {
         let ours = self.feeds.sum.digest();
         let Some(link) = self.links.get_mut(&id) else { return };
-        let is_first = !std::mem::replace(&mut link.is_compared, true);
+        let is_first = link.comparison == Comparison::Pending;
         if theirs == ours {
             link.compare_wait = COMPARE_WAIT;
+            link.note_compared(Comparison::Equal);
             self.timers.cancel(&Timer::Compare(id));
             return self.note_equal(id);
         }
@@ -78,7 +80,10 @@ impl Mesh {
         if link.heads_sent.is_none_or(|sent| now.mono.since(sent) >= COMPARE_WAIT) {
             // What brings nothing is tried less and less often: some differences cannot be mended from here.
             link.compare_wait = (wait * 2).min(self.config.heartbeat_interval).max(COMPARE_WAIT);
+            link.note_compared(Comparison::Differs);
             self.send_heads(id, now);
+        } else if link.comparison != Comparison::Named {
+            link.note_compared(Comparison::Differs);
         }
         self.timers.set_once(Timer::Compare(id), now.mono + wait);
     }
@@ -124,18 +129,21 @@ impl Mesh {
     pub(super) fn on_heads(&mut self, id: LinkId, heads: &Heads, now: Now) {
         if let Some(link) = self.links.get_mut(&id).filter(|_| heads.part == 0) {
             link.heads_named.clear();
+            link.has_skipped = false;
         }
         for head in &heads.heads {
             let feed = head.feed.feed_id();
-            if head.head == Seq(0) || !self.knows_or_may_create(id, feed, Some(head.feed), now) {
+            if head.head == Seq(0) {
+                continue;
+            }
+            if !self.knows_or_may_create(id, feed, Some(head.feed), now) {
+                self.note_skipped(id);
                 continue;
             }
             self.note_head(id, feed, head.head, now);
             let Some(link) = self.links.get_mut(&id) else { return };
             link.heads_named.insert(feed);
-            if let Some(held) = link.feeds.get_mut(&feed) {
-                held.floor = head.floor;
-            }
+            self.note_floor(id, feed, head.floor);
             let Some(state) = self.feeds.get(&feed) else { continue };
             let hash = state.stored.hash.map(|hash| hash.0);
             let is_forked = state.stored.head == head.head && hash.is_some_and(|hash| hash[..8] != head.hash);
@@ -151,6 +159,7 @@ impl Mesh {
             self.consider_repair(feed, now);
         }
         if heads.part + 1 >= heads.of {
+            self.note_named(id);
             self.tell_unnamed(id);
         }
         self.timers.set_once(Timer::Announce, now.mono);
@@ -165,9 +174,7 @@ impl Mesh {
     }
 
     pub(super) fn on_gone(&mut self, id: LinkId, feed: FeedId, floor: Seq, now: Now) {
-        if let Some(held) = self.links.get_mut(&id).and_then(|link| link.feeds.get_mut(&feed)) {
-            held.floor = floor;
-        }
+        self.note_floor(id, feed, floor);
         let was_asked = self.feeds.get(&feed).is_some_and(|state| state.asked.is_some_and(|asked| asked.link == id));
         if was_asked {
             self.unask(feed);

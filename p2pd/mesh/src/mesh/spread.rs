@@ -170,9 +170,7 @@ impl Mesh {
                 continue;
             }
             self.note_head(id, have.feed, have.head, now);
-            if let Some(state) = self.links.get_mut(&id).and_then(|link| link.feeds.get_mut(&have.feed)) {
-                state.floor = have.floor;
-            }
+            self.note_floor(id, have.feed, have.floor);
             self.consider_repair(have.feed, now);
         }
     }

@@ -7,6 +7,7 @@ mod kit;
 mod links;
 mod liveness;
 mod publish;
+mod receipts;
 mod records;
 mod repair;
 mod spread;
