@@ -14,7 +14,7 @@ use p2p_mesh::membership::record::Record;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::config::Durability;
-use crate::query::{Answer, HistoryQuery, LogPage, RoomSummary, StoredPost};
+use crate::query::{Answer, HistoryQuery, LogPage, RoomFeeds, RoomSummary, StoredPost};
 
 mod append;
 mod book;
@@ -120,6 +120,15 @@ pub enum Job {
     Rooms {
         /// Gets the answer.
         reply: oneshot::Sender<Answer<Vec<RoomSummary>>>,
+    },
+    /// Which feeds say something in a room behind an offset.
+    RoomFeeds {
+        /// Its name.
+        room: String,
+        /// The end of what was looked at before; 0 for nothing.
+        after: Offset,
+        /// Gets the answer.
+        reply: oneshot::Sender<Answer<RoomFeeds>>,
     },
     /// Bytes of envelopes held.
     Bytes {

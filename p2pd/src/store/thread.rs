@@ -13,7 +13,7 @@ use super::fault::Fault;
 use super::writer::{Write, Writer};
 use super::{Job, Opened, StoreError, StoreEvent, append, book, file, history, log};
 use crate::config::Durability;
-use crate::query::{Answer, HistoryQuery, LogPage, RoomSummary, StoredPost};
+use crate::query::{Answer, HistoryQuery, LogPage, RoomFeeds, RoomSummary, StoredPost};
 
 /// Opens the file and starts the thread.
 pub(super) fn start(dir: &Path, me: &PeerId, durability: Durability) -> Result<Opened, StoreError> {
@@ -59,6 +59,7 @@ enum Question {
     Last { rooms: Vec<String>, authors: Vec<PeerId>, posts: usize, reply: Reply<Offset> },
     History(HistoryQuery, Reply<Vec<StoredPost>>),
     Rooms(Reply<Vec<RoomSummary>>),
+    RoomFeeds { room: String, after: Offset, reply: Reply<RoomFeeds> },
     Bytes(oneshot::Sender<u64>),
 }
 
@@ -207,6 +208,9 @@ impl Desk {
             }
             Question::History(query, reply) => send(reply, history::history(db, index, &query), dir),
             Question::Rooms(reply) => send(reply, history::rooms(db), dir),
+            Question::RoomFeeds { room, after, reply } => {
+                send(reply, history::room_feeds(db, index, &room, after), dir);
+            }
             Question::Bytes(reply) => drop(reply.send(index.bytes())),
         }
         Ok(())
@@ -267,6 +271,7 @@ fn sort(batch: Vec<Job>) -> (Vec<Write>, Vec<Question>) {
             }
             Job::History { query, reply } => questions.push(Question::History(query, reply)),
             Job::Rooms { reply } => questions.push(Question::Rooms(reply)),
+            Job::RoomFeeds { room, after, reply } => questions.push(Question::RoomFeeds { room, after, reply }),
             Job::Bytes { reply } => questions.push(Question::Bytes(reply)),
         }
     }
