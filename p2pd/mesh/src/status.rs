@@ -23,11 +23,11 @@ pub struct Status {
     pub digest: Digest,
     /// Posts held.
     pub posts: u64,
-    /// Posts known to exist and not held.
+    /// Posts that somebody linked holds and that are wanted here.
     pub missing_posts: u64,
     /// Own posts that no other peer is known to hold: a gauge.
     pub unacked_own_posts: u64,
-    /// Posts known to have existed that no linked peer holds any more.
+    /// Posts known to have existed, and wanted here, that nobody linked holds any more.
     pub unavailable_posts: u64,
     /// Whether other runs of this identity are linked.
     pub other_instances: usize,

@@ -84,7 +84,7 @@ impl Known<'_> {
         // A link on which no floor was told knows the one of the link before it.
         let linked = linked.map(move |span| Span { floor: span.floor.max(floor), ..span });
         let floor = linked.clone().map(|span| span.floor).chain([floor]).max().unwrap_or(floor);
-        let written = state.filter(|state| self.wrote(state)).map(|state| Span { floor, head: state.head() });
+        let written = state.filter(|state| self.wrote(state)).map(|state| Span { floor, head: state.stored.head() });
         linked.chain(told).chain(written)
     }
 
@@ -123,7 +123,7 @@ impl Mesh {
         known
     }
 
-    /// The other side told where its part of a feed begins.
+    /// The other side holds nothing below `floor`, or nothing that it offers.
     pub(super) fn note_floor(&mut self, id: LinkId, feed: FeedId, floor: Seq) {
         let Some(link) = self.links.get_mut(&id) else { return };
         if let Some(held) = link.feeds.get_mut(&feed) {

@@ -23,7 +23,7 @@ impl Mesh {
             state: if known.holds(&id, state, post.seq) { HolderState::Holds } else { handed(known, &id, post) },
             last_seen_ms: self.last_seen_ms(known, now),
         };
-        let held = state.is_some_and(|state| state.has_stored(post.seq));
+        let held = state.is_some_and(|state| state.stored.contains(post.seq, post.seq));
         Receipt { post, held, holders: others.iter().map(holder).collect() }
     }
 

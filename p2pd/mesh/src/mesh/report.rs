@@ -24,7 +24,7 @@ impl Mesh {
             peers_known: self.book.len(),
             addrs_configured: self.dials.addrs().filter(|(addr, _)| !self.dials.is_self(addr)).count(),
             offset: self.stored_offset,
-            digest: self.feeds.sum.digest(),
+            digest: self.feeds.digest(),
             posts: self.feeds.posts,
             missing_posts: self.missing_posts(),
             unacked_own_posts: self.unacked_own_posts(),

@@ -32,7 +32,7 @@ impl Mesh {
         SyncState {
             feeds,
             peers: linked.iter().map(|known| self.peer_sync(known)).collect(),
-            digest: self.feeds.sum.digest(),
+            digest: self.feeds.digest(),
             posts: self.feeds.posts,
             missing_posts,
             unavailable_posts,
@@ -69,12 +69,12 @@ impl Mesh {
         let agree = known.iter().filter(|known| known.is_linked() && known.lacks(&id, state) == 0).count();
         FeedSync {
             feed,
-            have: state.held().map(|run| count(&[run])).sum(),
+            have: state.stored.count(),
             floor: state.held().next().map_or(Seq(0), |(floor, _)| floor),
-            head: state.held().last().map_or(Seq(0), |(_, head)| head),
+            head: state.stored.head(),
             known_head: missing.known_head,
             holes: missing.holes(),
-            hash: state.stored.hash,
+            hash: state.stored.tip().hash,
             agree,
             is_forked: state.is_forked,
             is_own: feed.id == self.me.id,
@@ -84,8 +84,8 @@ impl Mesh {
     fn peer_sync(&self, known: &Known<'_>) -> PeerSync {
         let ahead = |(id, state): (&FeedId, &FeedState)| {
             let spans = set_of(known.spans(id, Some(state)));
-            let missing = spans.last().map_or(IntervalSet::default(), |head| state.missing(head));
-            missing.runs().map(|run| count(&[run]) - count(&spans.gaps(run.0, run.1, usize::MAX))).sum::<u64>()
+            let missing = spans.last().map_or(Vec::new(), |head| state.missing(head));
+            missing.iter().map(|run| count(&[*run]) - count(&spans.gaps(run.0, run.1, usize::MAX))).sum::<u64>()
         };
         PeerSync {
             peer: known.peer,
@@ -126,13 +126,13 @@ impl Missing {
 
 fn missing_of(id: &FeedId, state: &FeedState, known: &[Known<'_>]) -> Missing {
     let heads = known.iter().flat_map(|known| known.spans(id, Some(state))).map(|span| span.head);
-    let known_head = heads.max().unwrap_or_default().max(state.head());
+    let known_head = heads.max().unwrap_or_default().max(state.stored.head());
     let missing = state.missing(known_head);
     let (mut coming, mut unavailable) = (Vec::new(), Vec::new());
-    if missing.first().is_some() {
+    if !missing.is_empty() {
         let linked = known.iter().filter(|known| known.is_linked());
         let linked = set_of(linked.flat_map(|known| known.spans(id, Some(state))));
-        for (from, to) in missing.runs() {
+        for (from, to) in missing {
             let gone = linked.gaps(from, to, usize::MAX);
             let mut gaps = IntervalSet::default();
             gone.iter().for_each(|(from, to)| gaps.insert(*from, *to));

@@ -22,7 +22,7 @@ async fn status_tells_all_that_is_known() {
         peers_up: 2,
         peers_known: 3,
         addrs_configured: 1,
-        digest: Digest { fingerprint: [0xab; 16], feeds: 4 },
+        digest: Digest { fingerprint: [0xab; 16], feeds: 4, holes: 7 },
         posts: 5,
         missing_posts: 6,
         unacked_own_posts: 9,

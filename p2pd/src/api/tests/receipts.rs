@@ -108,7 +108,7 @@ fn sync() -> SyncState {
     SyncState {
         feeds: vec![feed(OWN, 1), feed(2, 1)],
         peers: vec![peer],
-        digest: Digest { fingerprint: [0xab; 16], feeds: 2 },
+        digest: Digest { fingerprint: [0xab; 16], feeds: 2, holes: 0 },
         posts: 8,
         missing_posts: 3,
         unavailable_posts: 4,

@@ -240,7 +240,7 @@ fn a_link_that_was_never_compared_leaves_everything_open() {
     let mut peer = Peer::new(1);
     assert!(peer.mesh.sync_state().is_synced, "nobody is there to differ from");
     let link = peer.accept(2);
-    let other = Digest { fingerprint: [9; 16], feeds: 1 };
+    let other = Digest { fingerprint: [9; 16], feeds: 1, holes: 0 };
     assert!(!peer.mesh.sync_state().is_synced);
     peer.hear(link, &Message::Ping(Ping { n: 1, t: 0, digest: other }));
     assert!(!peer.mesh.sync_state().is_synced);
@@ -261,4 +261,24 @@ fn a_forked_feed_is_told_and_counted_for_its_author() {
     let sync = peer.mesh.sync_state();
     assert!(sync.feeds[0].is_forked && !sync.feeds[0].is_own);
     assert_eq!(peer.mesh.peers(at(9_000)).iter().find(|status| status.id == Some(id(3))).unwrap().forks, 1);
+}
+
+#[test]
+fn two_peers_with_holes_are_synced_only_when_each_named_what_it_can_give() {
+    let feed = chain(3, 7, 6, &["x"]);
+    let mut peer = Peer::start(1, config(1), &feed[3..], Vec::new());
+    let link = peer.accept(2);
+    let equal = |peer: &mut Peer| equal(peer, link);
+    equal(&mut peer);
+    let sync = sync_of(&peer, 2);
+    assert_eq!((sync.is_compared, sync.is_equal, peer.mesh.sync_state().is_synced), (true, false, false));
+    let hash = feed[5].hash().0[..8].try_into().unwrap();
+    let head = Head { feed: feed[0].feed(), floor: Seq(5), head: Seq(6), hash };
+    peer.hear(link, &Message::Heads(Heads { part: 0, of: 1, heads: vec![head] }));
+    assert!(peer.mesh.sync_state().is_synced);
+    let holes: Vec<_> = peer.mesh.sync_state().feeds[0].holes.iter().map(|hole| (hole.from.0, hole.to.0)).collect();
+    assert_eq!((holes, peer.mesh.sync_state().unavailable_posts), (vec![(1, 3)], 3));
+    assert_eq!(sync_of(&peer, 2).behind, 1, "number 4 is below its floor");
+    equal(&mut peer);
+    assert!(sync_of(&peer, 2).is_equal);
 }
