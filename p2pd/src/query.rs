@@ -125,6 +125,15 @@ pub struct SearchPage {
     pub next: Option<SearchPlace>,
 }
 
+/// Who said something in a room.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct RoomFeeds {
+    /// Every feed with a post in the part of the room that was looked at, each once.
+    pub feeds: Vec<Instance>,
+    /// The end of that part: ask behind it for what came since.
+    pub end: Offset,
+}
+
 /// One room, summed up.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RoomSummary {

@@ -22,6 +22,15 @@ pub struct Tip {
     pub at: Stamp,
 }
 
+/// A run of one feed that somebody is known to hold: from `floor` to `head`, both included.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Span {
+    /// The first number.
+    pub floor: Seq,
+    /// The last number; one before `floor` is nothing.
+    pub head: Seq,
+}
+
 impl IntervalSet {
     /// A set of one run.
     #[must_use]
@@ -108,6 +117,14 @@ impl IntervalSet {
     /// The runs, in order.
     pub fn runs(&self) -> impl Iterator<Item = (Seq, Seq)> {
         self.0.iter().copied()
+    }
+}
+
+impl Span {
+    /// Whether all of `from..=to` is in it.
+    #[must_use]
+    pub fn covers(&self, from: Seq, to: Seq) -> bool {
+        self.floor <= from && to <= self.head
     }
 }
 

@@ -145,6 +145,8 @@ pub enum Command {
         /// Whom.
         peer: PeerId,
     },
+    /// Compare with every linked peer now.
+    Sync,
     /// Say goodbye to everybody. Links are hung up; nothing is dialed any more.
     Leave,
 }

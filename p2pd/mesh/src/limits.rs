@@ -111,6 +111,10 @@ pub const AUTHOR_KEYS_MAX: usize = 1_024;
 pub const OUTBOX_POSTS_MAX: usize = 16_384;
 /// Bytes of text waiting to be sealed.
 pub const OUTBOX_BYTES_MAX: usize = 4 << 20;
+/// Runs of feeds remembered of peers that went away, of all peers together: about 6 MB.
+pub const REMEMBERED_SPANS_MAX: usize = 65_536;
+/// Missing runs of one feed that are listed.
+pub const HOLES_LISTED_MAX: usize = 64;
 /// Heartbeats asked for by users and not yet answered.
 pub const PINGS_MAX: usize = 64;
 

@@ -93,6 +93,11 @@ impl Liveness {
         n
     }
 
+    /// The number that the next ping will have.
+    pub(crate) fn ping_next(&self) -> u64 {
+        self.next
+    }
+
     /// The other side takes bytes of a backlog: slow, not gone.
     pub(crate) fn handle_progress(&mut self, now: Mono) {
         let patience = self.probe_patience();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::id::{Epoch, Offset, PeerId};
+use crate::id::{Epoch, Hash, Instance, Offset, PeerId, PostId, Seq};
 use crate::membership::record::Addr;
 use crate::wire::message::Digest;
 
@@ -25,7 +25,9 @@ pub struct Status {
     pub posts: u64,
     /// Posts that somebody linked holds and that are wanted here.
     pub missing_posts: u64,
-    /// Posts missing here that nobody linked holds any more.
+    /// Own posts that no other peer is known to hold: a gauge.
+    pub unacked_own_posts: u64,
+    /// Posts known to have existed, and wanted here, that nobody linked holds any more.
     pub unavailable_posts: u64,
     /// Whether other runs of this identity are linked.
     pub other_instances: usize,
@@ -97,4 +99,111 @@ pub struct PeerStatus {
     pub instances: usize,
     /// When something last arrived from it, milliseconds since 1970; 0 for never.
     pub last_seen_ms: u64,
+    /// Feeds of it in which two posts have one number.
+    pub forks: usize,
+}
+
+/// Who holds one post.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Receipt {
+    /// Which post.
+    pub post: PostId,
+    /// It is stored here.
+    pub held: bool,
+    /// Every other peer that is known, in the order of ids.
+    pub holders: Vec<Holder>,
+}
+
+/// What is known of one peer and one post.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Holder {
+    /// Who.
+    pub peer: PeerId,
+    /// Whether it holds the post.
+    pub state: HolderState,
+    /// When something last arrived from it, milliseconds since 1970; 0 for never.
+    pub last_seen_ms: u64,
+}
+
+/// Whether a peer holds a post.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum HolderState {
+    /// It said so, on a link of now or of this run.
+    Holds,
+    /// The post was handed to its link; no word of it yet.
+    Sent,
+    /// Linked, and the post was not handed to its link.
+    Linked,
+    /// Not linked, and not known to hold it.
+    Away,
+}
+
+/// What is held of each author, what is known to exist, and who agrees.
+#[derive(Clone, Debug, Default)]
+pub struct SyncState {
+    /// Every feed whose author is known, in the order of author and epoch.
+    pub feeds: Vec<FeedSync>,
+    /// Linked peers, in the order of ids.
+    pub peers: Vec<PeerSync>,
+    /// A fingerprint of the ends of all feeds.
+    pub digest: Digest,
+    /// Posts held.
+    pub posts: u64,
+    /// Posts that a linked peer holds and that are not stored here yet.
+    pub missing_posts: u64,
+    /// Posts known to have existed that no linked peer holds any more.
+    pub unavailable_posts: u64,
+    /// Nothing is missing, and every linked peer was compared with since its link came up or a user asked for it.
+    pub is_synced: bool,
+}
+
+/// One run of one author.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FeedSync {
+    /// Author and epoch.
+    pub feed: Instance,
+    /// Posts held.
+    pub have: u64,
+    /// The first number held; 0 for none.
+    pub floor: Seq,
+    /// The last number held; 0 for none.
+    pub head: Seq,
+    /// The last number that anybody is known to hold.
+    pub known_head: Seq,
+    /// What is missing between what is kept and the known head; the first of very many.
+    pub holes: Vec<Hole>,
+    /// The hash of its newest envelope held.
+    pub hash: Option<Hash>,
+    /// Linked peers that hold all that is held here.
+    pub agree: usize,
+    /// Its author used a number twice.
+    pub is_forked: bool,
+    /// Written by this identity.
+    pub is_own: bool,
+}
+
+/// Numbers that are missing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Hole {
+    /// The first.
+    pub from: Seq,
+    /// The last.
+    pub to: Seq,
+    /// No linked peer holds them any more.
+    pub is_unavailable: bool,
+}
+
+/// How the history of one linked peer compares with ours.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PeerSync {
+    /// Who.
+    pub peer: PeerId,
+    /// Posts held here that it is not known to hold.
+    pub behind: u64,
+    /// Posts it is known to hold that are not here.
+    pub ahead: u64,
+    /// Digests were compared since the link came up or a user asked for it.
+    pub is_compared: bool,
+    /// The last digests that were compared were equal.
+    pub is_equal: bool,
 }

@@ -11,7 +11,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::ask::{Asker, stopping};
 use super::send::{Budget, SendStream};
 use super::watch::{Watch, Wish};
-use super::{Facts, Subscribers, convert, history, search};
+use super::{Facts, Subscribers, convert, history, receipts, search};
 
 /// Answers `Chat`.
 #[derive(Debug)]
@@ -22,6 +22,8 @@ pub(super) struct ChatService {
     pub(super) budget: Budget,
     /// Silence on a watch after which the reader is told that it still stands.
     pub(super) heartbeat: Duration,
+    /// Between two looks at who holds what.
+    pub(super) pause: Duration,
 }
 
 #[tonic::async_trait]
@@ -70,7 +72,8 @@ impl Chat for ChatService {
         Ok(Response::new(answer))
     }
 
-    async fn receipts(&self, _request: Request<v1::ReceiptsRequest>) -> Result<Response<Self::ReceiptsStream>, Status> {
-        Err(Status::unimplemented("receipts"))
+    async fn receipts(&self, request: Request<v1::ReceiptsRequest>) -> Result<Response<Self::ReceiptsStream>, Status> {
+        let names = self.subscribers.names().clone();
+        Ok(Response::new(receipts::open(self.asker.clone(), names, request.into_inner(), self.pause)?))
     }
 }

@@ -58,7 +58,7 @@ fn said_of(post: &Post) -> v1::Post {
     }
 }
 
-fn post_id(id: PostId) -> v1::PostId {
+pub(super) fn post_id(id: PostId) -> v1::PostId {
     v1::PostId { author: id.feed.id.to_string(), epoch: id.feed.epoch.0, seq: id.seq.0 }
 }
 
@@ -74,16 +74,17 @@ pub(super) fn sent(sent: &Sent) -> v1::SendResponse {
 /// What shall be said. Whether it may be said is for the mesh to decide.
 pub(super) fn draft(post: v1::Outgoing, default_room: &str) -> Result<Draft, Error> {
     let room = if post.room.is_empty() { default_room.to_owned() } else { post.room };
-    let re = post.re.map(parse_post_id).transpose()?;
+    let re = post.re.map(|re| parse_post_id(re, "the answered post")).transpose()?;
     let key = Some(post.key).filter(|key| !key.is_empty());
     Ok(Draft { room, text: post.text, re, key })
 }
 
-fn parse_post_id(id: v1::PostId) -> Result<PostId, Error> {
+/// `which` says in an error which post is meant.
+pub(super) fn parse_post_id(id: v1::PostId, which: &str) -> Result<PostId, Error> {
     let author = parse_peer_id(&id.author)?;
     for (what, number) in [("epoch", id.epoch), ("seq", id.seq)] {
         if number >= INTEGER_END {
-            return Err(invalid(format!("{what} {number} of the answered post is over the limit of 2^53 - 1")));
+            return Err(invalid(format!("{what} {number} of {which} is over the limit of 2^53 - 1")));
         }
     }
     Ok(PostId { feed: Instance { id: author, epoch: Epoch(id.epoch) }, seq: Seq(id.seq) })
@@ -157,7 +158,7 @@ pub(super) fn peer(peer: PeerStatus) -> v1::Peer {
         configured: peer.configured,
         instances: count(peer.instances),
         last_seen_us: time_us(peer.last_seen_ms),
-        ..v1::Peer::default()
+        forks: count(peer.forks),
     }
 }
 

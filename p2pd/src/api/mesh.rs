@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::Stream;
 use futures_util::stream::BoxStream;
 use p2p_mesh::membership::record::Addr;
 use p2p_mesh::status::PeerState;
@@ -13,9 +12,11 @@ use p2p_proto::v1;
 use p2p_proto::v1::mesh_server::Mesh;
 use tonic::{Request, Response, Status};
 
-use super::ask::{Asker, stopping, unknown_peer};
+use super::ask::{Asker, unknown_peer};
+use super::changes::changes;
 use super::convert::{count, invalid, parse_peer_id};
-use super::{Facts, convert, status};
+use super::sync::SyncReader;
+use super::{Facts, Names, convert, status};
 
 /// Answers `Mesh`.
 #[derive(Clone, Debug)]
@@ -24,8 +25,11 @@ pub(super) struct MeshService {
     pub(super) facts: Arc<Facts>,
     /// Where the API is served.
     pub(super) api: Arc<[Endpoint]>,
+    pub(super) names: Names,
     /// Between two looks at what may have changed.
     pub(super) pause: Duration,
+    /// The same for the sync.
+    pub(super) pause_sync: Duration,
 }
 
 #[tonic::async_trait]
@@ -36,20 +40,24 @@ impl Mesh for MeshService {
 
     async fn sync_state(
         &self,
-        _request: Request<v1::SyncStateRequest>,
+        request: Request<v1::SyncStateRequest>,
     ) -> Result<Response<v1::SyncStateResponse>, Status> {
-        Err(Status::unimplemented("sync state"))
+        let reader = SyncReader::new(self.asker.clone(), self.names.clone(), request.into_inner())?;
+        Ok(Response::new(reader.fetch().await?))
     }
 
     async fn watch_sync_state(
         &self,
-        _request: Request<v1::SyncStateRequest>,
+        request: Request<v1::SyncStateRequest>,
     ) -> Result<Response<Self::WatchSyncStateStream>, Status> {
-        Err(Status::unimplemented("sync state"))
+        let reader = SyncReader::new(self.asker.clone(), self.names.clone(), request.into_inner())?;
+        let fetch = move || reader.clone().fetch();
+        Ok(Response::new(Box::pin(changes(self.asker.clone(), self.pause_sync, fetch, Clone::clone))))
     }
 
     async fn sync(&self, _request: Request<v1::SyncRequest>) -> Result<Response<v1::SyncResponse>, Status> {
-        Err(Status::unimplemented("sync"))
+        let peers = self.asker.ask(super::Request::Sync).await?;
+        Ok(Response::new(v1::SyncResponse { peers: count(peers) }))
     }
 
     async fn status(&self, _request: Request<v1::StatusRequest>) -> Result<Response<v1::StatusResponse>, Status> {
@@ -184,54 +192,6 @@ fn ping_timeout(ms: u32) -> Duration {
 /// What a user wrote, for an error that repeats it.
 fn shorten(text: &str) -> String {
     format!("{:?}", text.chars().take(SHOWN_MAX).collect::<String>())
-}
-
-/// The state now, then again whenever it differs in what `timeless` leaves of it. Looks only while it is read.
-fn changes<T, F>(
-    asker: Asker,
-    pause: Duration,
-    fetch: impl FnMut() -> F + Send + 'static,
-    timeless: fn(&T) -> T,
-) -> impl Stream<Item = Result<T, Status>> + Send
-where
-    T: PartialEq + Send + 'static,
-    F: Future<Output = Result<T, Error>> + Send,
-{
-    async fn next<T: PartialEq, F: Future<Output = Result<T, Error>>>(
-        asker: &Asker,
-        pause: Duration,
-        fetch: &mut impl FnMut() -> F,
-        timeless: fn(&T) -> T,
-        shown: &mut Option<T>,
-    ) -> Result<T, Error> {
-        loop {
-            if shown.is_some() {
-                tokio::select! {
-                    biased;
-                    () = asker.stop().cancelled() => return Err(stopping()),
-                    () = tokio::time::sleep(pause) => (),
-                }
-            }
-            let state = fetch().await?;
-            let kept = timeless(&state);
-            if shown.as_ref() != Some(&kept) {
-                *shown = Some(kept);
-                return Ok(state);
-            }
-        }
-    }
-    let state = (fetch, None, false);
-    futures_util::stream::unfold(state, move |(mut fetch, mut shown, has_ended)| {
-        let asker = asker.clone();
-        async move {
-            if has_ended {
-                return None;
-            }
-            let state = next(&asker, pause, &mut fetch, timeless, &mut shown).await;
-            let has_ended = state.is_err();
-            Some((state.map_err(Status::from), (fetch, shown, has_ended)))
-        }
-    })
 }
 
 /// Where the request names no time.

@@ -5,6 +5,7 @@
 
 mod access;
 mod ask;
+mod changes;
 mod chat;
 mod convert;
 mod daemon;
@@ -12,12 +13,14 @@ mod health;
 mod history;
 mod incoming;
 mod mesh;
+mod receipts;
 mod search;
 mod send;
 mod serve;
 mod socket;
 mod status;
 mod subscribers;
+mod sync;
 mod token;
 mod watch;
 
@@ -26,14 +29,16 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use p2p_mesh::effect::{Delivery, Refusal, Sent};
-use p2p_mesh::id::{Instance, Offset, PeerId};
+use p2p_mesh::id::{Instance, Offset, PeerId, PostId};
 use p2p_mesh::input::Draft;
 use p2p_mesh::membership::record::Addr;
-use p2p_mesh::status::{PeerStatus, Status};
+use p2p_mesh::status::{PeerStatus, Receipt, Status, SyncState};
 use p2p_proto::endpoint::Endpoint;
 use tokio::sync::oneshot;
 
-use crate::query::{Answer, HistoryQuery, LogPage, RoomSummary, SearchPage, SearchQuery, StoreSummary, StoredPost};
+use crate::query::{
+    Answer, HistoryQuery, LogPage, RoomFeeds, RoomSummary, SearchPage, SearchQuery, StoreSummary, StoredPost,
+};
 
 pub use serve::{Served, serve};
 pub use status::Alarms;
@@ -103,6 +108,21 @@ pub enum Request {
     },
     /// What is held, and what was.
     StoreSummary(oneshot::Sender<StoreSummary>),
+    /// Who holds these posts: one receipt each.
+    Receipts(Vec<PostId>, oneshot::Sender<Vec<Receipt>>),
+    /// What is held, what is missing, who agrees.
+    SyncState(oneshot::Sender<SyncState>),
+    /// Compare with every linked peer now; answers how many they are.
+    Sync(oneshot::Sender<usize>),
+    /// Which feeds say something in a room behind an offset.
+    RoomFeeds {
+        /// Its name.
+        room: String,
+        /// The end of what was looked at before; 0 for nothing.
+        after: Offset,
+        /// Gets the answer.
+        reply: oneshot::Sender<Answer<RoomFeeds>>,
+    },
     /// Stop the daemon.
     Stop,
 }

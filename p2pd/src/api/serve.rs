@@ -46,6 +46,10 @@ pub(super) struct Pace {
     pub(super) heartbeat: Duration,
     /// Between two looks at what may have changed.
     pub(super) changes: Duration,
+    /// The same for the sync.
+    pub(super) sync: Duration,
+    /// The same for receipts.
+    pub(super) receipts: Duration,
 }
 
 /// A place where connections come in.
@@ -125,14 +129,23 @@ pub(super) async fn listen_on_loopback(addr: SocketAddr) -> Result<TcpListener, 
 }
 
 fn routes(asker: Asker, subscribers: Subscribers, facts: Arc<Facts>, api: &[Endpoint], pace: Pace) -> Routes {
+    let names = subscribers.names().clone();
     let chat = ChatService {
         asker: asker.clone(),
         subscribers,
         facts: Arc::clone(&facts),
         budget: Budget::new(),
         heartbeat: pace.heartbeat,
+        pause: pace.receipts,
     };
-    let mesh = MeshService { asker: asker.clone(), facts: Arc::clone(&facts), api: api.into(), pause: pace.changes };
+    let mesh = MeshService {
+        asker: asker.clone(),
+        facts: Arc::clone(&facts),
+        api: api.into(),
+        names,
+        pause: pace.changes,
+        pause_sync: pace.sync,
+    };
     let health = HealthService { mesh: mesh.clone() };
     let daemon = DaemonService { asker, facts };
     let mut routes = Routes::builder();
@@ -197,7 +210,13 @@ async fn attend_all(doors: Vec<BoxFuture<'static, ()>>, stop: CancellationToken)
     }
 }
 
-const PACE: Pace = Pace { heartbeat: Duration::from_secs(15), changes: Duration::from_secs(1) };
+const PACE: Pace = Pace {
+    heartbeat: Duration::from_secs(15),
+    changes: Duration::from_secs(1),
+    sync: Duration::from_millis(100),
+    // Short beside what a person notices, long beside the microseconds that a look takes.
+    receipts: Duration::from_millis(20),
+};
 /// Time for clients to take their last answers.
 const DRAIN: Duration = Duration::from_secs(3);
 /// Calls at a time on one connection.

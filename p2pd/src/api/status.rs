@@ -10,6 +10,7 @@ use p2p_proto::v1::{Health, StatusResponse};
 
 use super::ask::Asker;
 use super::convert::count;
+use super::sync::hex;
 use super::{Facts, Request};
 
 /// What is wrong at the moment. Shared: whoever notices something raises it, and clears it when it is over.
@@ -62,13 +63,14 @@ pub(super) async fn fetch(asker: &Asker, facts: &Facts, api: &[Endpoint]) -> Res
         bytes: stored.bytes,
         expired_posts: stored.expired_posts,
         offset: status.offset.0,
-        digest: status.digest.fingerprint.iter().map(|byte| format!("{byte:02x}")).collect(),
+        digest: hex(&status.digest.fingerprint),
         feeds: count(status.digest.feeds),
         missing_posts: status.missing_posts,
-        unavailable_posts: status.unavailable_posts,
         counters: status.counters.iter().map(|(name, number)| ((*name).to_owned(), *number)).collect(),
         pid: facts.pid,
         default_room: facts.default_room.clone(),
+        unacked_own_posts: status.unacked_own_posts,
+        unavailable_posts: status.unavailable_posts,
         ..StatusResponse::default()
     })
 }

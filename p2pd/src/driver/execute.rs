@@ -48,6 +48,14 @@ impl Driver {
                 self.job(Job::FindLast { rooms, authors, posts, reply });
             }
             Request::History { query, reply } => self.job(Job::History { query, reply }),
+            Request::Receipts(posts, reply) => answer(reply, self.mesh.receipts(&posts, self.clock.now())),
+            Request::SyncState(reply) => answer(reply, self.mesh.sync_state()),
+            Request::Sync(reply) => {
+                let peers = self.mesh.linked_len();
+                self.command(Command::Sync);
+                answer(reply, peers);
+            }
+            Request::RoomFeeds { room, after, reply } => self.job(Job::RoomFeeds { room, after, reply }),
             Request::Rooms(reply) => self.job(Job::Rooms { reply }),
             Request::Search { query, reply } => self.job(Job::Search { query, reply }),
             Request::StoreSummary(reply) => self.job(Job::Summary { reply }),

@@ -8,9 +8,9 @@ use rusqlite::{Connection, Row, Rows};
 
 use super::append::{RoomRow, find_room};
 use super::fault::Fault;
-use super::index::Index;
+use super::index::{FeedRow, Index};
 use super::{log, sql};
-use crate::query::{HistoryQuery, Place, RoomSummary, StoredPost};
+use crate::query::{HistoryQuery, Place, RoomFeeds, RoomSummary, StoredPost};
 
 /// The newest posts that match, oldest first.
 ///
@@ -89,6 +89,19 @@ pub(super) fn rooms(db: &Connection) -> Result<Vec<RoomSummary>, Fault> {
     };
     let rooms = statement.query_map((sql::integer(ROOMS_MAX),), room)?;
     Ok(rooms.collect::<rusqlite::Result<_>>()?)
+}
+
+/// Which feeds say something in a room behind an offset. The index holds all that is asked for.
+pub(super) fn room_feeds(db: &Connection, index: &Index, room: &str, after: Offset) -> Result<RoomFeeds, Fault> {
+    let end = Offset(index.next_offset().0.saturating_sub(1));
+    let Some(room) = find_room(db, room)? else { return Ok(RoomFeeds { feeds: Vec::new(), end }) };
+    let mut statement = db.prepare_cached(
+        "SELECT DISTINCT feed FROM room_envelopes INDEXED BY room_envelopes_by_offset WHERE room = ?1 AND offset > ?2",
+    )?;
+    let rows = statement.query_map((room.0, sql::integer(after.0)), |row| row.get(0).map(FeedRow))?;
+    let rows: Vec<FeedRow> = rows.collect::<rusqlite::Result<_>>()?;
+    let feeds = rows.into_iter().filter_map(|row| index.feed(row)).map(|feed| feed.stored.feed).collect();
+    Ok(RoomFeeds { feeds, end })
 }
 
 /// The room to look in; nothing where it is named and does not exist, and no room where all are asked for.

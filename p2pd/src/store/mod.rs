@@ -14,7 +14,9 @@ use p2p_mesh::membership::record::Record;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::config::Durability;
-use crate::query::{Answer, HistoryQuery, LogPage, RoomSummary, SearchPage, SearchQuery, StoreSummary, StoredPost};
+use crate::query::{
+    Answer, HistoryQuery, LogPage, RoomFeeds, RoomSummary, SearchPage, SearchQuery, StoreSummary, StoredPost,
+};
 
 mod append;
 mod book;
@@ -130,6 +132,15 @@ pub enum Job {
         query: SearchQuery,
         /// Gets the answer.
         reply: oneshot::Sender<Answer<SearchPage>>,
+    },
+    /// Which feeds say something in a room behind an offset.
+    RoomFeeds {
+        /// Its name.
+        room: String,
+        /// The end of what was looked at before; 0 for nothing.
+        after: Offset,
+        /// Gets the answer.
+        reply: oneshot::Sender<Answer<RoomFeeds>>,
     },
     /// What is held, and what was.
     Summary {

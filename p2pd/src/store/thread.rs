@@ -14,7 +14,9 @@ use super::index::Index;
 use super::writer::{Write, Writer};
 use super::{Job, Limits, Opened, Retained, StoreError, StoreEvent, append, book, file, history, log, search};
 use crate::config::Durability;
-use crate::query::{Answer, HistoryQuery, LogPage, RoomSummary, SearchPage, SearchQuery, StoreSummary, StoredPost};
+use crate::query::{
+    Answer, HistoryQuery, LogPage, RoomFeeds, RoomSummary, SearchPage, SearchQuery, StoreSummary, StoredPost,
+};
 
 /// Opens the file and starts the thread.
 pub(super) fn start(dir: &Path, me: &PeerId, durability: Durability) -> Result<Opened, StoreError> {
@@ -61,6 +63,7 @@ enum Question {
     History(HistoryQuery, Reply<Vec<StoredPost>>),
     Rooms(Reply<Vec<RoomSummary>>),
     Search(SearchQuery, Reply<SearchPage>),
+    RoomFeeds { room: String, after: Offset, reply: Reply<RoomFeeds> },
     Summary(oneshot::Sender<StoreSummary>),
 }
 
@@ -221,6 +224,9 @@ impl Desk {
             Question::Rooms(reply) => send(reply, history::rooms(db), dir),
             Question::Search(query, reply) => send(reply, search::search(db, index, &query), dir),
             Question::Summary(reply) => drop(reply.send(summary(index))),
+            Question::RoomFeeds { room, after, reply } => {
+                send(reply, history::room_feeds(db, index, &room, after), dir);
+            }
         }
         Ok(())
     }
@@ -302,6 +308,7 @@ fn sort(batch: Vec<Job>) -> Sorted {
             Job::Search { query, reply } => questions.push(Question::Search(query, reply)),
             Job::Summary { reply } => questions.push(Question::Summary(reply)),
             Job::Retain(limits) => *retain = Some(limits),
+            Job::RoomFeeds { room, after, reply } => questions.push(Question::RoomFeeds { room, after, reply }),
         }
     }
     sorted

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use p2p_mesh::id::{Hash, LinkId, PeerId};
+use p2p_mesh::id::{Hash, LinkId, PeerId, PostId};
+use p2p_mesh::status::HolderState;
 
 use super::machine::Machine;
 use super::measure::Measure;
@@ -11,7 +12,8 @@ use super::plan::Plan;
 use super::trace::Detail;
 use super::world::World;
 use crate::checker::{
-    Begins, History, Violation, check_acks, check_content, check_end, check_envelopes, check_stream, check_whole,
+    Begins, History, Outcome, Violation, check_acks, check_content, check_end, check_envelopes, check_stream,
+    check_whole,
 };
 
 /// What became of one schedule.
@@ -52,6 +54,7 @@ pub fn run(plan: Plan, detail: Detail) -> Report {
     let mut measure = std::mem::take(&mut world.measure);
     if violations.is_empty() {
         violations.extend(check_quiet(&mut world));
+        violations.extend(check_receipts(&world));
     }
     world.count_all_duplicates();
     measure.add(&Measure { milestones: std::mem::take(&mut world.measure.milestones), ..Measure::default() });
@@ -112,6 +115,31 @@ fn check_quiet(world: &mut World) -> Option<Violation> {
     let broken = (!frames.is_empty()).then(|| format!("the mesh is not quiet: {frames:?}"));
     let broken = broken.or_else(|| (!world.are_links_complete()).then(|| "links did not stay".to_owned()));
     broken.map(|what| Violation::Invariant { peer: "everybody".to_owned(), what })
+}
+
+/// After everything is settled everybody knows of every linked honest peer that it holds what was acknowledged.
+fn check_receipts(world: &World) -> Vec<Violation> {
+    let acked = world.people().operations().iter().filter_map(|operation| match operation.outcome {
+        Outcome::Ok(post) => Some(post),
+        Outcome::Fail | Outcome::Unknown => None,
+    });
+    let acked: Vec<PostId> = acked.collect();
+    let unsure = |machine: &Machine| {
+        let run = machine.run.as_ref()?;
+        let mesh = run.brain.mesh()?;
+        let is_sure = |peer: &PeerId| run.up.values().any(|up| up.id == *peer) && world.is_honest_peer(*peer);
+        let receipts = mesh.receipts(&acked, machine.now(world.now()));
+        let unsure = receipts.iter().find(|receipt| {
+            let holders = receipt.holders.iter().filter(|holder| is_sure(&holder.peer));
+            !receipt.held || holders.map(|holder| holder.state).any(|state| state != HolderState::Holds)
+        });
+        let behind =
+            mesh.sync_state().peers.into_iter().find(|sync| is_sure(&sync.peer) && sync.behind + sync.ahead > 0);
+        let what = unsure.map(|receipt| format!("nobody lost anything, and {receipt:?}"));
+        let what = what.or_else(|| behind.map(|sync| format!("all are equal, and {sync:?}")))?;
+        Some(Violation::Invariant { peer: machine.name.clone(), what })
+    };
+    world.honest().into_iter().filter_map(|place| unsure(world.machine(place))).collect()
 }
 
 /// Frames that one late link and its news may cost each peer.

@@ -148,6 +148,7 @@ impl Mesh {
 
     pub(super) fn on_forget_peer(&mut self, id: PeerId) {
         self.book.forget(&id);
+        self.memory.forget(&id);
         let addrs: Vec<Addr> = self.dials.addrs_of(id).cloned().collect();
         for addr in addrs {
             self.on_forget_addr(&addr);

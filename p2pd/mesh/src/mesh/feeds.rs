@@ -253,6 +253,21 @@ impl FeedState {
         }
     }
 
+    /// The runs of numbers that are stored, in order.
+    pub(super) fn held(&self) -> impl Iterator<Item = (Seq, Seq)> {
+        self.stored.iter().map(|run| (run.first, run.tip.head))
+    }
+
+    /// What is wanted up to `to` and not stored.
+    pub(super) fn missing(&self, to: Seq) -> Vec<(Seq, Seq)> {
+        let from = self.base.max(Seq(1));
+        // Nearly always nothing is.
+        if to < from || self.stored.contains(from, to) {
+            return Vec::new();
+        }
+        self.stored.held().gaps(from, to, usize::MAX)
+    }
+
     /// Whether every post of it is here already, stored or waiting, or is not wanted any more.
     pub(super) fn holds(&self, envelope: &Envelope) -> bool {
         let (first, last) = (envelope.first(), envelope.last());

@@ -137,6 +137,7 @@ impl Mesh {
         let Some(link) = self.links.get_mut(&id) else { return };
         let up = Up {
             instance,
+            feed: instance.feed_id(),
             agent: hello.agent,
             addrs: hello.record.addrs.clone(),
             dial,
@@ -266,6 +267,7 @@ impl Mesh {
     }
 
     fn close(&mut self, id: LinkId, reason: &str, redial: Redial, now: Now) {
+        self.remember(id, now);
         let Some(link) = self.links.get_mut(&id).filter(|link| !link.is_closing()) else { return };
         let phase = std::mem::replace(&mut link.phase, Phase::Closing);
         let peer = link.peer;

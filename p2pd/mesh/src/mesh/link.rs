@@ -43,8 +43,14 @@ pub(super) struct Link {
     /// Feeds named since the first part of the other side's heads.
     pub(super) heads_named: BTreeSet<FeedId>,
     pub(super) heads_sent: Option<Mono>,
-    /// Digests were compared since the link came up.
-    pub(super) is_compared: bool,
+    /// What came of the last comparison.
+    pub(super) comparison: Comparison,
+    /// The ping whose pong is waited for before anything counts as compared; none while nobody asked for it.
+    pub(super) awaited_pong: Option<u64>,
+    /// The other side has named all that it holds since the link came up.
+    pub(super) has_named: bool,
+    /// A feed was named since the first part of the other side's heads that may not be remembered yet.
+    pub(super) has_skipped: bool,
     /// The other side was told all heads because something is missing on one side, though all feeds end the same.
     pub(super) is_told_holes: bool,
     /// When envelopes, `have` or `want` last went either way.
@@ -77,10 +83,25 @@ pub(super) enum Phase {
     Closing,
 }
 
+/// What came of comparing two histories.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Comparison {
+    /// Nothing yet.
+    Pending,
+    /// The digests differed, and the other side's heads are not here yet.
+    Differs,
+    /// The digests differed, and the other side named all that it holds.
+    Named,
+    /// The digests were equal.
+    Equal,
+}
+
 /// What the other side's hello told.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Up {
     pub(super) instance: Instance,
+    /// What this run writes.
+    pub(super) feed: FeedId,
     pub(super) agent: String,
     /// Where it says that it can be dialed.
     pub(super) addrs: Vec<Addr>,
@@ -172,7 +193,10 @@ impl Link {
             asked: BTreeSet::new(),
             heads_named: BTreeSet::new(),
             heads_sent: None,
-            is_compared: false,
+            comparison: Comparison::Pending,
+            awaited_pong: None,
+            has_named: false,
+            has_skipped: false,
             is_told_holes: false,
             exchanged: now,
             pings: Vec::new(),
@@ -209,6 +233,13 @@ impl Link {
     /// The last number of a feed that the other side is known to hold.
     pub(super) fn head_of(&self, feed: &FeedId) -> Seq {
         self.feeds.get(feed).map_or(Seq(0), |state| state.head)
+    }
+
+    /// A comparison was made, or is over. While somebody waits for a fresh one, an older one does not count.
+    pub(super) fn note_compared(&mut self, comparison: Comparison) {
+        if self.awaited_pong.is_none() {
+            self.comparison = comparison;
+        }
     }
 
     /// A pushed envelope of a feed reaches back to `first` from the `cursor` it was sent for.

@@ -84,15 +84,6 @@ impl Mesh {
         self.behind.iter().map(|feed| self.offered_within(feed, Seq(u64::MAX))).fold(0, u64::saturating_add)
     }
 
-    /// Posts missing before the heads that no neighbour holds.
-    pub(super) fn unavailable_posts(&self) -> u64 {
-        let unavailable = |(id, state): (&FeedId, &FeedState)| match state.holes() {
-            0 => 0,
-            holes => holes - self.offered_within(id, state.stored.head()),
-        };
-        self.feeds.iter().map(unavailable).fold(0, u64::saturating_add)
-    }
-
     /// Posts up to `to` that neighbours hold, and that are wanted and not here yet.
     fn offered_within(&self, id: &FeedId, to: Seq) -> u64 {
         let Some(state) = self.feeds.get(id) else { return 0 };

@@ -3,17 +3,20 @@
 mod dials;
 mod feeds;
 mod hello;
+mod holders;
 mod link;
 mod missing;
 mod outbox;
 mod pace;
 mod penalty;
 mod pump;
+mod receipts;
 mod receive;
 mod repair;
 mod report;
 mod retain;
 mod spread;
+mod sync_state;
 
 pub use outbox::is_room;
 
@@ -38,6 +41,7 @@ use crate::time::{Mono, Now};
 use crate::timers::{Timer, Timers};
 use dials::Dials;
 use feeds::Feeds;
+use holders::Memory;
 use link::{Link, NewFeeds};
 use outbox::{Outbox, Slot};
 use pace::Pace;
@@ -60,6 +64,10 @@ pub struct Mesh {
     feeds: Feeds,
     /// Feeds known to be longer elsewhere.
     behind: BTreeSet<FeedId>,
+    /// What peers hold that are not linked now.
+    memory: Memory,
+    /// When announcements last went out.
+    announced: Option<Mono>,
     authors: BTreeMap<PeerId, AuthorKey>,
     outbox: Outbox,
     pace: Pace,
@@ -148,6 +156,8 @@ impl Mesh {
             book: Book::new(id, book),
             feeds: Feeds::new(feeds),
             behind: BTreeSet::new(),
+            memory: Memory::default(),
+            announced: None,
             authors: BTreeMap::new(),
             outbox: Outbox::default(),
             pace: Pace::default(),
@@ -227,6 +237,7 @@ impl Mesh {
             Command::ForgetAddr(addr) => self.on_forget_addr(&addr),
             Command::Reconnect(peer) => self.on_reconnect(peer, now),
             Command::Ping { token, peer } => self.on_ping_command(token, peer),
+            Command::Sync => self.on_sync(),
             Command::Leave => self.on_leave(now),
         }
     }
@@ -238,7 +249,7 @@ impl Mesh {
             Timer::Compare(link) => self.on_compare(link, now),
             Timer::Dial(target) => self.on_dial_due(target, now),
             Timer::Repair(feed) => self.on_repair_due(feed, now),
-            Timer::Announce => self.on_announce(),
+            Timer::Announce => self.on_announce(now),
             Timer::Settle => self.on_settle(),
             Timer::View => self.on_view_due(),
             // Every input ends with sealing what may be sealed.
@@ -313,6 +324,11 @@ impl Mesh {
 
     fn link_to(&self, peer: PeerId) -> Option<&Link> {
         self.up_links().find(|link| link.peer == peer)
+    }
+
+    /// The link to the run that writes a feed, also where its author is not known by name yet.
+    fn writer_link(&self, feed: FeedId) -> Option<&Link> {
+        self.up_links().find(|link| link.up().is_some_and(|up| up.feed == feed))
     }
 
     fn author_link(&self, feed: Instance) -> Option<LinkId> {

@@ -143,6 +143,7 @@ impl Mesh {
         link.exchanged = now.mono;
         link.liveness.handle_sent(now.mono);
         let Some(state) = link.feeds.get_mut(&feed) else { return };
+        state.note_sent(first, Seq(next.0.saturating_sub(1)));
         if let Push::Live { cursor, .. } = &mut state.push {
             let begun = std::mem::replace(cursor, next);
             link.skip_pushed(feed, first, begun);
@@ -168,10 +169,14 @@ impl Mesh {
 
     /// The next frame for whoever is first in turn.
     fn repair_frame(&mut self, id: LinkId, run: &[RawEnvelope], now: Now) -> Option<Bytes> {
+        let (first, last) = (run.first()?.first, run.last()?.last);
         let link = self.links.get_mut(&id)?;
         let mut serving = link.serving.pop_front()?;
-        let more = serving.advance(run.first()?.first, run.last()?.last);
+        let more = serving.advance(first, last);
         let feed = serving.feed;
+        if let Some(held) = link.feeds.get_mut(&feed) {
+            held.note_sent(first, last);
+        }
         if more {
             link.serving.push_back(serving);
         }

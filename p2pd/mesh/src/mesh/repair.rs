@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::Mesh;
 use super::feeds::Asked;
-use super::link::{COMPARE_WAIT, HeadsLeft, Link};
+use super::link::{COMPARE_WAIT, Comparison, HeadsLeft, Link};
 use super::missing::Reach;
 use super::penalty::Offence;
 use crate::effect::{Effect, Event};
@@ -34,6 +34,7 @@ impl Mesh {
             let tokens = std::mem::take(&mut link.pings);
             self.effects.extend(tokens.into_iter().map(|token| Effect::Ponged { token, rtt_us: Some(rtt_us) }));
         }
+        link.awaited_pong.take_if(|awaited| *awaited <= pong.n);
         self.compare(id, pong.digest, now);
     }
 
@@ -64,7 +65,7 @@ impl Mesh {
     fn compare(&mut self, id: LinkId, theirs: Digest, now: Now) {
         let ours = self.feeds.digest();
         let Some(link) = self.links.get_mut(&id) else { return };
-        let is_first = !std::mem::replace(&mut link.is_compared, true);
+        let is_first = link.comparison == Comparison::Pending;
         if theirs.ends_like(&ours) {
             link.compare_wait = COMPARE_WAIT;
             self.timers.cancel(&Timer::Compare(id));
@@ -80,7 +81,10 @@ impl Mesh {
         if link.heads_sent.is_none_or(|sent| now.mono.since(sent) >= COMPARE_WAIT) {
             // What brings nothing is tried less and less often: some differences cannot be mended from here.
             link.compare_wait = (wait * 2).min(self.config.heartbeat_interval).max(COMPARE_WAIT);
+            link.note_compared(Comparison::Differs);
             self.send_heads(id, now);
+        } else if link.comparison != Comparison::Named {
+            link.note_compared(Comparison::Differs);
         }
         self.timers.set_once(Timer::Compare(id), now.mono + wait);
     }
@@ -100,6 +104,15 @@ impl Mesh {
     /// from then on each change of a floor is announced.
     fn on_same_ends(&mut self, id: LinkId, ours: u64, theirs: u64, now: Now) {
         let Some(link) = self.links.get_mut(&id) else { return };
+        // Where both have holes, floors tell what each can give.
+        let is_known = ours.min(theirs) == 0 || link.has_named;
+        link.note_compared(if !is_known {
+            Comparison::Differs
+        } else if ours == theirs {
+            Comparison::Equal
+        } else {
+            Comparison::Named
+        });
         if ours.max(theirs) > 0 && !std::mem::replace(&mut link.is_told_holes, true) {
             self.send_heads(id, now);
         }
@@ -138,11 +151,16 @@ impl Mesh {
     pub(super) fn on_heads(&mut self, id: LinkId, heads: &Heads, now: Now) {
         if let Some(link) = self.links.get_mut(&id).filter(|_| heads.part == 0) {
             link.heads_named.clear();
+            link.has_skipped = false;
         }
         let mut told: Vec<&Head> = Vec::new();
         for head in &heads.heads {
             let feed = head.feed.feed_id();
-            if head.head == Seq(0) || !self.knows_or_may_create(id, feed, Some(head.feed), now) {
+            if head.head == Seq(0) {
+                continue;
+            }
+            if !self.knows_or_may_create(id, feed, Some(head.feed), now) {
+                self.note_skipped(id);
                 continue;
             }
             self.note_head(id, feed, head.head, now);
@@ -160,6 +178,7 @@ impl Mesh {
             self.on_head(id, head, now);
         }
         if heads.part + 1 >= heads.of {
+            self.note_named(id);
             self.tell_unnamed(id);
         }
         self.timers.set_once(Timer::Announce, now.mono);
@@ -241,19 +260,27 @@ impl Mesh {
             }
             return;
         }
-        self.behind.insert(feed);
         if state.asked.is_some() {
+            self.behind.insert(feed);
             return;
         }
         let provider = state.provider.and_then(|id| self.links.get(&id)).filter(|link| link.is_up());
-        let Some(patience) = provider.map(|link| link.liveness.rtt_times(2, GRAFT_MIN, GRAFT_MAX)) else {
+        // Its author pushes it by itself: what the author has not told of is on its way, and somebody else was faster.
+        let target = self.target(&feed);
+        let writer = || self.writer_link(feed).filter(|link| link.head_of(&feed) < target);
+        let pusher = provider.or_else(writer);
+        let Some(patience) = pusher.map(|link| link.liveness.rtt_times(2, GRAFT_MIN, GRAFT_MAX)) else {
+            self.behind.insert(feed);
             return self.ask(feed, Reach::All, now);
         };
         // Nobody pushes what lies below our head.
         if self.is_offered(&feed, Reach::BelowHead) {
             let is_rising = now.mono.since(state.risen) < GRAFT_MAX && state.risen > Mono(0);
-            return self.ask(feed, if is_rising { Reach::BelowHead } else { Reach::All }, now);
+            let reach = if is_rising || provider.is_none() { Reach::BelowHead } else { Reach::All };
+            self.behind.insert(feed);
+            return self.ask(feed, reach, now);
         }
+        // What is on its way is not missing yet.
         self.timers.set_once(Timer::Repair(feed), now.mono + patience);
     }
 
@@ -280,12 +307,14 @@ impl Mesh {
         let is_rising = now.mono.since(state.risen) < GRAFT_MAX && state.risen > Mono(0);
         let is_coming = is_rising && !state.has_gap() && state.provider.is_some();
         let reach = if is_coming { Reach::BelowHead } else { Reach::All };
+        if self.is_offered(&feed, Reach::All) {
+            self.behind.insert(feed);
+        }
         if self.is_saturated() || (is_coming && !self.is_offered(&feed, reach)) {
             self.timers.set(Timer::Repair(feed), now.mono + GRAFT_MAX);
             return;
         }
         if self.is_offered(&feed, reach) {
-            self.behind.insert(feed);
             self.ask(feed, reach, now);
         } else {
             self.behind.remove(&feed);

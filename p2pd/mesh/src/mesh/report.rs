@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use super::Mesh;
 use super::dials::Dialing;
-use super::feeds::FeedState;
+use super::holders::Known;
 use super::link::Link;
-use crate::id::{FeedId, PeerId};
+use crate::id::{Epoch, Instance, PeerId};
 use crate::membership::record::{Addr, Record};
 use crate::reconnect::Target;
 use crate::status::{PeerState, PeerStatus, Status};
@@ -27,6 +27,7 @@ impl Mesh {
             digest: self.feeds.digest(),
             posts: self.feeds.posts,
             missing_posts: self.missing_posts(),
+            unacked_own_posts: self.unacked_own_posts(),
             unavailable_posts: self.unavailable_posts(),
             other_instances: self.up_links().filter(|link| link.peer == self.me.id).count(),
             counters: self.counters.clone(),
@@ -54,17 +55,15 @@ impl Mesh {
     /// Every peer that is known, and every configured address that never answered.
     #[must_use]
     pub fn peers(&self, now: Now) -> Vec<PeerStatus> {
-        let linked = self.up_links().map(|link| link.peer);
-        let mut ids: Vec<PeerId> = self.book.ids().chain(linked).collect();
-        ids.sort_unstable();
-        ids.dedup();
-        let peers = ids.into_iter().map(|id| self.peer(id, now));
+        let known = self.known();
+        let peers = known.iter().map(|known| self.peer(known, now));
         let silent =
             self.dials.addrs().filter(|(addr, dialing)| dialing.answered.is_none() && !self.dials.is_self(addr));
         peers.chain(silent.map(|(addr, dialing)| self.silent_addr(addr, dialing, now))).collect()
     }
 
-    fn peer(&self, id: PeerId, now: Now) -> PeerStatus {
+    fn peer(&self, known: &Known<'_>, now: Now) -> PeerStatus {
+        let id = known.peer;
         let entry = self.book.get(&id);
         let target = Target::Peer(id);
         let configured: Vec<Addr> = self.dials.addrs_of(id).cloned().collect();
@@ -74,13 +73,15 @@ impl Mesh {
         status.id = Some(id);
         status.name = entry.map(|entry| entry.record.name.clone()).unwrap_or_default();
         status.epoch = entry.map(|entry| entry.record.epoch);
-        status.last_seen_ms = entry.map_or(0, |entry| entry.seen_ms);
+        status.last_seen_ms = self.last_seen_ms(known, now);
+        status.behind = self.posts_behind(known);
+        status.forks = self.forks_of(id);
         status.configured = !configured.is_empty();
         status.address = addresses.first().map(ToString::to_string).unwrap_or_default();
         status.addresses = addresses;
-        status.instances = self.up_links().filter(|link| link.peer == id).count();
-        if let Some(link) = self.link_to(id) {
-            self.describe_link(&mut status, link, now);
+        status.instances = known.links.len();
+        if let Some(link) = known.links.first() {
+            describe_link(&mut status, link);
         }
         status
     }
@@ -125,35 +126,14 @@ impl Mesh {
             configured: false,
             instances: 0,
             last_seen_ms: 0,
+            forks: 0,
         }
     }
 
-    fn describe_link(&self, status: &mut PeerStatus, link: &Link, now: Now) {
-        let Some(up) = link.up() else { return };
-        status.state = if link.liveness.is_suspect() { PeerState::Suspect } else { PeerState::Up };
-        status.since_ms = up.since_ms;
-        status.rtt_us = link.liveness.rtt_us();
-        status.behind = self.posts_behind(link);
-        status.address = link.dial.as_ref().map_or(link.remote.to_string(), |dial| dial.addr.to_string());
-        status.outbound = link.is_outbound();
-        status.epoch = Some(up.instance.epoch);
-        status.agent.clone_from(&up.agent);
-        status.bytes_sent = link.stats.bytes_sent;
-        status.bytes_received = link.stats.bytes_received;
-        status.posts_received = link.stats.posts_received;
-        status.posts_duplicate = link.stats.posts_duplicate;
-        status.queue_bytes = link.in_flight as u64;
-        status.clock_offset_us = link.liveness.clock_offset_us();
-        status.next_dial_ms = None;
-        status.last_seen_ms = now.unix_ms.saturating_sub(link.liveness.silence(now.mono).as_millis() as u64);
-    }
-
-    /// Posts that are stored here and that the other side is not known to hold.
-    fn posts_behind(&self, link: &Link) -> u64 {
-        let behind = |(id, state): (&FeedId, &FeedState)| {
-            state.stored.count_within(link.head_of(id).next(), state.stored.head())
-        };
-        self.feeds.iter().map(behind).sum()
+    /// Feeds of a peer in which two posts have one number.
+    fn forks_of(&self, peer: PeerId) -> usize {
+        let feeds = self.feeds.by_instance(Instance { id: peer, epoch: Epoch(0) });
+        feeds.take_while(|(feed, _)| feed.id == peer).filter(|(_, state)| state.is_forked).count()
     }
 
     /// Posts that wait to be sealed.
@@ -161,4 +141,22 @@ impl Mesh {
     pub fn outbox_len(&self) -> usize {
         self.outbox.len()
     }
+}
+
+fn describe_link(status: &mut PeerStatus, link: &Link) {
+    let Some(up) = link.up() else { return };
+    status.state = if link.liveness.is_suspect() { PeerState::Suspect } else { PeerState::Up };
+    status.since_ms = up.since_ms;
+    status.rtt_us = link.liveness.rtt_us();
+    status.address = link.dial.as_ref().map_or(link.remote.to_string(), |dial| dial.addr.to_string());
+    status.outbound = link.is_outbound();
+    status.epoch = Some(up.instance.epoch);
+    status.agent.clone_from(&up.agent);
+    status.bytes_sent = link.stats.bytes_sent;
+    status.bytes_received = link.stats.bytes_received;
+    status.posts_received = link.stats.posts_received;
+    status.posts_duplicate = link.stats.posts_duplicate;
+    status.queue_bytes = link.in_flight as u64;
+    status.clock_offset_us = link.liveness.clock_offset_us();
+    status.next_dial_ms = None;
 }

@@ -5,7 +5,6 @@ use super::feeds::Floor;
 use crate::feed::StoredFeed;
 use crate::id::FeedId;
 use crate::time::Now;
-use crate::timers::Timer;
 
 impl Mesh {
     pub(super) fn on_retained(&mut self, feeds: Vec<StoredFeed>, now: Now) {
@@ -16,7 +15,7 @@ impl Mesh {
             self.feeds.stop_waiting_below_base(&feed);
             if floor == Floor::Moved {
                 self.tell_floor(feed);
-                self.timers.set_once(Timer::Announce, now.mono + super::spread::ANNOUNCE_AFTER);
+                self.announce_soon(now);
             }
             self.go_on(feed, now);
         }

@@ -29,6 +29,7 @@ impl Mesh {
                 continue;
             }
             self.decide_push(id, feed, first);
+            self.leave_to_author(id, feed, last);
             let Some(link) = self.links.get_mut(&id) else { continue };
             let Some(state) = link.feeds.get_mut(&feed) else { continue };
             let is_there = state.head >= last;
@@ -56,7 +57,14 @@ impl Mesh {
                 self.mark_have(id, feed);
             }
         }
-        self.timers.set_once(Timer::Announce, now.mono + ANNOUNCE_AFTER);
+        self.announce_soon(now);
+    }
+
+    /// Announcements go out together: the first after a pause almost at once, so that who waits for a receipt gets it;
+    /// the others in rounds.
+    pub(super) fn announce_soon(&mut self, now: Now) {
+        let next_round = self.announced.map_or(now.mono, |announced| announced + ANNOUNCE_INTERVAL);
+        self.timers.set_once(Timer::Announce, next_round.max(now.mono + ANNOUNCE_AFTER));
     }
 
     /// Decides how a feed is pushed on a link, where that is not decided yet. `from` is where pushing would begin.
@@ -69,6 +77,20 @@ impl Mesh {
         let push = if is_live { Push::Live { cursor: from, repaired: Seq(0) } } else { Push::Off };
         if let Some(link) = self.links.get_mut(&id) {
             link.feeds.insert(feed, LinkFeed::new(push));
+        }
+    }
+
+    /// Whoever has a post before we do, and is linked to its author, has it from there: it needs no push and did not ask
+    /// for one. It would tell us so itself as soon as we were faster once.
+    fn leave_to_author(&mut self, id: LinkId, feed: FeedId, last: Seq) {
+        let Some(link) = self.links.get(&id) else { return };
+        let is_unasked = |held: &LinkFeed| matches!(held.push, Push::Live { repaired: Seq(0), .. });
+        let is_there = link.feeds.get(&feed).is_some_and(|held| held.head >= last && is_unasked(held));
+        if !is_there || !self.facts(link, feed).is_some_and(|facts| !facts.is_own && facts.is_authors_neighbor) {
+            return;
+        }
+        if let Some(held) = self.links.get_mut(&id).and_then(|link| link.feeds.get_mut(&feed)) {
+            held.push = Push::Off;
         }
     }
 
@@ -108,9 +130,10 @@ impl Mesh {
         }
     }
 
-    pub(super) fn on_announce(&mut self) {
+    pub(super) fn on_announce(&mut self, now: Now) {
         for link in self.links.values().filter(|link| link.is_up() && !link.control.have.is_empty()) {
             self.dirty.insert(link.id);
+            self.announced = Some(now.mono);
         }
     }
 
@@ -137,13 +160,6 @@ impl Mesh {
         state.head = state.head.max(head);
         if let Push::Live { cursor, .. } = &mut state.push {
             *cursor = (*cursor).max(head.min(stored).next());
-        }
-    }
-
-    /// The other side holds nothing below `floor`, or nothing that it offers.
-    pub(super) fn note_floor(&mut self, id: LinkId, feed: FeedId, floor: Seq) {
-        if let Some(held) = self.links.get_mut(&id).and_then(|link| link.feeds.get_mut(&feed)) {
-            held.floor = floor;
         }
     }
 
@@ -247,7 +263,9 @@ impl Mesh {
     }
 }
 
-/// Announcements wait this long for company.
-pub(super) const ANNOUNCE_AFTER: Duration = Duration::from_millis(100);
+/// Between two rounds of announcements.
+const ANNOUNCE_INTERVAL: Duration = Duration::from_millis(100);
+/// Announcements wait this long for what is stored at the same moment. Guess: what one flush of the store brings.
+const ANNOUNCE_AFTER: Duration = Duration::from_millis(2);
 /// Quiet after a burst before its digest is compared.
 pub(super) const SETTLE_AFTER: Duration = Duration::from_secs(1);

@@ -8,6 +8,7 @@ mod links;
 mod liveness;
 mod newest;
 mod publish;
+mod receipts;
 mod records;
 mod repair;
 mod spread;

@@ -3,6 +3,7 @@
 //! The mode of a feed on a link is decided once, by rules that make the author the root, and then changed only by
 //! `want` and `prune`.
 
+use crate::feed::Span;
 use crate::id::Seq;
 use crate::time::Mono;
 
@@ -29,6 +30,8 @@ pub(crate) struct LinkFeed {
     pub(crate) head: Seq,
     /// What we do for it.
     pub(crate) push: Push,
+    /// The newest run that was handed to the link, whether or not the other side said that it has it.
+    pub(crate) sent: Option<Span>,
     /// How often it was asked for what it announced and, though alive, brought nothing.
     pub(crate) vain_asks: u32,
     /// When it was first asked since it last brought something, or since that was counted.
@@ -52,7 +55,20 @@ pub(crate) struct Facts {
 
 impl LinkFeed {
     pub(crate) fn new(push: Push) -> Self {
-        Self { floor: Seq(1), head: Seq(0), push, vain_asks: 0, asked_since: None }
+        Self { floor: Seq(1), head: Seq(0), push, sent: None, vain_asks: 0, asked_since: None }
+    }
+
+    /// What the other side is known to hold.
+    pub(crate) fn span(&self) -> Span {
+        Span { floor: self.floor, head: self.head }
+    }
+
+    /// `from..=to` was handed to the link.
+    pub(crate) fn note_sent(&mut self, from: Seq, to: Seq) {
+        self.sent = Some(match self.sent.filter(|sent| sent.head.next() >= from && sent.floor <= to.next()) {
+            Some(sent) => Span { floor: sent.floor.min(from), head: sent.head.max(to) },
+            None => Span { floor: from, head: to },
+        });
     }
 }
 

@@ -1,6 +1,6 @@
 //! A daemon whose driver is a list.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use p2p_mesh::envelope::{Body, Post, Stamp};
 use p2p_mesh::id::{Epoch, Hash, Instance, Offset, PeerId, PostId, Seq};
 use p2p_mesh::input::Draft;
 use p2p_mesh::limits::TEXT_LEN_MAX;
-use p2p_mesh::status::{PeerState, PeerStatus, Status};
+use p2p_mesh::status::{Holder, PeerState, PeerStatus, Receipt, Status, SyncState};
 use p2p_proto::client::Client;
 use p2p_proto::endpoint::Endpoint;
 use p2p_proto::v1;
@@ -24,7 +24,8 @@ use tokio_util::sync::CancellationToken;
 use crate::api::serve::{Pace, serve_at_pace};
 use crate::api::{Alarms, ApiConfig, Batch, ConfigRow, Facts, Request, Subscribers, convert};
 use crate::query::{
-    HistoryQuery, LogGap, LogPage, Place, RoomSummary, SearchPage, SearchPlace, SearchQuery, StoreSummary, StoredPost,
+    HistoryQuery, LogGap, LogPage, Place, RoomFeeds, RoomSummary, SearchPage, SearchPlace, SearchQuery, StoreSummary,
+    StoredPost,
 };
 
 pub(super) struct Daemon {
@@ -63,6 +64,12 @@ pub(super) struct World {
     pub(super) starts: Vec<Offset>,
     pub(super) log_reads: usize,
     pub(super) stops: usize,
+    pub(super) sync: SyncState,
+    pub(super) syncs: usize,
+    /// The parts of rooms that were looked at: from and to.
+    pub(super) room_looks: Vec<(Offset, Offset)>,
+    /// What every receipt says.
+    pub(super) holders: Vec<Holder>,
     pub(super) added: Vec<String>,
     /// Answers pages of random size, and lets posts arrive between a question and its answer.
     pub(super) chaos: Option<SmallRng>,
@@ -81,7 +88,12 @@ struct Feed {
 
 pub(super) type Held = (Vec<Draft>, oneshot::Sender<Vec<Result<Sent, Refusal>>>);
 
-pub(super) const PACE: Pace = Pace { heartbeat: Duration::from_secs(15), changes: Duration::from_millis(5) };
+pub(super) const PACE: Pace = Pace {
+    heartbeat: Duration::from_secs(15),
+    changes: Duration::from_millis(5),
+    sync: Duration::from_millis(5),
+    receipts: Duration::from_millis(5),
+};
 /// The author whose posts are our own.
 pub(super) const OWN: u8 = 1;
 
@@ -213,6 +225,7 @@ pub(super) fn peer(author: u8, state: PeerState) -> PeerStatus {
         configured: true,
         instances: 1,
         last_seen_ms: 9,
+        forks: 3,
     }
 }
 
@@ -236,6 +249,10 @@ impl World {
             starts: Vec::new(),
             log_reads: 0,
             stops: 0,
+            sync: SyncState::default(),
+            syncs: 0,
+            room_looks: Vec::new(),
+            holders: Vec::new(),
             added: Vec::new(),
             chaos: None,
             chaos_left: 0,
@@ -399,6 +416,18 @@ impl World {
         });
     }
 
+    fn receipts(&self, posts: &[PostId]) -> Vec<Receipt> {
+        let held = |post: &PostId| self.stored().iter().any(|stored| stored.id == *post);
+        posts.iter().map(|post| Receipt { post: *post, held: held(post), holders: self.holders.clone() }).collect()
+    }
+
+    fn room_feeds(&mut self, room: &str, after: Offset) -> RoomFeeds {
+        self.room_looks.push((after, self.end()));
+        let there = self.stored().into_iter().filter(|stored| stored.offset > after && stored.post.room == room);
+        let feeds: BTreeSet<Instance> = there.map(|stored| stored.id.feed).collect();
+        RoomFeeds { feeds: feeds.into_iter().collect(), end: self.end() }
+    }
+
     fn rooms(&self) -> Vec<RoomSummary> {
         let mut rooms = BTreeMap::<String, RoomSummary>::new();
         for stored in self.stored() {
@@ -500,6 +529,13 @@ fn answer(world: &mut World, request: Request) -> Vec<Delivery> {
         Request::Rooms(reply) => drop(reply.send(Ok(world.rooms()))),
         Request::Search { query, reply } => drop(reply.send(Ok(world.search(&query)))),
         Request::StoreSummary(reply) => drop(reply.send(world.summary())),
+        Request::Receipts(posts, reply) => drop(reply.send(world.receipts(&posts))),
+        Request::SyncState(reply) => drop(reply.send(world.sync.clone())),
+        Request::Sync(reply) => {
+            world.syncs += 1;
+            let _ = reply.send(world.peers.len());
+        }
+        Request::RoomFeeds { room, after, reply } => drop(reply.send(Ok(world.room_feeds(&room, after)))),
         Request::Stop => world.stops += 1,
     }
     Vec::new()

@@ -25,7 +25,8 @@ async fn status_tells_all_that_is_known() {
         digest: Digest { fingerprint: [0xab; 16], feeds: 4, holes: 7 },
         posts: 5,
         missing_posts: 6,
-        unavailable_posts: 7,
+        unacked_own_posts: 9,
+        unavailable_posts: 10,
         counters: [("dials_total", 8)].into(),
         ..Status::default()
     };
@@ -53,10 +54,11 @@ async fn status_tells_all_that_is_known() {
         digest: "ab".repeat(16),
         feeds: 4,
         missing_posts: 6,
-        unavailable_posts: 7,
         counters: [("dials_total".to_owned(), 8)].into(),
         pid: 42,
         default_room: "lobby".into(),
+        unacked_own_posts: 9,
+        unavailable_posts: 10,
         ..v1::StatusResponse::default()
     };
     assert_eq!(status, expected);
@@ -107,7 +109,7 @@ async fn peers_are_shown_whole_and_again_when_one_changes() {
         configured: true,
         instances: 1,
         last_seen_us: 9_000,
-        ..v1::Peer::default()
+        forks: 3,
     };
     assert_eq!(first, [expected]);
     // A wait that grows shorter is no news, the change behind it is.

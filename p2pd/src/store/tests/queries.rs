@@ -143,3 +143,24 @@ fn history_pages_meet_without_a_gap_or_a_repetition() {
     assert!(seen.is_sorted_by(|later, earlier| earlier < later));
     store.close();
 }
+
+#[test]
+fn the_feeds_of_a_room_are_found_once_each_and_from_a_place_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = Store::open(dir.path());
+    let (mut one, mut two) = (Author::new(2, 1), Author::new(3, 1));
+    let look = |store: &Store, room: &str, after| {
+        let room = room.to_owned();
+        store.ask(|reply| Job::RoomFeeds { room, after, reply }).unwrap()
+    };
+    let said = |room: &str| vec![Post::chat(room, "x"), Post::chat("b", "y")];
+    store.append(&[one.say(1, said("a")), one.say(2, said("a")), two.say(3, said("c"))]);
+    let first = look(&store, "a", Offset(0));
+    assert_eq!((first.feeds, first.end), (vec![one.feed], Offset(6)));
+    assert_eq!(look(&store, "b", Offset(0)).feeds, [one.feed, two.feed]);
+    assert!(look(&store, "nobody", Offset(0)).feeds.is_empty());
+    store.append(&[two.say(4, said("a"))]);
+    let second = look(&store, "a", first.end);
+    assert_eq!((second.feeds, second.end), (vec![two.feed], Offset(8)));
+    store.close();
+}

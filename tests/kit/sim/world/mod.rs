@@ -215,7 +215,7 @@ impl World {
         self.machines.iter().map(|machine| machine.place).collect()
     }
 
-    fn is_honest_peer(&self, id: PeerId) -> bool {
+    pub(super) fn is_honest_peer(&self, id: PeerId) -> bool {
         self.machines.iter().any(|machine| machine.id == id && machine.is_honest())
     }
 

@@ -192,7 +192,8 @@ impl Peer {
         let store = Store::holding(disk);
         let next_offset =
             Offset(store.stored.iter().map(|held| held.envelope.body().posts.len() as u64).sum::<u64>() + 1);
-        let setup = Setup { key: key(n), epoch: EPOCH, config, feeds: store.feeds(), next_offset, book, seed: 1 };
+        let setup =
+            Setup { key: key(n), epoch: EPOCH, config, feeds: store.feeds(), next_offset, book, seed: u64::from(n) };
         let mut peer = Self {
             mesh: Mesh::new(setup, at(0)),
             delivered: store.feeds().iter().map(|feed| (feed.feed.feed_id(), feed.runs.held())).collect(),

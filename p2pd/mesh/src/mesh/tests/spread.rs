@@ -153,18 +153,75 @@ fn a_feed_is_not_pushed_to_its_author_nor_to_the_author_s_neighbours() {
 }
 
 #[test]
+fn in_a_quiet_mesh_a_receipt_comes_at_once() {
+    let (mut peer, links) = linked(&[2]);
+    for seq in [1, 2] {
+        peer.hear(links[0], &pushed(&chain(2, EPOCH.0, 2, &["x"])[seq - 1..seq]));
+        peer.run_for(5);
+        let have = Have { feed: run(2).feed_id(), head: Seq(seq as u64), floor: Seq(1) };
+        assert_eq!(haves(&peer.said(links[0])), [&vec![have]]);
+        peer.run_for(200);
+    }
+}
+
+#[test]
+fn whoever_has_a_post_first_and_is_linked_to_its_author_is_not_pushed_the_next_one() {
+    let (mut peer, links) = linked(&[2, 4]);
+    let feed = chain(2, EPOCH.0, 3, &["x"]);
+    peer.hear(links[0], &pushed(&feed[..1]));
+    assert_eq!(texts_said(&peer.said(links[1])), ["x"], "nothing tells that it is the author's neighbour");
+    peer.hear(links[1], &neighbors(&[2]));
+    peer.hear(links[1], &Message::Have(vec![Have { feed: run(2).feed_id(), head: Seq(2), floor: Seq(1) }]));
+    peer.hear(links[0], &pushed(&feed[1..2]));
+    peer.hear(links[0], &pushed(&feed[2..]));
+    peer.run_for(200);
+    let said = peer.said(links[1]);
+    assert_eq!(texts_said(&said), [""; 0]);
+    assert_eq!(haves(&said).last().unwrap()[0].head, Seq(3), "it is announced instead");
+}
+
+#[test]
 fn announcements_of_100_ms_go_out_as_one_frame() {
     let (mut peer, links) = linked(&[2, 9]);
-    peer.hear(links[1], &neighbors(&[3, 4, 5]));
-    for author in [3, 4, 5] {
+    peer.hear(links[1], &neighbors(&[3, 4, 5, 6]));
+    let mut rounds = Vec::new();
+    for author in [3, 4, 5, 6] {
         peer.hear(links[0], &pushed(&chain(author, EPOCH.0, 1, &["x"])));
-        peer.run_for(30);
+        peer.run_for(5);
+        rounds.extend(haves(&peer.said(links[1])).iter().map(|haves| haves.len()));
     }
+    assert_eq!(rounds, [1], "the first goes alone");
+    peer.run_for(80);
     assert!(peer.said(links[1]).is_empty());
-    peer.run_for(20);
+    peer.run_for(10);
     let said = peer.said(links[1]);
     assert_eq!(haves(&said).iter().map(|haves| haves.len()).collect::<Vec<_>>(), [3]);
     assert_eq!(said.len(), 1);
+}
+
+#[test]
+fn what_its_author_is_about_to_push_is_not_asked_of_who_was_faster() {
+    let (mut peer, links) = linked(&[2, 4]);
+    let feed = chain(2, EPOCH.0, 1, &["x"]);
+    let have = Message::Have(vec![Have { feed: feed[0].feed_id(), head: Seq(1), floor: Seq(1) }]);
+    peer.hear(links[1], &have);
+    peer.run_for(50);
+    assert!(peer.said(links[1]).is_empty());
+    assert_eq!(peer.mesh.status().missing_posts, 0, "what is on its way is not missing");
+    peer.hear(links[0], &pushed(&feed));
+    peer.run_for(500);
+    let wants = |messages: &[Message]| messages.iter().any(|message| matches!(message, Message::Want(_)));
+    assert!(!wants(&peer.said(links[1])) && !wants(&peer.said(links[0])));
+}
+
+#[test]
+fn what_its_author_does_not_push_is_asked_of_who_has_it() {
+    let (mut peer, links) = linked(&[2, 4]);
+    let feed = chain(2, EPOCH.0, 1, &["x"]);
+    peer.hear(links[1], &Message::Have(vec![Have { feed: feed[0].feed_id(), head: Seq(1), floor: Seq(1) }]));
+    peer.run_for(500);
+    assert!(peer.said(links[1]).iter().any(|message| matches!(message, Message::Want(_))));
+    assert_eq!(peer.mesh.status().missing_posts, 1);
 }
 
 #[test]
