@@ -67,6 +67,14 @@ impl IntervalSet {
         self.0.splice(begin..end, [merged]);
     }
 
+    /// Drops everything from `from` on.
+    pub fn cut(&mut self, from: Seq) {
+        self.0.retain(|(start, _)| *start < from);
+        if let Some((_, end)) = self.0.last_mut() {
+            *end = (*end).min(Seq(from.0.saturating_sub(1)));
+        }
+    }
+
     /// Whether all of `from..=to` is in it.
     #[must_use]
     pub fn contains(&self, from: Seq, to: Seq) -> bool {

@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use crate::id::{Epoch, Offset, PeerId};
+use crate::id::{Epoch, Instance, Offset, PeerId, Seq};
 use crate::membership::record::Addr;
 use crate::wire::message::Digest;
 
 /// The mesh as a whole.
 #[derive(Clone, Debug, Default)]
 pub struct Status {
+    /// This run, as it is called now; none before there is one.
+    pub instance: Option<Instance>,
     /// What others are told.
     pub advertise: Vec<Addr>,
     /// Peers with a link that is up.
@@ -25,6 +27,10 @@ pub struct Status {
     pub posts: u64,
     /// Posts known to exist and not held.
     pub missing_posts: u64,
+    /// Authors that used a number twice, with the lowest such number of each feed; at most `FORKS_SHOWN_MAX`.
+    pub forks: Vec<(Instance, Seq)>,
+    /// How many feeds have such a number.
+    pub feeds_forked: usize,
     /// Whether other runs of this identity are linked.
     pub other_instances: usize,
     /// Counters since the start, by metric name without the prefix `p2p_`.
@@ -93,6 +99,8 @@ pub struct PeerStatus {
     pub configured: bool,
     /// Runs of this identity that are linked.
     pub instances: usize,
+    /// Feeds of it in which a number was used twice.
+    pub forks: usize,
     /// When something last arrived from it, milliseconds since 1970; 0 for never.
     pub last_seen_ms: u64,
 }

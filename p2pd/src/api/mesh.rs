@@ -15,13 +15,14 @@ use tonic::{Request, Response, Status};
 
 use super::ask::{Asker, stopping, unknown_peer};
 use super::convert::{count, invalid, parse_peer_id};
-use super::{Facts, convert, status};
+use super::{Facts, Names, convert, status};
 
 /// Answers `Mesh`.
 #[derive(Clone, Debug)]
 pub(super) struct MeshService {
     pub(super) asker: Asker,
     pub(super) facts: Arc<Facts>,
+    pub(super) names: Names,
     /// Where the API is served.
     pub(super) api: Arc<[Endpoint]>,
     /// Between two looks at what may have changed.
@@ -138,7 +139,7 @@ impl Mesh for MeshService {
 
 impl MeshService {
     pub(super) async fn fetch_status(&self) -> Result<v1::StatusResponse, Error> {
-        status::fetch(&self.asker, &self.facts, &self.api).await
+        status::fetch(&self.asker, &self.facts, &self.api, &self.names).await
     }
 
     async fn fetch_peers(&self) -> Result<v1::PeersResponse, Error> {

@@ -125,6 +125,7 @@ pub(super) async fn listen_on_loopback(addr: SocketAddr) -> Result<TcpListener, 
 }
 
 fn routes(asker: Asker, subscribers: Subscribers, facts: Arc<Facts>, api: &[Endpoint], pace: Pace) -> Routes {
+    let names = subscribers.names().clone();
     let chat = ChatService {
         asker: asker.clone(),
         subscribers,
@@ -132,7 +133,8 @@ fn routes(asker: Asker, subscribers: Subscribers, facts: Arc<Facts>, api: &[Endp
         budget: Budget::new(),
         heartbeat: pace.heartbeat,
     };
-    let mesh = MeshService { asker: asker.clone(), facts: Arc::clone(&facts), api: api.into(), pause: pace.changes };
+    let (api, pause) = (api.into(), pace.changes);
+    let mesh = MeshService { asker: asker.clone(), facts: Arc::clone(&facts), names, api, pause };
     let health = HealthService { mesh: mesh.clone() };
     let daemon = DaemonService { asker, facts };
     let mut routes = Routes::builder();

@@ -10,6 +10,7 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use super::StoreError;
 use super::fault::{Fault, full};
+use super::forks;
 
 /// Where the history of a data directory is.
 pub(super) fn path(dir: &Path) -> PathBuf {
@@ -46,6 +47,7 @@ fn open_database(path: &Path, me: &PeerId) -> Result<Connection, Fault> {
     if fresh {
         make(&mut db, me)?;
     }
+    forks::prepare(&db)?;
     check_owner(&db, me)?;
     Ok(db)
 }

@@ -142,7 +142,25 @@ impl Index {
         self.next_offset = self.next_offset_before;
     }
 
-    fn touch(&mut self, feed: Instance, id: FeedId) -> FeedRow {
+    /// What is held of a feed.
+    pub(super) fn left(&self, row: FeedRow) -> StoredFeed {
+        self.feeds[&row].stored.clone()
+    }
+
+    /// Everything of a feed from a number on was set aside in the running transaction.
+    pub(super) fn cut(&mut self, db: &Connection, row: FeedRow, from: Seq) -> Result<(), Fault> {
+        let feed = self.feeds.get_mut(&row).expect("it was touched before");
+        feed.stored.held.cut(from);
+        let end = feed.first_run_end();
+        feed.stored.tip = Tip::default();
+        if end > Seq(0) {
+            self.find_tip(db, row)?;
+        }
+        Ok(())
+    }
+
+    /// A feed that the running transaction changes; a new one where there is none.
+    pub(super) fn touch(&mut self, feed: Instance, id: FeedId) -> FeedRow {
         if let Some(row) = self.row(id) {
             self.before.entry(row).or_insert_with(|| self.feeds.get(&row).cloned());
             return row;
@@ -176,13 +194,16 @@ impl Feed {
 
 fn load_feed(row: &Row<'_>) -> Result<Feed, Fault> {
     let feed = Instance { id: PeerId(row.get(1)?), epoch: Epoch(sql::number(row, 2)?) };
+    let hash: Vec<u8> = row.get(5)?;
     let tip = Tip {
         head: Seq(sql::number(row, 4)?),
-        hash: Some(Hash(row.get(5)?)),
+        hash: hash.try_into().ok().map(Hash),
         at: Stamp { ms: sql::number(row, 6)?, counter: sql::number(row, 7)? },
     };
     let held = decode_runs(row.get_ref(3)?.as_blob().unwrap_or_default());
-    let held = held.filter(|held| held.runs().next().is_some_and(|(_, end)| end == tip.head));
+    // Of a feed that was set aside as a whole nothing is held.
+    let end = |held: &IntervalSet| held.runs().next().map_or(Seq(0), |(_, end)| end);
+    let held = held.filter(|held| end(held) == tip.head && tip.hash.is_some() != (tip.head == Seq(0)));
     let held = held.ok_or_else(|| Fault::Damaged(format!("the summary of the feed {feed:?} is damaged")))?;
     Ok(Feed { stored: StoredFeed { feed, held, tip }, bytes: sql::number(row, 8)? })
 }
@@ -201,7 +222,7 @@ fn save_feed(db: &Connection, row: FeedRow, feed: &Feed) -> Result<(), Fault> {
         sql::integer(name.epoch.0),
         encode_runs(held),
         sql::integer(tip.head.0),
-        tip.hash.map(|hash| hash.0),
+        tip.hash.map(|hash| hash.0.to_vec()).unwrap_or_default(),
         sql::integer(tip.at.ms),
         sql::integer(tip.at.counter),
         sql::integer(feed.bytes),

@@ -2,28 +2,32 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use super::search::Search;
 use crate::envelope::{Envelope, RawEnvelope, VerifiedEnvelope};
 use crate::feed::{IntervalSet, StoredFeed, Tip};
-use crate::id::{Epoch, FeedId, Instance, LinkId, Seq};
+use crate::fork::{ForkPlace, ForkProof, Forks};
+use crate::id::{Epoch, FeedId, Instance, LinkId, PeerId, Seq};
 use crate::limits::{
-    ENVELOPES_FRAME_BYTES, ENVELOPES_PER_FRAME_MAX, REORDER_BYTES_MAX, REORDER_BYTES_PER_FEED_MAX, TAIL_BYTES_MAX,
+    ENVELOPES_FRAME_BYTES, ENVELOPES_PER_FRAME_MAX, FORK_PROOFS_BYTES_MAX, REORDER_BYTES_MAX, REORDER_BYTES_PER_FEED_MAX, TAIL_BYTES_MAX,
 };
 use crate::sync::Sum;
 use crate::time::Mono;
 
 /// All feeds.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Feeds {
     map: BTreeMap<FeedId, FeedState>,
     by_instance: BTreeMap<Instance, FeedId>,
     pub(super) sum: Sum,
     pub(super) tail: Tail,
     pub(super) posts: u64,
+    /// Bytes of the proofs of forks that are kept.
+    pub(super) fork_bytes: usize,
     waiting_bytes: usize,
 }
 
 /// One feed.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct FeedState {
     /// Author and epoch; none while only an announcement told of it.
     pub(super) feed: Option<Instance>,
@@ -45,8 +49,10 @@ pub(super) struct FeedState {
     pub(super) asked: Option<Asked>,
     /// Who was asked in vain since the last step forward.
     pub(super) tried: BTreeSet<LinkId>,
-    /// Two pasts were seen: until one is chosen, nothing more is asked for and nobody is blamed.
-    pub(super) is_forked: bool,
+    /// Where it parts, as far as that is proven.
+    pub(super) forks: Forks,
+    /// A search for the place where a link's branch parts from ours.
+    pub(super) search: Option<Search>,
     /// Verified envelopes beyond a gap, by their first number.
     waiting: BTreeMap<Seq, VerifiedEnvelope>,
 }
@@ -63,7 +69,7 @@ pub(super) struct Asked {
 }
 
 /// The newest envelopes, so that live links need no disk.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Tail {
     by_place: BTreeMap<(FeedId, Seq), RawEnvelope>,
     order: VecDeque<(FeedId, Seq)>,
@@ -71,7 +77,7 @@ pub(super) struct Tail {
 }
 
 impl Feeds {
-    pub(super) fn new(stored: Vec<StoredFeed>) -> Self {
+    pub(super) fn new(stored: Vec<StoredFeed>, forks: &[ForkProof]) -> Self {
         let mut feeds = Self::default();
         for StoredFeed { feed, held, tip } in stored {
             let state = feeds.entry(feed.feed_id(), Some(feed), Mono(0));
@@ -80,6 +86,15 @@ impl Feeds {
             state.accepted = tip;
             feeds.posts += held.count();
             feeds.sum.replace(feed, &Tip::default(), &tip);
+        }
+        for proof in forks {
+            let state = feeds.entry(proof.feed().feed_id(), Some(proof.feed()), Mono(0));
+            state.forks.learn(proof);
+            state.forks.settle(&proof.place(), proof.winner().hash());
+            feeds.fork_bytes += proof.bytes_len();
+            if feeds.fork_bytes > FORK_PROOFS_BYTES_MAX {
+                feeds.forget_proof(&proof.feed().feed_id(), &proof.place());
+            }
         }
         feeds
     }
@@ -135,6 +150,12 @@ impl Feeds {
         self.by_instance.range(first..feed).next_back().map(|(_, id)| *id)
     }
 
+    /// The newest epoch in which a peer wrote.
+    pub(super) fn newest_of(&self, id: PeerId) -> Option<Epoch> {
+        let (first, last) = (Instance { id, epoch: Epoch(0) }, Instance { id, epoch: Epoch(u64::MAX) });
+        self.by_instance.range(first..=last).next_back().map(|(feed, _)| feed.epoch)
+    }
+
     /// An envelope is stored: the feed's end moves, and links may have it from memory.
     pub(super) fn store(&mut self, envelope: &VerifiedEnvelope) {
         let Some(state) = self.map.get_mut(&envelope.feed_id()) else { return };
@@ -143,6 +164,33 @@ impl Feeds {
         self.posts += envelope.body().posts.len() as u64;
         state.stored = tip;
         self.tail.push(envelope.feed_id(), envelope.raw());
+    }
+
+    /// What the store holds of a feed after it set some of it aside.
+    pub(super) fn settle(&mut self, left: &StoredFeed, posts: u64) {
+        let Some(state) = self.map.get_mut(&left.feed.feed_id()) else { return };
+        self.sum.replace(left.feed, &state.stored, &left.tip);
+        self.posts = self.posts.saturating_sub(posts);
+        state.stored = left.tip;
+        state.accepted = left.tip;
+    }
+
+    /// Gives up the envelopes of a proof; what it proved stays.
+    pub(super) fn forget_proof(&mut self, id: &FeedId, place: &ForkPlace) {
+        let Some(state) = self.map.get_mut(id) else { return };
+        let bytes = state.forks.proof(place).map_or(0, ForkProof::bytes_len);
+        state.forks.forget_proof(place);
+        self.fork_bytes = self.fork_bytes.saturating_sub(bytes);
+    }
+
+    /// Whether another body than this one is held for its numbers, as far as memory tells.
+    pub(super) fn is_other(&self, envelope: &Envelope) -> bool {
+        let Some(state) = self.map.get(&envelope.feed_id()) else { return false };
+        let is_other_end = |tip: &Tip| tip.head == envelope.last() && tip.hash != Some(envelope.hash());
+        if envelope.last() > state.accepted.head {
+            return false;
+        }
+        is_other_end(&state.accepted) || is_other_end(&state.stored) || self.tail.is_other(envelope)
     }
 
     /// Keeps an envelope until the gap before it is filled; `false` where there is no room.
@@ -202,7 +250,8 @@ impl FeedState {
             provider: None,
             asked: None,
             tried: BTreeSet::new(),
-            is_forked: false,
+            forks: Forks::default(),
+            search: None,
             waiting: BTreeMap::new(),
         }
     }
@@ -218,9 +267,19 @@ impl FeedState {
         !self.waiting.is_empty()
     }
 
+    /// What is stored may be a branch that lost: until the store has settled that, nothing is taken in.
+    pub(super) fn is_held_up(&self) -> bool {
+        self.forks.unsettled().next().is_some()
+    }
+
+    /// Whether no proof is against an envelope.
+    pub(super) fn takes(&self, envelope: &Envelope) -> bool {
+        self.forks.winner(&ForkPlace::of(envelope)).is_none_or(|winner| winner == envelope.hash())
+    }
+
     /// Nothing of it is here, nor on its way into the store.
     pub(super) fn is_empty(&self) -> bool {
-        self.stored.hash.is_none() && self.accepted.hash.is_none() && self.waiting.is_empty()
+        self.forks.is_empty() && self.stored.hash.is_none() && self.accepted.hash.is_none() && self.waiting.is_empty()
     }
 
     /// The gaps up to `to`, at most `max` of them.
@@ -240,6 +299,25 @@ impl Tail {
         let Some((begin, _)) = self.by_place.range(..=(feed, from)).next_back() else { return Vec::new() };
         let held = self.by_place.range(*begin..=(feed, to)).filter(|((id, _), _)| *id == feed);
         run_of(held.map(|(_, envelope)| envelope), from)
+    }
+
+    /// Drops what is behind `head`.
+    pub(super) fn cut(&mut self, feed: FeedId, head: Seq) {
+        let behind = self.by_place.range((feed, Seq(0))..=(feed, Seq(u64::MAX)));
+        let behind: Vec<_> = behind.filter(|(_, held)| held.last > head).map(|(place, _)| *place).collect();
+        for place in behind {
+            if let Some(dropped) = self.by_place.remove(&place) {
+                self.bytes -= dropped.bytes.len();
+            }
+        }
+    }
+
+    /// Whether another envelope is here that holds the first number of this one.
+    fn is_other(&self, envelope: &Envelope) -> bool {
+        let (feed, first) = (envelope.feed_id(), envelope.first());
+        let held = self.by_place.range(..=(feed, first)).next_back();
+        let held = held.filter(|((id, _), held)| *id == feed && held.last >= first);
+        held.is_some_and(|(_, held)| held.first != first || held.bytes != envelope.bytes())
     }
 
     fn push(&mut self, feed: FeedId, envelope: RawEnvelope) {

@@ -326,6 +326,8 @@ pub(super) fn view_id(id: PeerId) -> String {
     text
 }
 
+/// What a run says that goes on under a new epoch.
+pub(super) const NEW_RUN: &str = "this run has a new epoch";
 /// The one version of this protocol.
 const PROTOCOL: u64 = 1;
 const VIEW_INTERVAL: Duration = Duration::from_millis(1_000);

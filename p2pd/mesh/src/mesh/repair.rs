@@ -7,7 +7,7 @@ use super::Mesh;
 use super::feeds::Asked;
 use super::link::{COMPARE_WAIT, HeadsLeft};
 use super::penalty::Offence;
-use crate::effect::{Effect, Event};
+use crate::effect::Effect;
 use crate::id::{Epoch, FeedId, Instance, LinkId, PeerId, Seq};
 use crate::limits::{HEADS_PER_FRAME_MAX, PINGS_MAX, RANGES_PER_WANT_MAX, REPAIRS_PER_LINK_MAX, VAIN_ASKS_MAX};
 use crate::time::{Mono, Now};
@@ -130,7 +130,12 @@ impl Mesh {
             if head.head == Seq(0) || !self.knows_or_may_create(id, feed, Some(head.feed), now) {
                 continue;
             }
+            if feed == self.me.feed && self.is_more_than_said(head.head) {
+                self.doubt_own_feed(id, feed, self.own_head().next());
+                continue;
+            }
             self.note_head(id, feed, head.head, now);
+            self.note_rebuilt(id, feed, head.head);
             let Some(link) = self.links.get_mut(&id) else { return };
             link.heads_named.insert(feed);
             if let Some(held) = link.feeds.get_mut(&feed) {
@@ -138,13 +143,20 @@ impl Mesh {
             }
             let Some(state) = self.feeds.get(&feed) else { continue };
             let hash = state.stored.hash.map(|hash| hash.0);
-            let is_forked = state.stored.head == head.head && hash.is_some_and(|hash| hash[..8] != head.hash);
-            if is_forked {
-                let event = Event::ForkSeen { feed: head.feed, seq: head.head, held: state.stored.hash };
-                self.effects.push_back(Effect::Event(event));
-                self.note_fork(feed);
+            let is_other = state.stored.head == head.head && hash.is_some_and(|hash| hash[..8] != head.hash);
+            if is_other || state.stored.head != head.head {
+                self.tell_forks_of(id, feed, now);
+            }
+            if is_other && feed == self.me.feed {
+                self.doubt_own_feed(id, feed, head.head);
                 continue;
             }
+            if is_other {
+                self.set_torn(id, feed);
+                self.begin_search(id, feed, None, now);
+                continue;
+            }
+            let Some(state) = self.feeds.get(&feed) else { continue };
             if state.stored.head > head.head {
                 self.mark_have(id, feed);
             }
@@ -168,6 +180,7 @@ impl Mesh {
         if let Some(held) = self.links.get_mut(&id).and_then(|link| link.feeds.get_mut(&feed)) {
             held.floor = floor;
         }
+        self.on_search_gone(id, feed, floor, now);
         let was_asked = self.feeds.get(&feed).is_some_and(|state| state.asked.is_some_and(|asked| asked.link == id));
         if was_asked {
             self.unask(feed);
@@ -181,12 +194,14 @@ impl Mesh {
 
     /// The last number that any neighbour is known to hold.
     pub(super) fn target(&self, feed: &FeedId) -> Seq {
-        self.up_links().map(|link| link.head_of(feed)).max().unwrap_or_default()
+        let head = self.up_links().map(|link| link.head_of(feed)).max().unwrap_or_default();
+        let end = self.feeds.get(feed).and_then(|state| state.forks.end());
+        end.map_or(head, |end| head.min(Seq(end.0.saturating_sub(1))))
     }
 
     /// Is something missing that somebody has? Then ask, at once or after the push that should bring it.
     pub(super) fn consider_repair(&mut self, feed: FeedId, now: Now) {
-        if feed == self.me.feed || self.feeds.get(&feed).is_none_or(|state| state.is_forked) {
+        if feed == self.me.feed || self.feeds.get(&feed).is_none_or(|state| state.is_held_up()) {
             return;
         }
         let target = self.target(&feed);
@@ -223,7 +238,7 @@ impl Mesh {
             self.unask(feed);
             self.on_vain_ask(feed, &asked, now);
         }
-        let Some(state) = self.feeds.get(&feed).filter(|state| !state.is_forked) else { return };
+        let Some(state) = self.feeds.get(&feed).filter(|state| !state.is_held_up()) else { return };
         // What is on its way to us, or lies unread in our own queue, needs nobody to send it again.
         let is_coming = now.mono.since(state.progressed) < GRAFT_MAX && state.progressed > Mono(0);
         if state.asked.is_none() && (self.is_saturated() || (is_coming && !state.has_gap() && state.provider.is_some()))
@@ -262,7 +277,9 @@ impl Mesh {
             return;
         }
         held.asked_since = None;
-        held.vain_asks += 1;
+        // Of a feed that parts it may have given up what it announced.
+        let may_be_blamed = self.feeds.get(&feed).is_some_and(|state| state.forks.is_empty()) && !held.is_torn;
+        held.vain_asks += u32::from(may_be_blamed);
         if held.vain_asks < VAIN_ASKS_MAX {
             return;
         }
@@ -302,16 +319,6 @@ impl Mesh {
         if let Some(link) = asked.and_then(|asked| self.links.get_mut(&asked.link)) {
             link.asked.remove(&feed);
             link.control.wants.remove(&feed);
-        }
-    }
-
-    /// Two pasts were seen: asking for more could only bring more of what does not fit.
-    pub(super) fn note_fork(&mut self, feed: FeedId) {
-        self.unask(feed);
-        self.behind.remove(&feed);
-        self.timers.cancel(&Timer::Repair(feed));
-        if let Some(state) = self.feeds.get_mut(&feed) {
-            state.is_forked = true;
         }
     }
 

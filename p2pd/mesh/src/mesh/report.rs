@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use super::Mesh;
 use super::dials::Dialing;
 use super::link::Link;
-use crate::id::{FeedId, PeerId};
+use crate::id::{Epoch, FeedId, Instance, PeerId, Seq};
+use crate::limits::FORKS_SHOWN_MAX;
 use crate::membership::record::{Addr, Record};
 use crate::reconnect::Target;
 use crate::status::{PeerState, PeerStatus, Status};
@@ -19,6 +20,9 @@ impl Mesh {
     pub fn status(&self) -> Status {
         let up: BTreeMap<PeerId, usize> = self.up_links().map(|link| (link.peer, 0)).collect();
         Status {
+            instance: Some(self.me.instance),
+            forks: self.forks().take(FORKS_SHOWN_MAX).collect(),
+            feeds_forked: self.forks().count(),
             advertise: self.me.addrs.clone(),
             peers_up: up.keys().filter(|id| **id != self.me.id).count(),
             peers_known: self.book.len(),
@@ -30,6 +34,18 @@ impl Mesh {
             other_instances: self.up_links().filter(|link| link.peer == self.me.id).count(),
             counters: self.counters.clone(),
         }
+    }
+
+    /// Feeds whose author used a number twice, with the lowest such number of each.
+    pub fn forks(&self) -> impl Iterator<Item = (Instance, Seq)> {
+        self.feeds.iter().filter_map(|(_, state)| Some((state.feed?, state.forks.places().next()?.seq)))
+    }
+
+    /// The newest epoch of this identity that is known, its own or another machine's.
+    #[must_use]
+    pub fn newest_own_epoch(&self) -> Epoch {
+        let newest = self.feeds.newest_of(self.me.id).unwrap_or(self.me.instance.epoch);
+        newest.max(self.me.instance.epoch)
     }
 
     /// This peer's own record: what others are told.
@@ -77,6 +93,7 @@ impl Mesh {
         status.configured = !configured.is_empty();
         status.address = addresses.first().map(ToString::to_string).unwrap_or_default();
         status.addresses = addresses;
+        status.forks = self.forks().filter(|(feed, _)| feed.id == id).count();
         status.instances = self.up_links().filter(|link| link.peer == id).count();
         if let Some(link) = self.link_to(id) {
             self.describe_link(&mut status, link, now);
@@ -123,6 +140,7 @@ impl Mesh {
             clock_offset_us: 0,
             configured: false,
             instances: 0,
+            forks: 0,
             last_seen_ms: 0,
         }
     }

@@ -142,16 +142,30 @@ impl Mesh {
 
     pub(super) fn on_have(&mut self, id: LinkId, haves: &[Have], now: Now) {
         for have in haves {
+            if have.feed == self.me.feed && self.is_more_than_said(have.head) {
+                self.doubt_own_feed(id, have.feed, self.own_head().next());
+                continue;
+            }
             // Nothing to learn from somebody who has nothing.
             if have.head == Seq(0) || have.head < have.floor || !self.knows_or_may_create(id, have.feed, None, now) {
                 continue;
             }
             self.note_head(id, have.feed, have.head, now);
+            self.note_rebuilt(id, have.feed, have.head);
             if let Some(state) = self.links.get_mut(&id).and_then(|link| link.feeds.get_mut(&have.feed)) {
                 state.floor = have.floor;
             }
             self.consider_repair(have.feed, now);
         }
+    }
+
+    /// The last number that this run gave out.
+    pub(super) fn own_head(&self) -> Seq {
+        self.feeds.get(&self.me.feed).map_or(Seq(0), |own| own.accepted.head)
+    }
+
+    pub(super) fn is_more_than_said(&self, head: Seq) -> bool {
+        head > self.own_head()
     }
 
     pub(super) fn on_want(&mut self, id: LinkId, want: &Want, now: Now) {
@@ -243,6 +257,6 @@ fn serve(link: &mut Link, feed: FeedId, next: Seq, to: Seq) {
 }
 
 /// Announcements wait this long for company.
-const ANNOUNCE_AFTER: Duration = Duration::from_millis(100);
+pub(super) const ANNOUNCE_AFTER: Duration = Duration::from_millis(100);
 /// Quiet after a burst before its digest is compared.
 pub(super) const SETTLE_AFTER: Duration = Duration::from_secs(1);

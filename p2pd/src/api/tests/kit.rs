@@ -186,6 +186,7 @@ pub(super) fn facts() -> Facts {
 
 pub(super) fn peer(author: u8, state: PeerState) -> PeerStatus {
     PeerStatus {
+        forks: 0,
         id: Some(id(author)),
         name: format!("peer{author}"),
         state,
@@ -259,7 +260,7 @@ impl World {
         let envelope = body.sign(&key(author));
         feed.hash = Some(envelope.hash());
         let offset = Offset(self.end().0 + 1);
-        let entry = Delivery { offset, envelope, own: author == OWN, late: false };
+        let entry = Delivery { offset, envelope, own: author == OWN, late: false, forked: false };
         self.entries.push(entry.clone());
         entry
     }
@@ -332,6 +333,7 @@ impl World {
         let posts = self.entries.iter().flat_map(|entry| {
             let body = entry.envelope.body();
             (0..).zip(&body.posts).map(|(index, post)| StoredPost {
+                forked: entry.forked,
                 id: PostId { feed: body.feed, seq: body.first.plus(index) },
                 offset: Offset(entry.offset.0 + index),
                 at: body.at.plus(index),
