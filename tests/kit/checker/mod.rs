@@ -62,6 +62,10 @@ pub struct Shown {
     pub room: String,
     /// What.
     pub text: String,
+    /// The post that it says again.
+    pub was: Option<PostId>,
+    /// It is marked as set aside: its author used the number twice.
+    pub forked: bool,
 }
 
 /// A broken promise.
@@ -164,7 +168,8 @@ pub enum Violation {
     },
 }
 
-/// Checks one history or stream on its own: nothing twice, no hole, growing offsets. A stream may begin in the middle
+/// Checks one history or stream on its own: nothing twice, no hole, growing offsets. What was set aside has no place in
+/// its feed. A stream may begin in the middle
 /// of a feed only where `begins` allows it.
 #[must_use]
 pub fn check_stream(history: &History, begins: Begins) -> Vec<Violation> {
@@ -172,7 +177,7 @@ pub fn check_stream(history: &History, begins: Begins) -> Vec<Violation> {
     let mut heads: BTreeMap<Instance, u64> = BTreeMap::new();
     let mut newest = None;
     let peer = || history.peer.clone();
-    for post in &history.posts {
+    for post in history.posts.iter().filter(|post| !post.forked) {
         let head = heads.entry(post.id.feed).or_insert(match begins {
             Begins::AtTheFirst => 0,
             Begins::Anywhere => post.id.seq.0.saturating_sub(1),
@@ -214,7 +219,7 @@ pub fn check_content(operations: &[Operation], history: &History) -> Vec<Violati
             Match::Different => violations.push(Violation::Altered { peer, id: post.id }),
             Match::Nothing => violations.push(Violation::NotSent { peer, id: post.id, text: post.text.clone() }),
         }
-        let Some(key) = &post.key else { continue };
+        let Some(key) = post.key.as_ref().filter(|_| !post.forked) else { continue };
         let used = *keys.entry((post.id.feed.id, key)).or_insert(post.id);
         if used != post.id {
             violations.push(Violation::KeyTwice { key: key.clone(), id: post.id });
@@ -251,16 +256,20 @@ pub fn check_acks(operations: &[Operation]) -> Vec<Violation> {
 #[must_use]
 pub fn check_end(operations: &[Operation], histories: &[History]) -> Vec<Violation> {
     let mut violations = Vec::new();
-    let sets: Vec<BTreeSet<PostId>> = histories.iter().map(|h| h.posts.iter().map(|post| post.id).collect()).collect();
+    let kept = |history: &History| history.posts.iter().filter(|post| !post.forked).cloned().collect::<Vec<Shown>>();
+    let kept: Vec<Vec<Shown>> = histories.iter().map(kept).collect();
+    let sets: Vec<BTreeSet<PostId>> = kept.iter().map(|posts| posts.iter().map(|post| post.id).collect()).collect();
+    let represented: Vec<BTreeSet<(PostId, &str)>> = kept.iter().map(|posts| represented(posts)).collect();
     for operation in operations {
         let Outcome::Ok(id) = operation.outcome else { continue };
-        for (history, _) in histories.iter().zip(&sets).filter(|(_, set)| !set.contains(&id)) {
+        let lacks = |(_, set): &(&History, &BTreeSet<(PostId, &str)>)| !set.contains(&(id, operation.text.as_str()));
+        for (history, _) in histories.iter().zip(&represented).filter(lacks) {
             violations.push(Violation::AckLost { peer: history.peer.clone(), id });
         }
     }
     violations.extend(unequal(histories, &sets));
     let mut contents: BTreeMap<PostId, &Shown> = BTreeMap::new();
-    for post in histories.iter().flat_map(|history| &history.posts) {
+    for post in kept.iter().flatten() {
         let first = *contents.entry(post.id).or_insert(post);
         if (&first.text, &first.room, &first.key) != (&post.text, &post.room, &post.key) {
             violations.push(Violation::NumberReused { id: post.id });
@@ -297,6 +306,12 @@ pub fn check_envelopes(peer: &str, stored: impl IntoIterator<Item = (Bytes, [u8;
     violations
 }
 
+/// The posts that are there under their own name, or under the new one that their author gave them.
+fn represented(posts: &[Shown]) -> BTreeSet<(PostId, &str)> {
+    let names = |post: &'_ Shown| [Some(post.id), post.was];
+    posts.iter().flat_map(|post| names(post).into_iter().flatten().map(|id| (id, post.text.as_str()))).collect()
+}
+
 /// One example for each pair of the first history and another that differs.
 fn unequal(histories: &[History], sets: &[BTreeSet<PostId>]) -> Vec<Violation> {
     let mut violations = Vec::new();
@@ -316,7 +331,8 @@ fn unequal(histories: &[History], sets: &[BTreeSet<PostId>]) -> Vec<Violation> {
 
 /// Everything that was said, to be matched with what is shown.
 struct Sent<'a> {
-    acknowledged: BTreeMap<PostId, &'a Operation>,
+    /// Of a run that went on twice there may be two.
+    acknowledged: BTreeMap<PostId, Vec<&'a Operation>>,
     /// How often each may still be shown without being acknowledged.
     unknown: BTreeMap<Said<'a>, usize>,
 }
@@ -335,7 +351,7 @@ impl<'a> Sent<'a> {
         for operation in operations {
             let said = (operation.author, operation.key.as_deref(), operation.room.as_str(), operation.text.as_str());
             match operation.outcome {
-                Outcome::Ok(id) => drop(sent.acknowledged.insert(id, operation)),
+                Outcome::Ok(id) => sent.acknowledged.entry(id).or_default().push(operation),
                 Outcome::Unknown => *sent.unknown.entry(said).or_default() += 1,
                 Outcome::Fail => (),
             }
@@ -345,9 +361,19 @@ impl<'a> Sent<'a> {
 
     fn take(&mut self, post: &'a Shown) -> Match {
         let said = (post.id.feed.id, post.key.as_deref(), post.room.as_str(), post.text.as_str());
-        if let Some(operation) = self.acknowledged.get(&post.id) {
-            let want = (operation.author, operation.key.as_deref(), operation.room.as_str(), operation.text.as_str());
-            return if want == said { Match::Same } else { Match::Different };
+        let content = |operation: &&Operation| {
+            (operation.author, operation.key.as_deref(), operation.room.as_str(), operation.text.as_str())
+        };
+        let acknowledged = self.acknowledged.get(&post.was.unwrap_or(post.id));
+        if acknowledged.is_some_and(|operations| operations.iter().any(|operation| content(operation) == said)) {
+            return Match::Same;
+        }
+        // What is said again was shown before, or somewhere else.
+        if post.was.is_some() && self.unknown.contains_key(&said) {
+            return Match::Same;
+        }
+        if acknowledged.is_some() && !self.unknown.contains_key(&said) {
+            return Match::Different;
         }
         let Some(left) = self.unknown.get_mut(&said).filter(|left| **left > 0) else { return Match::Nothing };
         *left -= 1;

@@ -96,7 +96,8 @@ pub struct Run {
     pub remembered: BTreeSet<(FeedId, Seq)>,
     /// Times that a timer was due again at once.
     pub spins: u32,
-    born: Mono,
+    /// When its clock began.
+    pub born: Mono,
 }
 
 /// What decides in a process.
@@ -152,7 +153,7 @@ impl Machine {
     /// Readers are shown an envelope.
     pub fn show(&mut self, delivery: &Delivery) {
         if let Some(stream) = self.streams.last_mut() {
-            stream.posts.extend(shown(delivery.offset, delivery.envelope.body()));
+            stream.posts.extend(shown(delivery.offset, delivery.envelope.body(), false));
         }
     }
 
@@ -160,7 +161,8 @@ impl Machine {
     pub fn resume_stream(&mut self) {
         let Some(stream) = self.streams.last_mut() else { return };
         let after = stream.posts.last().map_or(Offset(0), |post| post.offset);
-        let missed = self.disk.log().iter().flat_map(|entry| shown(entry.offset, entry.envelope.body()));
+        let log = self.disk.log().iter();
+        let missed = log.flat_map(|entry| shown(entry.offset, entry.envelope.body(), entry.forked));
         stream.posts.extend(missed.filter(|post| post.offset > after));
     }
 
@@ -169,10 +171,26 @@ impl Machine {
         self.streams.push(History { peer: format!("{}#{}", self.name, self.streams.len()), posts: Vec::new() });
     }
 
+    /// What readers were shown, with the marks that it has by now.
+    #[must_use]
+    pub fn marked(&self, stream: &History) -> History {
+        let forked = self.disk.log().iter().filter(|entry| entry.forked);
+        let forked = forked.map(|entry| (entry.offset, entry.envelope.body().posts.len() as u64));
+        let forked: BTreeMap<Offset, u64> = forked.collect();
+        let is_forked = |offset: Offset| {
+            let before = forked.range(..=offset).next_back();
+            before.is_some_and(|(first, count)| offset.0 < first.0 + count)
+        };
+        let mut marked = stream.clone();
+        marked.posts.iter_mut().for_each(|post| post.forked = is_forked(post.offset));
+        marked
+    }
+
     /// All it holds.
     #[must_use]
     pub fn history(&self) -> History {
-        let posts = self.disk.log().iter().flat_map(|entry| shown(entry.offset, entry.envelope.body()));
+        let log = self.disk.log().iter();
+        let posts = log.flat_map(|entry| shown(entry.offset, entry.envelope.body(), entry.forked));
         History { peer: self.name.clone(), posts: posts.collect() }
     }
 }
@@ -251,13 +269,15 @@ impl Brain {
     }
 }
 
-fn shown(offset: Offset, body: &p2p_mesh::envelope::Body) -> impl Iterator<Item = Shown> {
+fn shown(offset: Offset, body: &p2p_mesh::envelope::Body, forked: bool) -> impl Iterator<Item = Shown> {
     let name = move |(index, post): (u64, &p2p_mesh::envelope::Post)| Shown {
         offset: Offset(offset.0 + index),
         id: PostId { feed: body.feed, seq: body.first.plus(index) },
         key: post.key.clone(),
         room: post.room.clone(),
         text: post.text.clone(),
+        was: post.was,
+        forked,
     };
     (0u64..).zip(&body.posts).map(name)
 }

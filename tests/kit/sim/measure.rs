@@ -47,11 +47,17 @@ pub enum Milestone {
     Suspected,
     /// A link broke in the middle of a frame.
     CutInFrame,
+    /// An author used a number twice, and that was proven.
+    ForkProven,
+    /// A branch lost and was set aside.
+    BranchSetAside,
+    /// A run found that it ran twice, and went on under another epoch.
+    EpochChanged,
 }
 
 impl Milestone {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 14] = [
         Self::UnflushedLost,
         Self::DiedInAppend,
         Self::DuplicateArrived,
@@ -63,6 +69,9 @@ impl Milestone {
         Self::HostileFound,
         Self::Suspected,
         Self::CutInFrame,
+        Self::ForkProven,
+        Self::BranchSetAside,
+        Self::EpochChanged,
     ];
 }
 

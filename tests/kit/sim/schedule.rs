@@ -9,10 +9,11 @@ use p2p_mesh::id::{Hash, Instance, LinkId, PeerId};
 use super::machine::Machine;
 use super::measure::Measure;
 use super::network::{Place, other};
+use super::people::SessionId;
 use super::plan::Plan;
 use super::trace::Detail;
 use super::world::World;
-use crate::checker::{Begins, History, Violation, check_acks, check_content, check_end, check_envelopes, check_stream};
+use crate::checker::{Begins, History, Operation, Violation, check_acks, check_content, check_end, check_envelopes, check_stream};
 
 /// What became of one schedule.
 #[derive(Debug)]
@@ -67,13 +68,16 @@ pub fn run(plan: Plan, detail: Detail) -> Report {
 pub fn judge(world: &World) -> Vec<Violation> {
     let operations = world.people().operations();
     let honest: Vec<&Machine> = world.honest().into_iter().map(|place| world.machine(place)).collect();
-    let mut violations = check_acks(operations);
+    let mut violations = world.check_acks();
     for machine in &honest {
-        for stream in &machine.streams {
-            violations.extend(check_stream(stream, Begins::AtTheFirst));
-            violations.extend(check_content(operations, stream));
+        for (at, stream) in machine.streams.iter().enumerate() {
+            // Offsets are those of the disk that is there now for the last stream only.
+            let is_last = at + 1 == machine.streams.len();
+            let stream = if is_last { machine.marked(stream) } else { world.without_forks(stream) };
+            violations.extend(check_stream(&stream, Begins::AtTheFirst));
+            violations.extend(check_content(operations, &stream));
         }
-        let stored = machine.disk.log().iter();
+        let stored = machine.disk.canonical();
         let stored = stored.map(|entry| (entry.envelope.bytes().clone(), *entry.envelope.signature()));
         violations.extend(check_envelopes(&machine.name, stored));
         let shown = machine.streams.last().map_or(0, |stream| stream.posts.len());
@@ -126,11 +130,30 @@ impl World {
     pub fn are_disks_equal(&self) -> bool {
         let held = |place: &Place| -> BTreeMap<Instance, (IntervalSet, Tip)> {
             let feeds = self.machine(*place).disk.stored_feeds();
-            feeds.into_iter().map(|stored| (stored.feed, (stored.held, stored.tip))).collect()
+            let held = feeds.into_iter().filter(|stored| stored.held.count() > 0);
+            held.map(|stored| (stored.feed, (stored.held, stored.tip))).collect()
         };
         let honest = self.honest();
         let first = honest.first().map(held);
         honest.iter().skip(1).all(|place| Some(held(place)) == first)
+    }
+
+    /// Acknowledgements of each machine among themselves: two of one identity may have used one number.
+    fn check_acks(&self) -> Vec<Violation> {
+        let mut by_place: BTreeMap<Option<Place>, Vec<Operation>> = BTreeMap::new();
+        for operation in self.people().operations() {
+            let session = usize::try_from(operation.session).ok().filter(|_| operation.session != u64::MAX);
+            let place = session.map(|session| self.people().place_of(SessionId(session)));
+            by_place.entry(place).or_default().push(operation.clone());
+        }
+        by_place.values().flat_map(|operations| check_acks(operations)).collect()
+    }
+
+    /// A stream whose disk is gone, without feeds that could not stay as they were shown.
+    fn without_forks(&self, stream: &History) -> History {
+        let mut stream = stream.clone();
+        stream.posts.retain(|post| !self.may_fork(post.id.feed));
+        stream
     }
 
     fn is_cloned(&self, id: PeerId) -> bool {
