@@ -130,7 +130,8 @@ pub struct Delivery {
     pub envelope: VerifiedEnvelope,
     /// Its author is this very run or an earlier one of this identity.
     pub own: bool,
-    /// It sorts more than `LATE_AFTER` before the newest one seen.
+    /// It sorts more than `LATE_AFTER` before the newest one seen, or newer posts of its feed were delivered before it.
+    /// What is not late is in its author's order.
     pub late: bool,
     /// It was set aside: its author forked, and all peers take the other branch.
     pub forked: bool,
@@ -282,8 +283,8 @@ pub enum Event {
     SetAside {
         /// Whose.
         feed: Instance,
-        /// The first number.
-        seq: Seq,
+        /// The last number that is still held.
+        head: Seq,
         /// How many.
         posts: u64,
     },

@@ -86,6 +86,11 @@ pub enum Input {
         /// In the order of their offsets, at most `LOST_POSTS_MAX`.
         posts: Vec<LostPost>,
     },
+    /// The store dropped the oldest posts of some feeds, for their age or its size.
+    Retained {
+        /// All that is stored of each of them at this moment, which is behind every append answered so far.
+        feeds: Vec<StoredFeed>,
+    },
     /// Our own user wants something.
     Command(Command),
 }

@@ -25,12 +25,14 @@ pub struct Status {
     pub digest: Digest,
     /// Posts held.
     pub posts: u64,
-    /// Posts known to exist and not held.
+    /// Posts that somebody linked holds and that are wanted here.
     pub missing_posts: u64,
     /// Authors that used a number twice, with the lowest such number of each feed; at most `FORKS_SHOWN_MAX`.
     pub forks: Vec<(Instance, Seq)>,
     /// How many feeds have such a number.
     pub feeds_forked: usize,
+    /// Posts missing here that nobody linked holds any more.
+    pub unavailable_posts: u64,
     /// Whether other runs of this identity are linked.
     pub other_instances: usize,
     /// Counters since the start, by metric name without the prefix `p2p_`.

@@ -245,6 +245,7 @@ impl Driver {
             | Input::SettleFailed(_)
             | Input::EpochDrawn(_)
             | Input::LostFound { .. }
+            | Input::Retained { .. }
             | Input::Command(_) => (),
         }
     }

@@ -96,11 +96,15 @@ fn write(event: &Event) {
         Event::ForkSeen { feed, seq, winner } => {
             tracing::warn!(author = ?feed.id, epoch = feed.epoch.0, seq = seq.0, ?winner, "fork_seen");
         }
-        Event::SetAside { feed, seq, posts } => {
-            tracing::warn!(author = ?feed.id, epoch = feed.epoch.0, seq = seq.0, posts, "posts_set_aside");
+        Event::SetAside { feed, head, posts } => {
+            tracing::warn!(author = ?feed.id, epoch = feed.epoch.0, head = head.0, posts, "posts_set_aside");
         }
         Event::EpochChanged { old, new } => {
-            tracing::warn!(old = old.epoch.0, new = new.epoch.0, "epoch_changed: this machine ran twice from one memory");
+            tracing::warn!(
+                old = old.epoch.0,
+                new = new.epoch.0,
+                "epoch_changed: this machine ran twice from one memory"
+            );
         }
         Event::StoreFailed { why } => tracing::error!(?why, "store_failed"),
     }

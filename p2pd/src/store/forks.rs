@@ -59,7 +59,8 @@ pub(super) fn settle(db: &Connection, index: &mut Index, settle: &Settle) -> Res
 
 /// Own posts that are to be said again, behind an offset.
 pub(super) fn find_lost(db: &Connection, index: &Index, me: &PeerId, after: Offset) -> Result<Vec<LostPost>, Fault> {
-    let mut statement = db.prepare_cached("SELECT offset, epoch, seq FROM lost WHERE offset > ?1 ORDER BY offset LIMIT ?2")?;
+    let mut statement =
+        db.prepare_cached("SELECT offset, epoch, seq FROM lost WHERE offset > ?1 ORDER BY offset LIMIT ?2")?;
     let place = |row: &Row<'_>| Ok((sql::number(row, 0)?, sql::number(row, 1)?, sql::number(row, 2)?));
     let rows = statement.query_map((sql::integer(after.0), sql::integer(LOST_POSTS_MAX as u64)), place)?;
     let mut lost = Vec::new();

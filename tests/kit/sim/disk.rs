@@ -5,8 +5,8 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use p2p_mesh::effect::{Append, Delivery, Settle};
-use p2p_mesh::envelope::VerifiedEnvelope;
-use p2p_mesh::feed::{IntervalSet, StoredFeed, Tip};
+use p2p_mesh::envelope::{Envelope, VerifiedEnvelope};
+use p2p_mesh::feed::{Fit, Runs, StoredFeed};
 use p2p_mesh::fork::{ForkPlace, ForkProof};
 use p2p_mesh::id::{Epoch, FeedId, Instance, Offset, PeerId, PostId, Seq};
 use p2p_mesh::input::{Input, KeyedPost, LostPost, ReadFrom, Settled, Ticket, content_hash};
@@ -24,7 +24,7 @@ pub struct Disk {
     /// Changes that are safe from a power cut.
     flushed: usize,
     places: BTreeMap<(FeedId, Seq), usize>,
-    feeds: BTreeMap<Instance, (IntervalSet, Tip)>,
+    feeds: BTreeMap<Instance, Runs>,
     keys: BTreeMap<String, KeyedPost>,
     book: BTreeMap<PeerId, (Record, u64)>,
     newest_epoch: Option<Epoch>,
@@ -40,7 +40,8 @@ pub struct Entry {
     pub offset: Offset,
     /// The envelope.
     pub envelope: VerifiedEnvelope,
-    own: bool,
+    /// It was delivered as late.
+    pub late: bool,
     /// It was said by a run on this disk.
     said: bool,
     /// It was set aside in a fork.
@@ -104,13 +105,19 @@ impl Disk {
     #[must_use]
     pub fn stored_feeds(&self) -> Vec<StoredFeed> {
         let feeds = self.feeds.iter();
-        feeds.map(|(feed, (held, tip))| StoredFeed { feed: *feed, held: held.clone(), tip: *tip }).collect()
+        feeds.map(|(feed, runs)| StoredFeed { feed: *feed, base: Seq(1), runs: runs.clone() }).collect()
     }
 
-    /// The end of a feed.
+    /// How an envelope fits to what is held of its feed.
     #[must_use]
-    pub fn tip(&self, feed: Instance) -> Tip {
-        self.feeds.get(&feed).map(|(_, tip)| *tip).unwrap_or_default()
+    pub fn fit(&self, envelope: &Envelope) -> Fit {
+        self.feeds.get(&envelope.feed()).map_or_else(|| Runs::default().fit(envelope), |runs| runs.fit(envelope))
+    }
+
+    /// Whether a number of a feed is held.
+    #[must_use]
+    pub fn holds_number(&self, feed: Instance, seq: Seq) -> bool {
+        self.feeds.get(&feed).is_some_and(|runs| runs.contains(seq, seq))
     }
 
     /// Whether an envelope of this feed that begins with this number is stored.
@@ -160,17 +167,15 @@ impl Disk {
         let envelope = &delivery.envelope;
         let feed = envelope.feed();
         self.places.insert((envelope.feed_id(), envelope.first()), self.log.len());
-        let (held, tip) = self.feeds.entry(feed).or_default();
-        held.insert(envelope.first(), envelope.last());
-        *tip = Tip::after(envelope);
+        self.feeds.entry(feed).or_default().add(envelope);
         if delivery.own {
             self.newest_epoch = self.newest_epoch.max(Some(feed.epoch));
             self.remember_keys(delivery);
         }
         let again = envelope.body().posts.iter().filter_map(|post| post.was).filter(|_| said);
         again.for_each(|was| self.lost.retain(|_, lost| lost.id != was));
-        let (envelope, own) = (envelope.clone(), delivery.own);
-        self.log.push(Entry { offset: delivery.offset, envelope, own, said, forked: false });
+        let Delivery { offset, late, .. } = *delivery;
+        self.log.push(Entry { offset, envelope: envelope.clone(), late, said, forked: false });
     }
 
     /// All of it is safe from now on.
@@ -213,18 +218,17 @@ impl Disk {
             self.forks.remove(&(settle.feed, forget));
         }
         let posts = from.map_or(0, |from| self.set_aside(settle.feed, from));
-        let (held, tip) = self.feeds.get(&settle.feed).cloned().unwrap_or_default();
-        Settled { left: StoredFeed { feed: settle.feed, held, tip }, posts, ours }
+        let runs = self.feeds.get(&settle.feed).cloned().unwrap_or_default();
+        Settled { left: StoredFeed { feed: settle.feed, base: Seq(1), runs }, posts, ours }
     }
 
     fn set_aside(&mut self, feed: Instance, from: Seq) -> u64 {
         let mut posts = 0;
-        let (mut held, mut tip) = (IntervalSet::default(), Tip::default());
+        let mut runs = Runs::default();
         for entry in self.log.iter_mut().filter(|entry| !entry.forked && entry.envelope.feed() == feed) {
             let body = entry.envelope.body();
             if body.last() < from {
-                held.insert(body.first, body.last());
-                tip = Tip::after(&entry.envelope);
+                runs.add(&entry.envelope);
                 continue;
             }
             entry.forked = true;
@@ -236,7 +240,7 @@ impl Disk {
             }
         }
         if posts > 0 {
-            self.feeds.insert(feed, (held, tip));
+            self.feeds.insert(feed, runs);
         }
         posts
     }
@@ -413,7 +417,7 @@ mod tests {
             lost.push(disk.cut_power(&mut Dice::new(seed)));
             assert!(disk.log().len() >= 2);
             assert_eq!(disk.next_offset(), Offset(disk.log().len() as u64 + 1));
-            assert_eq!(disk.stored_feeds()[0].held.count() as usize, disk.log().len());
+            assert_eq!(disk.stored_feeds()[0].runs.count() as usize, disk.log().len());
         }
         assert!(lost.contains(&0) && lost.contains(&4), "everything from all to nothing is lost: {lost:?}");
     }

@@ -76,6 +76,7 @@ impl Hostile {
             | Input::SettleFailed(_)
             | Input::EpochDrawn(_)
             | Input::LostFound { .. }
+            | Input::Retained { .. }
             | Input::Command(_) => (),
         }
     }

@@ -10,7 +10,7 @@ use p2p_mesh::input::{Input, Ticket};
 use p2p_mesh::mesh::Mesh;
 use p2p_mesh::time::{Mono, Now};
 
-use super::disk::{Disk, Store};
+use super::disk::{Disk, Entry, Store};
 use super::hostile::Hostile;
 use super::network::{Place, ProcessId};
 use crate::checker::{History, Shown};
@@ -94,6 +94,8 @@ pub struct Run {
     pub answered_early: BTreeSet<Ticket>,
     /// Numbers that a bug remembers without reason.
     pub remembered: BTreeSet<(FeedId, Seq)>,
+    /// The highest number of each feed that readers were shown.
+    pub heads_shown: BTreeMap<FeedId, Seq>,
     /// Times that a timer was due again at once.
     pub spins: u32,
     /// When its clock began.
@@ -114,7 +116,7 @@ impl Machine {
     #[must_use]
     pub fn new(place: Place, name: String, key: SigningKey, character: Character) -> Self {
         let id = PeerId(key.verifying_key().to_bytes());
-        let streams = vec![History { peer: name.clone(), posts: Vec::new() }];
+        let streams = vec![History { peer: name.clone(), ..History::default() }];
         Self {
             place,
             name,
@@ -153,7 +155,7 @@ impl Machine {
     /// Readers are shown an envelope.
     pub fn show(&mut self, delivery: &Delivery) {
         if let Some(stream) = self.streams.last_mut() {
-            stream.posts.extend(shown(delivery.offset, delivery.envelope.body(), false));
+            stream.posts.extend(shown(delivery.offset, delivery.envelope.body(), delivery.late, false));
         }
     }
 
@@ -161,14 +163,14 @@ impl Machine {
     pub fn resume_stream(&mut self) {
         let Some(stream) = self.streams.last_mut() else { return };
         let after = stream.posts.last().map_or(Offset(0), |post| post.offset);
-        let log = self.disk.log().iter();
-        let missed = log.flat_map(|entry| shown(entry.offset, entry.envelope.body(), entry.forked));
+        let missed = self.disk.log().iter().flat_map(Entry::shown);
         stream.posts.extend(missed.filter(|post| post.offset > after));
     }
 
     /// Readers died with the machine: the next ones begin at the first offset.
     pub fn begin_stream(&mut self) {
-        self.streams.push(History { peer: format!("{}#{}", self.name, self.streams.len()), posts: Vec::new() });
+        let peer = format!("{}#{}", self.name, self.streams.len());
+        self.streams.push(History { peer, ..History::default() });
     }
 
     /// What readers were shown, with the marks that it has by now.
@@ -189,9 +191,8 @@ impl Machine {
     /// All it holds.
     #[must_use]
     pub fn history(&self) -> History {
-        let log = self.disk.log().iter();
-        let posts = log.flat_map(|entry| shown(entry.offset, entry.envelope.body(), entry.forked));
-        History { peer: self.name.clone(), posts: posts.collect() }
+        let posts = self.disk.log().iter().flat_map(Entry::shown);
+        History { peer: self.name.clone(), posts: posts.collect(), ..History::default() }
     }
 }
 
@@ -218,6 +219,7 @@ impl Run {
             unstored: BTreeMap::new(),
             answered_early: BTreeSet::new(),
             remembered: BTreeSet::new(),
+            heads_shown: BTreeMap::new(),
             spins: 0,
             born,
         }
@@ -269,7 +271,13 @@ impl Brain {
     }
 }
 
-fn shown(offset: Offset, body: &p2p_mesh::envelope::Body, forked: bool) -> impl Iterator<Item = Shown> {
+impl Entry {
+    fn shown(&self) -> impl Iterator<Item = Shown> {
+        shown(self.offset, self.envelope.body(), self.late, self.forked)
+    }
+}
+
+fn shown(offset: Offset, body: &p2p_mesh::envelope::Body, late: bool, forked: bool) -> impl Iterator<Item = Shown> {
     let name = move |(index, post): (u64, &p2p_mesh::envelope::Post)| Shown {
         offset: Offset(offset.0 + index),
         id: PostId { feed: body.feed, seq: body.first.plus(index) },
@@ -278,6 +286,7 @@ fn shown(offset: Offset, body: &p2p_mesh::envelope::Body, forked: bool) -> impl 
         text: post.text.clone(),
         was: post.was,
         forked,
+        late,
     };
     (0u64..).zip(&body.posts).map(name)
 }

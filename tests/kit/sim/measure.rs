@@ -53,11 +53,13 @@ pub enum Milestone {
     BranchSetAside,
     /// A run found that it ran twice, and went on under another epoch.
     EpochChanged,
+    /// Older posts of a feed came behind newer ones.
+    NewestFirst,
 }
 
 impl Milestone {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::UnflushedLost,
         Self::DiedInAppend,
         Self::DuplicateArrived,
@@ -72,6 +74,7 @@ impl Milestone {
         Self::ForkProven,
         Self::BranchSetAside,
         Self::EpochChanged,
+        Self::NewestFirst,
     ];
 }
 

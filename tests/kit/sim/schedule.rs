@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use p2p_mesh::feed::{IntervalSet, Tip};
-use p2p_mesh::id::{Hash, Instance, LinkId, PeerId};
+use p2p_mesh::id::{Hash, LinkId, PeerId};
 
 use super::machine::Machine;
 use super::measure::Measure;
@@ -13,7 +12,10 @@ use super::people::SessionId;
 use super::plan::Plan;
 use super::trace::Detail;
 use super::world::World;
-use crate::checker::{Begins, History, Operation, Violation, check_acks, check_content, check_end, check_envelopes, check_stream};
+use crate::checker::{
+    Begins, History, Operation, Violation, check_acks, check_content, check_end, check_envelopes, check_stream,
+    check_whole,
+};
 
 /// What became of one schedule.
 #[derive(Debug)]
@@ -74,8 +76,12 @@ pub fn judge(world: &World) -> Vec<Violation> {
             // Offsets are those of the disk that is there now for the last stream only.
             let is_last = at + 1 == machine.streams.len();
             let stream = if is_last { machine.marked(stream) } else { world.without_forks(stream) };
-            violations.extend(check_stream(&stream, Begins::AtTheFirst));
+            violations.extend(check_stream(&stream));
             violations.extend(check_content(operations, &stream));
+            // Earlier streams ended with their disk, perhaps before the older posts came.
+            if is_last {
+                violations.extend(check_whole(&stream, Begins::AtTheFirst));
+            }
         }
         let stored = machine.disk.canonical();
         let stored = stored.map(|entry| (entry.envelope.bytes().clone(), *entry.envelope.signature()));
@@ -128,10 +134,10 @@ impl World {
     /// All honest disks hold the same.
     #[must_use]
     pub fn are_disks_equal(&self) -> bool {
-        let held = |place: &Place| -> BTreeMap<Instance, (IntervalSet, Tip)> {
-            let feeds = self.machine(*place).disk.stored_feeds();
-            let held = feeds.into_iter().filter(|stored| stored.held.count() > 0);
-            held.map(|stored| (stored.feed, (stored.held, stored.tip))).collect()
+        let held = |place: &Place| {
+            let mut feeds = self.machine(*place).disk.stored_feeds();
+            feeds.retain(|stored| !stored.runs.is_empty());
+            feeds
         };
         let honest = self.honest();
         let first = honest.first().map(held);

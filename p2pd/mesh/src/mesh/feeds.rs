@@ -1,28 +1,33 @@
-//! Every feed: its end, what waits beyond a gap, who brings it, and the newest envelopes in memory.
+//! Every feed: its runs, what waits beyond a gap, who brings it, and the newest envelopes in memory.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::search::Search;
 use crate::envelope::{Envelope, RawEnvelope, VerifiedEnvelope};
-use crate::feed::{IntervalSet, StoredFeed, Tip};
+use crate::feed::{Fit, Runs, StoredFeed, Tip};
 use crate::fork::{ForkPlace, ForkProof, Forks};
-use crate::id::{Epoch, FeedId, Instance, LinkId, PeerId, Seq};
+use crate::id::{Epoch, FeedId, INTEGER_END, Instance, LinkId, PeerId, Seq};
 use crate::limits::{
-    ENVELOPES_FRAME_BYTES, ENVELOPES_PER_FRAME_MAX, FORK_PROOFS_BYTES_MAX, REORDER_BYTES_MAX, REORDER_BYTES_PER_FEED_MAX, TAIL_BYTES_MAX,
+    ENVELOPES_FRAME_BYTES, ENVELOPES_PER_FRAME_MAX, FORK_PROOFS_BYTES_MAX, REORDER_BYTES_MAX,
+    REORDER_BYTES_PER_FEED_MAX, RUNS_PER_FEED_MAX, TAIL_BYTES_MAX,
 };
 use crate::sync::Sum;
 use crate::time::Mono;
+use crate::wire::message::Digest;
 
 /// All feeds.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Feeds {
     map: BTreeMap<FeedId, FeedState>,
     by_instance: BTreeMap<Instance, FeedId>,
-    pub(super) sum: Sum,
+    sum: Sum,
     pub(super) tail: Tail,
+    /// Posts stored, of all feeds.
     pub(super) posts: u64,
     /// Bytes of the proofs of forks that are kept.
     pub(super) fork_bytes: usize,
+    /// Posts missing between base and head, of all feeds. What feeds claim adds up to more than 64 bits.
+    holes: u128,
     waiting_bytes: usize,
 }
 
@@ -31,18 +36,18 @@ pub(super) struct Feeds {
 pub(super) struct FeedState {
     /// Author and epoch; none while only an announcement told of it.
     pub(super) feed: Option<Instance>,
-    /// The first number stored.
-    pub(super) floor: Seq,
-    /// The end of what is stored.
-    pub(super) stored: Tip,
-    /// The end of what is verified and on its way into the store.
-    pub(super) accepted: Tip,
+    /// The lowest number that is still wanted.
+    pub(super) base: Seq,
+    /// What is stored.
+    pub(super) stored: Runs,
+    /// The same, and what is verified and on its way into the store.
+    pub(super) accepted: Runs,
     /// When it was first heard of.
     pub(super) born: Mono,
     /// Links between here and the author, for the newest envelope.
     pub(super) hop: u64,
-    /// When it last came forward.
-    pub(super) progressed: Mono,
+    /// When its head last rose.
+    pub(super) risen: Mono,
     /// Who pushes it to us.
     pub(super) provider: Option<LinkId>,
     /// Whom we asked for what is missing.
@@ -53,19 +58,32 @@ pub(super) struct FeedState {
     pub(super) forks: Forks,
     /// A search for the place where a link's branch parts from ours.
     pub(super) search: Option<Search>,
+    /// The store sets a run aside that cannot be part of what is taken.
+    pub(super) is_cut: bool,
     /// Verified envelopes beyond a gap, by their first number.
-    waiting: BTreeMap<Seq, VerifiedEnvelope>,
+    pub(super) waiting: BTreeMap<Seq, VerifiedEnvelope>,
 }
 
 /// A question on its way.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Asked {
     /// Whom.
     pub(super) link: LinkId,
-    /// Up to which number.
-    pub(super) to: Seq,
+    /// First and last numbers of what is still to come, at most as many as one `want` may have.
+    pub(super) ranges: Vec<(Seq, Seq)>,
+    /// It shall go on pushing.
+    pub(super) push: bool,
     /// When the question went out; none while it waits for its turn.
     pub(super) sent: Option<Mono>,
+}
+
+/// What a change did to the run that is announced.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Floor {
+    /// It begins where it began.
+    Stayed,
+    /// It begins somewhere else: whoever was told must hear of it.
+    Moved,
 }
 
 /// The newest envelopes, so that live links need no disk.
@@ -79,13 +97,8 @@ pub(super) struct Tail {
 impl Feeds {
     pub(super) fn new(stored: Vec<StoredFeed>, forks: &[ForkProof]) -> Self {
         let mut feeds = Self::default();
-        for StoredFeed { feed, held, tip } in stored {
-            let state = feeds.entry(feed.feed_id(), Some(feed), Mono(0));
-            state.floor = held.first().unwrap_or(Seq(1));
-            state.stored = tip;
-            state.accepted = tip;
-            feeds.posts += held.count();
-            feeds.sum.replace(feed, &Tip::default(), &tip);
+        for stored in stored {
+            feeds.replace(stored, Mono(0));
         }
         for proof in forks {
             let state = feeds.entry(proof.feed().feed_id(), Some(proof.feed()), Mono(0));
@@ -97,6 +110,12 @@ impl Feeds {
             }
         }
         feeds
+    }
+
+    /// What all that is stored comes down to.
+    pub(super) fn digest(&self) -> Digest {
+        let holes = u64::try_from(self.holes).unwrap_or(u64::MAX).min(INTEGER_END - 1);
+        Digest { holes, ..self.sum.digest() }
     }
 
     pub(super) fn get(&self, id: &FeedId) -> Option<&FeedState> {
@@ -156,23 +175,37 @@ impl Feeds {
         self.by_instance.range(first..=last).next_back().map(|(feed, _)| feed.epoch)
     }
 
-    /// An envelope is stored: the feed's end moves, and links may have it from memory.
-    pub(super) fn store(&mut self, envelope: &VerifiedEnvelope) {
-        let Some(state) = self.map.get_mut(&envelope.feed_id()) else { return };
-        let tip = Tip::after(envelope);
-        self.sum.replace(envelope.feed(), &state.stored, &tip);
-        self.posts += envelope.body().posts.len() as u64;
-        state.stored = tip;
+    /// An envelope is stored: the feed grows, and links may have it from memory.
+    pub(super) fn store(&mut self, envelope: &VerifiedEnvelope) -> Floor {
         self.tail.push(envelope.feed_id(), envelope.raw());
+        self.change(&envelope.feed_id(), |state| {
+            state.stored.add(envelope);
+        })
     }
 
-    /// What the store holds of a feed after it set some of it aside.
-    pub(super) fn settle(&mut self, left: &StoredFeed, posts: u64) {
-        let Some(state) = self.map.get_mut(&left.feed.feed_id()) else { return };
-        self.sum.replace(left.feed, &state.stored, &left.tip);
-        self.posts = self.posts.saturating_sub(posts);
-        state.stored = left.tip;
-        state.accepted = left.tip;
+    /// What the store holds of a feed now, whatever was known before. What is on its way there is to be accepted again.
+    pub(super) fn replace(&mut self, stored: StoredFeed, now: Mono) -> Floor {
+        let id = stored.feed.feed_id();
+        self.entry(id, Some(stored.feed), now);
+        self.change(&id, |state| {
+            state.base = state.base.max(stored.base);
+            state.accepted = stored.runs.clone();
+            state.stored = stored.runs;
+        })
+    }
+
+    /// Changes what is stored of a feed, and all sums with it.
+    fn change(&mut self, id: &FeedId, change: impl FnOnce(&mut FeedState)) -> Floor {
+        let Some(state) = self.map.get_mut(id) else { return Floor::Stayed };
+        let (tip, floor, posts, holes) = state.sums();
+        change(state);
+        let after = state.sums();
+        self.posts = self.posts - posts + after.2;
+        self.holes = self.holes - u128::from(holes) + u128::from(after.3);
+        if let Some(feed) = state.feed {
+            self.sum.replace(feed, &tip, &after.0);
+        }
+        if floor == after.1 { Floor::Stayed } else { Floor::Moved }
     }
 
     /// Gives up the envelopes of a proof; what it proved stays.
@@ -186,11 +219,16 @@ impl Feeds {
     /// Whether another body than this one is held for its numbers, as far as memory tells.
     pub(super) fn is_other(&self, envelope: &Envelope) -> bool {
         let Some(state) = self.map.get(&envelope.feed_id()) else { return false };
-        let is_other_end = |tip: &Tip| tip.head == envelope.last() && tip.hash != Some(envelope.hash());
-        if envelope.last() > state.accepted.head {
-            return false;
+        let Some(run) = state.accepted.run_with(envelope.first()) else { return false };
+        let is_other_end = run.tip.head == envelope.last() && run.tip.hash != Some(envelope.hash());
+        is_other_end || self.tail.is_other(envelope)
+    }
+
+    /// Drops from memory what is not stored any more.
+    pub(super) fn cut_tail(&mut self, id: &FeedId) {
+        if let Some(state) = self.map.get(id) {
+            self.tail.retain(*id, |held| state.stored.contains(held.first, held.last));
         }
-        is_other_end(&state.accepted) || is_other_end(&state.stored) || self.tail.is_other(envelope)
     }
 
     /// Keeps an envelope until the gap before it is filled; `false` where there is no room.
@@ -211,6 +249,14 @@ impl Feeds {
         true
     }
 
+    /// Gives back what waits below the lowest number that is wanted.
+    pub(super) fn stop_waiting_below_base(&mut self, id: &FeedId) {
+        let Some(state) = self.map.get_mut(id) else { return };
+        let kept = state.waiting.split_off(&state.base);
+        let dropped = std::mem::replace(&mut state.waiting, kept);
+        self.waiting_bytes -= dropped.values().map(|waiting| waiting.bytes().len()).sum::<usize>();
+    }
+
     /// Gives back what waits beyond a gap that nobody is left to fill.
     pub(super) fn stop_waiting(&mut self, id: &FeedId) {
         if let Some(state) = self.map.get_mut(id) {
@@ -220,16 +266,14 @@ impl Feeds {
         }
     }
 
-    /// Takes out the waiting envelope that comes next, and drops what fell behind.
-    pub(super) fn take_next(&mut self, id: &FeedId) -> Option<VerifiedEnvelope> {
+    /// Takes out the waiting envelope that comes next in the run that now holds `seq`, and drops what was overtaken.
+    pub(super) fn take_next(&mut self, id: &FeedId, seq: Seq) -> Option<VerifiedEnvelope> {
         let state = self.map.get_mut(id)?;
-        while let Some(first) = state.waiting.first_entry() {
-            if *first.key() > state.accepted.head.next() {
-                return None;
-            }
-            let envelope = first.remove();
+        let run = *state.accepted.run_with(seq)?;
+        while let Some(first) = state.waiting.range(run.first..=run.tip.head.next()).next().map(|(first, _)| *first) {
+            let envelope = state.waiting.remove(&first)?;
             self.waiting_bytes -= envelope.bytes().len();
-            if envelope.last() > state.accepted.head {
+            if envelope.last() > run.tip.head {
                 return Some(envelope);
             }
         }
@@ -241,25 +285,55 @@ impl FeedState {
     fn new(now: Mono) -> Self {
         Self {
             feed: None,
-            floor: Seq(1),
-            stored: Tip::default(),
-            accepted: Tip::default(),
+            base: Seq(1),
+            stored: Runs::default(),
+            accepted: Runs::default(),
             born: now,
             hop: 0,
-            progressed: Mono(0),
+            risen: Mono(0),
             provider: None,
             asked: None,
             tried: BTreeSet::new(),
             forks: Forks::default(),
             search: None,
+            is_cut: false,
             waiting: BTreeMap::new(),
         }
     }
 
-    /// Whether every post of it is here already, stored or waiting.
+    /// Whether every post of it is here already, stored or waiting, or is not wanted any more.
     pub(super) fn holds(&self, envelope: &Envelope) -> bool {
-        let waiting = || self.waiting.get(&envelope.first()).is_some_and(|held| held.last() >= envelope.last());
-        envelope.last() <= self.accepted.head || waiting()
+        let (first, last) = (envelope.first(), envelope.last());
+        let waiting = || self.waiting.get(&first).is_some_and(|held| held.last() >= last);
+        last < self.base || self.accepted.contains(first, last) || waiting()
+    }
+
+    /// How an envelope fits. Behind a gap a run begins only where one was asked for.
+    pub(super) fn fit(&self, envelope: &Envelope) -> Fit {
+        match self.accepted.fit(envelope) {
+            Fit::Beyond if self.may_begin(envelope) => Fit::Extends,
+            fit @ (Fit::Extends | Fit::Beyond | Fit::Held | Fit::Conflicts) => fit,
+        }
+    }
+
+    fn may_begin(&self, envelope: &Envelope) -> bool {
+        let (first, last) = (envelope.first(), envelope.last());
+        let is_asked = |asked: &Asked| asked.ranges.iter().any(|(from, _)| first <= *from && *from <= last);
+        self.accepted.len() < RUNS_PER_FEED_MAX && self.asked.as_ref().is_some_and(is_asked)
+    }
+
+    /// Something is stored.
+    pub(super) fn is_stored(&self) -> bool {
+        !self.stored.is_empty()
+    }
+
+    /// Posts missing between base and head.
+    pub(super) fn holes(&self) -> u64 {
+        self.stored.missing_within(self.base, self.stored.head())
+    }
+
+    fn sums(&self) -> (Tip, Seq, u64, u64) {
+        (self.stored.tip(), self.stored.floor(), self.stored.count(), self.holes())
     }
 
     /// Something beyond a gap came already: on a link in order, what is before it will not come by itself.
@@ -269,7 +343,7 @@ impl FeedState {
 
     /// What is stored may be a branch that lost: until the store has settled that, nothing is taken in.
     pub(super) fn is_held_up(&self) -> bool {
-        self.forks.unsettled().next().is_some()
+        self.is_cut || self.forks.unsettled().next().is_some()
     }
 
     /// Whether no proof is against an envelope.
@@ -279,16 +353,7 @@ impl FeedState {
 
     /// Nothing of it is here, nor on its way into the store.
     pub(super) fn is_empty(&self) -> bool {
-        self.forks.is_empty() && self.stored.hash.is_none() && self.accepted.hash.is_none() && self.waiting.is_empty()
-    }
-
-    /// The gaps up to `to`, at most `max` of them.
-    pub(super) fn gaps(&self, to: Seq, max: usize) -> Vec<(Seq, Seq)> {
-        let mut held = IntervalSet::default();
-        for envelope in self.waiting.values() {
-            held.insert(envelope.first(), envelope.last());
-        }
-        held.gaps(self.accepted.head.next(), to, max)
+        self.forks.is_empty() && self.stored.is_empty() && self.accepted.is_empty() && self.waiting.is_empty()
     }
 }
 
@@ -301,11 +366,10 @@ impl Tail {
         run_of(held.map(|(_, envelope)| envelope), from)
     }
 
-    /// Drops what is behind `head`.
-    pub(super) fn cut(&mut self, feed: FeedId, head: Seq) {
-        let behind = self.by_place.range((feed, Seq(0))..=(feed, Seq(u64::MAX)));
-        let behind: Vec<_> = behind.filter(|(_, held)| held.last > head).map(|(place, _)| *place).collect();
-        for place in behind {
+    fn retain(&mut self, feed: FeedId, keep: impl Fn(&RawEnvelope) -> bool) {
+        let held = self.by_place.range((feed, Seq(0))..=(feed, Seq(u64::MAX)));
+        let gone: Vec<_> = held.filter(|(_, held)| !keep(held)).map(|(place, _)| *place).collect();
+        for place in gone {
             if let Some(dropped) = self.by_place.remove(&place) {
                 self.bytes -= dropped.bytes.len();
             }

@@ -7,7 +7,7 @@ use crate::effect::{Effect, Event, Settle};
 use crate::envelope::VerifiedEnvelope;
 use crate::feed::Fit;
 use crate::fork::{ForkPlace, ForkProof, Learned, parts};
-use crate::id::{FeedId, Hash, LinkId};
+use crate::id::{FeedId, Hash, LinkId, Seq};
 use crate::input::{Settled, Ticket};
 use crate::limits::{FORK_INTERVAL, FORK_PROOFS_BYTES_MAX, FORKS_TOLD_MAX, FORKS_WAITING_MAX};
 use crate::time::Now;
@@ -19,8 +19,8 @@ use crate::wire::message::{Fork, Message, fork_fits};
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Settling {
     feed: FeedId,
-    place: ForkPlace,
-    winner: Hash,
+    /// Where it parts, and the hash that is taken there; none where a run is cut off that is part of nothing known.
+    place: Option<(ForkPlace, Hash)>,
     via: LinkId,
 }
 
@@ -54,7 +54,7 @@ impl Mesh {
     }
 
     /// A link said what it holds of a feed now. Of a forked one that may be less than before.
-    pub(super) fn note_rebuilt(&mut self, id: LinkId, feed: FeedId, head: crate::id::Seq) {
+    pub(super) fn note_rebuilt(&mut self, id: LinkId, feed: FeedId, head: Seq) {
         let is_forked = self.feeds.get(&feed).is_some_and(|state| !state.forks.is_empty());
         if let Some(held) = self.links.get_mut(&id).and_then(|link| link.feeds.get_mut(&feed)) {
             held.is_torn = false;
@@ -115,47 +115,82 @@ impl Mesh {
         let ticket = self.ticket();
         let Some(state) = self.feeds.get(&feed) else { return };
         let Some(proof) = state.forks.proof(&place).cloned() else { return };
-        let settling = Settling { feed, place, winner: proof.winner().hash(), via };
+        let settling = Settling { feed, place: Some((place, proof.winner().hash())), via };
         self.settling.insert(ticket, settling);
         let settle = Settle { ticket, feed: proof.feed(), proof: Some(proof), end: state.forks.end(), forget };
         self.effects.push_back(Effect::Settle(Box::new(settle)));
     }
 
+    /// Everything from `from` on is a run that cannot be joined to what is taken: it is fetched anew.
+    pub(super) fn cut(&mut self, feed: FeedId, from: Seq, via: LinkId) {
+        let ticket = self.ticket();
+        let Some(author) = self.feeds.get_mut(&feed).and_then(|state| {
+            state.is_cut = true;
+            state.feed
+        }) else {
+            return;
+        };
+        self.unask(feed);
+        self.settling.insert(ticket, Settling { feed, place: None, via });
+        let settle = Settle { ticket, feed: author, proof: None, end: Some(from), forget: None };
+        self.effects.push_back(Effect::Settle(Box::new(settle)));
+    }
+
     pub(super) fn on_settled(&mut self, ticket: Ticket, settled: Settled, now: Now) {
-        let Some(Settling { feed, place, winner, via }) = self.settling.remove(&ticket) else { return };
+        let Some(Settling { feed, place, via }) = self.settling.remove(&ticket) else { return };
         let Settled { left, posts, ours } = settled;
-        self.feeds.settle(&left, posts);
+        self.feeds.replace(left, now.mono);
+        self.feeds.cut_tail(&feed);
+        if posts > 0 {
+            self.on_set_aside(feed, posts, now);
+        }
+        self.trust_again(feed);
+        match place {
+            Some((place, winner)) => self.on_place_settled(feed, (place, winner), ours, via, now),
+            None => self.feeds.get_mut(&feed).into_iter().for_each(|state| state.is_cut = false),
+        }
+        self.adopt_winners(feed, via, now);
+    }
+
+    fn on_place_settled(
+        &mut self,
+        feed: FeedId,
+        (place, winner): (ForkPlace, Hash),
+        ours: Option<VerifiedEnvelope>,
+        via: LinkId,
+        now: Now,
+    ) {
         let Some(state) = self.feeds.get_mut(&feed) else { return };
         state.forks.settle(&place, winner);
         let proven = state.forks.proof(&place).map(|proof| proof.winner().clone());
         if self.feeds.fork_bytes > FORK_PROOFS_BYTES_MAX {
             self.feeds.forget_proof(&feed, &place);
         }
-        if posts > 0 {
-            self.on_set_aside(feed, posts, place, now);
-        }
         // Of three the smallest may be our own.
         if let Some(proof) = ours.zip(proven).and_then(|(ours, proven)| ForkProof::new(ours, proven)) {
             self.learn_fork(&proof, via, now);
         }
-        self.adopt_winners(feed, via, now);
+    }
+
+    /// What did not fit to what was held may fit now.
+    fn trust_again(&mut self, feed: FeedId) {
+        for held in self.links.values_mut().filter_map(|link| link.feeds.get_mut(&feed)) {
+            held.is_torn = false;
+        }
     }
 
     /// A branch was given up: links learn that less is held here, and are served from where the branches part.
-    fn on_set_aside(&mut self, feed: FeedId, posts: u64, place: ForkPlace, now: Now) {
-        let Some((author, head)) = self.feeds.get(&feed).and_then(|state| Some((state.feed?, state.stored.head))) else {
-            return;
-        };
+    fn on_set_aside(&mut self, feed: FeedId, posts: u64, now: Now) {
+        let held = self.feeds.get(&feed).and_then(|state| Some((state.feed?, state.stored.head())));
+        let Some((author, head)) = held else { return };
         self.last_frame = None;
         self.feeds.stop_waiting(&feed);
-        self.feeds.tail.cut(feed, head);
         self.count("posts_set_aside_total", posts);
-        self.effects.push_back(Effect::Event(Event::SetAside { feed: author, seq: place.seq, posts }));
+        self.effects.push_back(Effect::Event(Event::SetAside { feed: author, head, posts }));
         for link in self.links.values_mut().filter(|link| link.is_up()) {
             link.serving.retain(|serving| serving.feed != feed);
             link.control.have.insert(feed);
             let Some(held) = link.feeds.get_mut(&feed) else { continue };
-            held.is_torn = false;
             if let Push::Live { cursor, .. } = &mut held.push {
                 *cursor = (*cursor).min(head.next());
             }
@@ -175,7 +210,8 @@ impl Mesh {
         let winners: Vec<VerifiedEnvelope> = winners.map(|proof| proof.winner().clone()).collect();
         for winner in winners {
             let state = self.feeds.get(&feed);
-            if state.is_some_and(|state| state.accepted.fit(&winner) == Fit::Extends && state.takes(&winner)) {
+            let fits = |state: &super::feeds::FeedState| state.accepted.fit(&winner) == Fit::Extends;
+            if state.is_some_and(|state| fits(state) && state.takes(&winner)) {
                 self.on_verified(via, winner, 0, false, now);
             }
         }
@@ -184,6 +220,9 @@ impl Mesh {
 
     pub(super) fn on_settle_failed(&mut self, ticket: Ticket, now: Now) {
         if let Some(settling) = self.settling.remove(&ticket) {
+            if let Some(state) = self.feeds.get_mut(&settling.feed).filter(|_| settling.place.is_none()) {
+                state.is_cut = false;
+            }
             self.count("store_failed_total", 1);
             self.timers.set(Timer::Fork(settling.feed), now.mono + super::receive::STORE_RETRY);
         }
@@ -195,7 +234,8 @@ impl Mesh {
         let Some(state) = self.feeds.get(&feed) else { return };
         let unsettled: Vec<ForkPlace> = state.forks.unsettled().collect();
         for place in unsettled {
-            let is_at_work = self.settling.values().any(|settling| settling.feed == feed && settling.place == place);
+            let mut at_work = self.settling.values().filter(|settling| settling.feed == feed);
+            let is_at_work = at_work.any(|settling| settling.place.is_some_and(|(known, _)| known == place));
             if !is_at_work {
                 self.settle(feed, place, None, LinkId(0));
             }
@@ -217,7 +257,8 @@ impl Mesh {
 
     /// A link holds something else of this feed: it may not know of all its forks.
     pub(super) fn tell_forks_of(&mut self, id: LinkId, feed: FeedId, now: Now) {
-        let places: Vec<ForkPlace> = self.feeds.get(&feed).map(|state| state.forks.places().collect()).unwrap_or_default();
+        let places: Vec<ForkPlace> =
+            self.feeds.get(&feed).map(|state| state.forks.places().collect()).unwrap_or_default();
         for place in places {
             self.tell_fork(id, feed, place, now);
         }

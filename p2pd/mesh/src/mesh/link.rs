@@ -46,6 +46,8 @@ pub(super) struct Link {
     pub(super) heads_sent: Option<Mono>,
     /// Digests were compared since the link came up.
     pub(super) is_compared: bool,
+    /// The other side was told all heads because something is missing on one side, though all feeds end the same.
+    pub(super) is_told_holes: bool,
     /// When envelopes, `have` or `want` last went either way.
     pub(super) exchanged: Mono,
     /// Users who wait for a pong.
@@ -122,12 +124,15 @@ pub(super) struct HeadsLeft {
     pub(super) from: Instance,
 }
 
-/// A run of one feed that the other side asked for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// What the other side asked for of one feed.
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Serving {
     pub(super) feed: FeedId,
+    /// What is left of the first range.
     pub(super) next: Seq,
     pub(super) to: Seq,
+    /// The ranges behind it, in the order in which they were asked for.
+    pub(super) rest: VecDeque<(Seq, Seq)>,
 }
 
 /// What the store reads for a link, and for what.
@@ -178,6 +183,7 @@ impl Link {
             heads_named: BTreeSet::new(),
             heads_sent: None,
             is_compared: false,
+            is_told_holes: false,
             exchanged: now,
             pings: Vec::new(),
             served: Mono(0),
@@ -223,6 +229,36 @@ impl Link {
         if !self.ring.contains(&feed) {
             self.ring.push_back(feed);
         }
+    }
+}
+
+impl Serving {
+    /// The ranges of one question; none where nothing of them is left.
+    pub(super) fn of(feed: FeedId, ranges: impl Iterator<Item = (Seq, Seq)>) -> Option<Self> {
+        let mut rest: VecDeque<(Seq, Seq)> = ranges.filter(|(from, to)| from <= to).collect();
+        let (next, to) = rest.pop_front()?;
+        Some(Self { feed, next, to, rest })
+    }
+
+    /// The numbers from `first` to `last` went out. Gives back whether more follow.
+    pub(super) fn advance(&mut self, first: Seq, last: Seq) -> bool {
+        if first < self.next {
+            // The envelope reaches back: a range that ends in it has that part already.
+            self.rest
+                .iter_mut()
+                .filter(|(_, to)| (first..self.next).contains(to))
+                .for_each(|(_, to)| to.0 = first.0 - 1);
+            self.rest.retain(|(from, to)| from <= to);
+        }
+        self.next = last.next();
+        self.next <= self.to || self.next_range()
+    }
+
+    /// Goes on with the next range, if there is one.
+    pub(super) fn next_range(&mut self) -> bool {
+        let Some((next, to)) = self.rest.pop_front() else { return false };
+        (self.next, self.to) = (next, to);
+        true
     }
 }
 

@@ -6,6 +6,7 @@ mod feeds;
 mod forks;
 mod hello;
 mod link;
+mod missing;
 mod outbox;
 mod pace;
 mod penalty;
@@ -13,6 +14,7 @@ mod pump;
 mod receive;
 mod repair;
 mod report;
+mod retain;
 mod search;
 mod spread;
 
@@ -177,7 +179,7 @@ impl Mesh {
             is_late: false,
             config,
         };
-        for tip in mesh.feeds.iter().map(|(_, feed)| feed.stored.at).collect::<Vec<_>>() {
+        for tip in mesh.feeds.iter().map(|(_, feed)| feed.stored.tip().at).collect::<Vec<_>>() {
             mesh.clock.merge(tip, now.unix_ms);
         }
         mesh.begin_dialing(now);
@@ -203,6 +205,7 @@ impl Mesh {
             Input::SettleFailed(ticket) => self.on_settle_failed(ticket, now),
             Input::EpochDrawn(epoch) => self.on_epoch_drawn(epoch, now),
             Input::LostFound { ticket, posts } => self.on_lost_found(ticket, posts),
+            Input::Retained { feeds } => self.on_retained(feeds, now),
             Input::Command(command) => self.on_command(command, now),
         }
         self.finish(now);

@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 
+use super::feeds::Floor;
 use super::link::{Allowance, COMPARE_WAIT};
 use super::penalty::Offence;
 use super::{Appending, Mesh, Pending};
 use crate::effect::{Append, Delivery, Effect, Event};
 use crate::envelope::{AuthorKey, Envelope, EnvelopeError, VerifiedEnvelope};
-use crate::feed::{Fit, Tip};
-use crate::id::{FeedId, Instance, LinkId, Offset, PeerId};
+use crate::feed::Fit;
+use crate::id::{FeedId, Instance, LinkId, Offset, PeerId, Seq};
 use crate::input::Ticket;
 use crate::limits::{AUTHOR_KEYS_MAX, HOP_MAX, NEW_FEED_INTERVAL, NEW_FEEDS_BURST, PENALTIES_MAX};
 use crate::time::Now;
@@ -123,24 +124,17 @@ impl Mesh {
         self.links.get(&id).is_some_and(|link| !link.is_closing())
     }
 
-    pub(super) fn on_verified(
-        &mut self,
-        id: LinkId,
-        envelope: VerifiedEnvelope,
-        hop: u64,
-        is_live: bool,
-        now: Now,
-    ) {
+    pub(super) fn on_verified(&mut self, id: LinkId, envelope: VerifiedEnvelope, hop: u64, is_live: bool, now: Now) {
         let feed = envelope.feed_id();
-        let Some(state) = self.feeds.get_mut(&feed) else { return };
+        let Some(state) = self.feeds.get(&feed) else { return };
         if state.is_held_up() || state.forks.end().is_some_and(|end| end <= envelope.last()) {
             return self.count("posts_dropped_total", envelope.body().posts.len() as u64);
         }
         if !state.takes(&envelope) {
             return self.on_conflict(id, envelope, now);
         }
-        match state.accepted.fit(&envelope) {
-            // It was known to be another one where it was held to be looked at here.
+        match state.fit(&envelope) {
+            // Where it is held it was known to be another one, or it was not looked at here.
             Fit::Held | Fit::Conflicts => self.on_conflict(id, envelope, now),
             Fit::Beyond => {
                 if !self.feeds.wait(envelope, self.config.reorder_posts_max) {
@@ -150,18 +144,22 @@ impl Mesh {
                 self.consider_repair(feed, now);
             }
             Fit::Extends => {
-                state.hop = hop.min(HOP_MAX) + 1;
+                let last = envelope.last();
                 self.note_source(id, feed, is_live);
-                self.accept(envelope, id, is_live, now);
-                while let Some(next) = self.feeds.take_next(&feed) {
-                    let Some(state) = self.feeds.get(&feed) else { return };
-                    if !state.takes(&next) || state.accepted.fit(&next) != Fit::Extends {
-                        self.on_conflict(id, next, now);
-                        continue;
-                    }
-                    self.accept(next, id, is_live, now);
-                }
+                self.accept(envelope, id, hop, is_live, now);
+                self.accept_waiting(feed, last, id, (hop, is_live), now);
                 self.note_progress(feed, id, now);
+            }
+        }
+    }
+
+    /// A run that holds `seq` grew: what waited behind it fits now.
+    fn accept_waiting(&mut self, feed: FeedId, seq: Seq, id: LinkId, (hop, is_live): (u64, bool), now: Now) {
+        while let Some(next) = self.feeds.take_next(&feed, seq) {
+            let Some(state) = self.feeds.get(&feed) else { return };
+            match state.accepted.fit(&next) {
+                Fit::Extends if state.takes(&next) => self.accept(next, id, hop, is_live, now),
+                Fit::Extends | Fit::Beyond | Fit::Held | Fit::Conflicts => self.on_conflict(id, next, now),
             }
         }
     }
@@ -190,10 +188,14 @@ impl Mesh {
         envelope.verify(key)
     }
 
-    fn accept(&mut self, envelope: VerifiedEnvelope, via: LinkId, is_live: bool, now: Now) {
+    fn accept(&mut self, envelope: VerifiedEnvelope, via: LinkId, hop: u64, is_live: bool, now: Now) {
         let posts = envelope.body().posts.len() as u64;
         if let Some(state) = self.feeds.get_mut(&envelope.feed_id()) {
-            state.accepted = Tip::after(&envelope);
+            state.accepted.add(&envelope);
+            if state.accepted.head() == envelope.last() {
+                state.risen = now.mono;
+                state.hop = hop.min(HOP_MAX) + 1;
+            }
         }
         if let Some(link) = self.links.get_mut(&via) {
             link.stats.posts_received += posts;
@@ -211,7 +213,9 @@ impl Mesh {
     pub(super) fn delivery(&mut self, envelope: VerifiedEnvelope, own: bool) -> Delivery {
         let offset = self.next_offset;
         self.next_offset = Offset(offset.0 + envelope.body().posts.len() as u64);
-        let late = self.clock.is_late(envelope.body().at);
+        let head = self.feeds.get(&envelope.feed_id()).map_or(Seq(0), |state| state.accepted.head());
+        // Readers are told where a feed is not in its order, however short a time that takes.
+        let late = envelope.last() < head || self.clock.is_late(envelope.body().at);
         Delivery { offset, envelope, own, late, forked: false }
     }
 
@@ -237,7 +241,7 @@ impl Mesh {
         for pending in pending {
             let delivery = &pending.delivery;
             let posts = delivery.envelope.body().posts.len() as u64;
-            self.feeds.store(&delivery.envelope);
+            let floor = self.feeds.store(&delivery.envelope);
             self.stored_offset = Offset(delivery.offset.0 + posts - 1);
             self.effects.push_back(Effect::Deliver(delivery.clone()));
             self.count("posts_delivered_total", posts);
@@ -247,6 +251,9 @@ impl Mesh {
                 self.note_said_again(again(&pending));
             }
             self.spread(&pending, now);
+            if floor == Floor::Moved {
+                self.tell_floor(pending.delivery.envelope.feed_id());
+            }
         }
         self.sealed_done(ticket);
         self.timers.set(Timer::Settle, now.mono + super::spread::SETTLE_AFTER);
@@ -278,7 +285,7 @@ impl Mesh {
         for pending in pending {
             let feed = pending.delivery.envelope.feed_id();
             if let Some(state) = self.feeds.get_mut(&feed) {
-                state.accepted = state.stored;
+                state.accepted = state.stored.clone();
             }
             self.unask(feed);
             self.timers.set(Timer::Repair(feed), now.mono + STORE_RETRY);
@@ -293,7 +300,8 @@ impl Mesh {
             let linked: BTreeSet<PeerId> = self.links.values().map(|link| link.peer).collect();
             self.new_feeds.retain(|peer, _| linked.contains(peer));
         }
-        let allowance = self.new_feeds.entry(peer).or_insert_with(|| Allowance::new(NEW_FEEDS_BURST, NEW_FEED_INTERVAL, now.mono));
+        let allowance =
+            self.new_feeds.entry(peer).or_insert_with(|| Allowance::new(NEW_FEEDS_BURST, NEW_FEED_INTERVAL, now.mono));
         if !is_known && !allowance.take(now.mono) {
             self.count("feeds_delayed_total", 1);
             return false;

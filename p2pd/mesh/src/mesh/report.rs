@@ -28,9 +28,10 @@ impl Mesh {
             peers_known: self.book.len(),
             addrs_configured: self.dials.addrs().filter(|(addr, _)| !self.dials.is_self(addr)).count(),
             offset: self.stored_offset,
-            digest: self.feeds.sum.digest(),
+            digest: self.feeds.digest(),
             posts: self.feeds.posts,
             missing_posts: self.missing_posts(),
+            unavailable_posts: self.unavailable_posts(),
             other_instances: self.up_links().filter(|link| link.peer == self.me.id).count(),
             counters: self.counters.clone(),
         }
@@ -171,7 +172,7 @@ impl Mesh {
             let held = link.feeds.get(id).map_or(0, |held: &LinkFeed| held.head.0);
             head.saturating_sub(held)
         };
-        self.feeds.iter().map(|(id, state)| behind((id, state.stored.head.0))).sum()
+        self.feeds.iter().map(|(id, state)| behind((id, state.stored.head().0))).sum()
     }
 
     /// Posts that wait to be sealed.

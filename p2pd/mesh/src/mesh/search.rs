@@ -28,6 +28,8 @@ pub(super) struct Search {
     ours: Option<VerifiedEnvelope>,
     theirs: Option<VerifiedEnvelope>,
     ticket: Ticket,
+    /// Some pair was the same, so what we hold is joined to what they hold.
+    is_joined: bool,
 }
 
 /// What a pair of envelopes tells.
@@ -37,8 +39,8 @@ enum Found {
 }
 
 impl Mesh {
-    /// A link holds another branch than we do: find out where they part. `theirs` is of that branch, or the end of
-    /// what both hold is.
+    /// A link holds another branch than we do: find out where they part. `theirs` is of that branch, or else the end
+    /// of what both hold is.
     pub(super) fn begin_search(&mut self, id: LinkId, feed: FeedId, theirs: Option<VerifiedEnvelope>, now: Now) {
         let Some(held) = self.links.get(&id).filter(|link| link.is_up()).and_then(|link| link.feeds.get(&feed)) else {
             return;
@@ -47,17 +49,25 @@ impl Mesh {
         let Some(state) = self.feeds.get(&feed).filter(|state| state.search.is_none() && !state.is_held_up()) else {
             return;
         };
-        let (low, high) = (state.floor.max(their_floor), state.stored.head);
-        let theirs = theirs.filter(|theirs| theirs.first() <= high);
-        let high = theirs.as_ref().map_or(high, |theirs| theirs.first());
+        // Where it claims what is held, or beside what it does not continue.
+        let beside = |theirs: &VerifiedEnvelope| {
+            let first = theirs.first();
+            let places = [first, Seq(first.0.saturating_sub(1)), theirs.last().next()];
+            places.into_iter().find(|seq| state.stored.run_with(*seq).is_some())
+        };
+        let high = theirs.as_ref().map_or(Some(state.stored.head()), beside);
+        let Some((high, run)) = high.and_then(|high| Some((high, *state.stored.run_with(high)?))) else { return };
+        let theirs = theirs.filter(|theirs| theirs.first() <= high && high <= theirs.last());
+        let low = run.first.max(their_floor);
         if !may_begin || low > high {
             return;
         }
-        if state.asked.is_some_and(|asked| asked.link == id) {
+        if state.asked.as_ref().is_some_and(|asked| asked.link == id) {
             self.unask(feed);
         }
         self.count("fork_searches_total", 1);
-        let search = Search { link: id, low, high, at: high, ours: None, theirs, ticket: Ticket(0) };
+        let (ours, ticket) = (None, Ticket(0));
+        let search = Search { link: id, low, high, at: high, ours, theirs, ticket, is_joined: false };
         self.probe(feed, search, now);
     }
 
@@ -96,9 +106,7 @@ impl Mesh {
     pub(super) fn is_searched(&self, id: LinkId, envelope: &crate::envelope::Envelope) -> bool {
         let search = self.feeds.get(&envelope.feed_id()).and_then(|state| state.search.as_ref());
         search.is_some_and(|search| {
-            search.link == id
-                && search.theirs.is_none()
-                && (envelope.first()..=envelope.last()).contains(&search.at)
+            search.link == id && search.theirs.is_none() && (envelope.first()..=envelope.last()).contains(&search.at)
         })
     }
 
@@ -114,15 +122,17 @@ impl Mesh {
     fn compare_branches(&mut self, feed: FeedId, now: Now) {
         let Some(search) = self.feeds.get(&feed).and_then(|state| state.search.clone()) else { return };
         let (Some(ours), Some(theirs)) = (&search.ours, &search.theirs) else { return };
+        let is_joined = search.is_joined || ours.hash() == theirs.hash();
         match compare(&search, ours, theirs) {
             Found::Place(proof) => {
                 if let Some(state) = self.feeds.get_mut(&feed) {
                     state.search = None;
                 }
                 self.postpone_search(search.link, feed, now);
-                let is_known = self.feeds.get(&feed).is_some_and(|state| {
-                    !state.forks.is_news(&proof.place(), proof.winner().hash())
-                });
+                let is_known = self
+                    .feeds
+                    .get(&feed)
+                    .is_some_and(|state| !state.forks.is_news(&proof.place(), proof.winner().hash()));
                 if is_known {
                     self.tell_fork(search.link, feed, proof.place(), now);
                     return self.consider_repair(feed, now);
@@ -132,9 +142,14 @@ impl Mesh {
             }
             Found::Between(low, high) if low <= high => {
                 let at = Seq(low.0 + (high.0 - low.0) / 2);
-                self.probe(feed, Search { low, high, at, ours: None, theirs: None, ..search }, now);
+                self.probe(feed, Search { low, high, at, ours: None, theirs: None, is_joined, ..search }, now);
             }
-            Found::Between(..) => self.end_search(feed, now),
+            Found::Between(..) => {
+                if let Some(state) = self.feeds.get_mut(&feed) {
+                    state.search = Some(Search { is_joined, ..search });
+                }
+                self.end_search(feed, now);
+            }
         }
     }
 
@@ -163,9 +178,22 @@ impl Mesh {
         if let Some(search) = search {
             self.count("fork_searches_vain_total", 1);
             self.postpone_search(search.link, feed, now);
+            if let Some(from) = self.is_adrift(&search, feed) {
+                self.cut(feed, from, search.link);
+            }
         }
         self.timers.cancel(&Timer::Fork(feed));
         self.consider_repair(feed, now);
+    }
+
+    /// The beginning of a run of ours that lies behind a known fork and is not joined to it, where the other side's is:
+    /// nobody can tell which branch it is of.
+    fn is_adrift(&self, search: &Search, feed: FeedId) -> Option<Seq> {
+        let state = self.feeds.get(&feed).filter(|state| !search.is_joined && !state.is_held_up())?;
+        let run = state.stored.run_with(search.at)?;
+        let their_floor = self.links.get(&search.link)?.feeds.get(&feed)?.floor;
+        let is_behind = |seq: Seq| their_floor <= seq && seq < run.first;
+        state.forks.places().any(|place| is_behind(place.seq)).then_some(run.first)
     }
 
     fn postpone_search(&mut self, id: LinkId, feed: FeedId, now: Now) {

@@ -76,8 +76,8 @@ fn w_14_a_branch_that_loses_stays_readable_at_its_offsets_and_is_no_part_of_the_
         let mut store = store.reopen(dir.path());
         assert_eq!(store.opened.forks, [proof_of(&branches)]);
         let feed = stored_feed(&store);
-        assert_eq!(feed.held.count(), trunk + 1);
-        assert_eq!(feed.tip.hash, Some(branches[0][0].hash()));
+        assert_eq!(feed.runs.count(), trunk + 1);
+        assert_eq!(feed.runs.tip().hash, Some(branches[0][0].hash()));
         assert_eq!(store.read(author.feed, 1, 99, usize::MAX), [&common[..], &branches[0][..1]].concat());
         assert_eq!(marks(&store.log(0, 100, usize::MAX).unwrap().entries).len() as u64, trunk + lost + 1);
         store.close();
@@ -89,9 +89,9 @@ fn w_14_a_feed_that_was_set_aside_as_a_whole_is_found_empty_by_a_restart() {
     let dir = tempfile::tempdir().unwrap();
     let (mut store, (_, _, branches)) = (Store::open(dir.path()), forked(2, 0, [1, 1]));
     store.append(&branches[1]);
-    assert_eq!(store.settle(&proof_of(&branches), None).left.held.count(), 0);
+    assert_eq!(store.settle(&proof_of(&branches), None).left.runs.count(), 0);
     let store = store.reopen(dir.path());
-    assert_eq!(stored_feed(&store).held.count(), 0);
+    assert_eq!(stored_feed(&store).runs.count(), 0);
     assert_eq!(store.opened.next_offset, Offset(2));
     store.close();
 }
@@ -102,10 +102,10 @@ fn w_14_the_branch_that_wins_stays_and_an_end_cuts_any() {
     let (mut store, (_, common, branches)) = (Store::open(dir.path()), forked(2, 2, [3, 3]));
     store.append(&[&common[..], &branches[0]].concat());
     let settled = store.settle(&proof_of(&branches), None);
-    assert_eq!((settled.posts, settled.left.held.count()), (0, 5));
+    assert_eq!((settled.posts, settled.left.runs.count()), (0, 5));
     let settled = store.settle(&proof_of(&branches), Some(4));
-    assert_eq!((settled.posts, settled.left.held.count()), (2, 3));
-    assert_eq!(settled.left.tip.hash, Some(branches[0][0].hash()));
+    assert_eq!((settled.posts, settled.left.runs.count()), (2, 3));
+    assert_eq!(settled.left.runs.tip().hash, Some(branches[0][0].hash()));
     store.close();
 }
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 use p2p_mesh::input::{CloseReason, Command, DialFailure, Input};
 
 use super::{Event, World};
-use crate::sim::disk::Space;
 use crate::checker::History;
+use crate::sim::disk::Space;
 use crate::sim::machine::{Brain, Character, Run};
 use crate::sim::measure::Milestone;
 use crate::sim::network::{Place, ProcessId};
@@ -165,7 +165,8 @@ impl World {
     /// the first one's. While something is on its way to the disk nobody could say which of both said it.
     pub(super) fn resume_twice(&mut self, place: Place) {
         let original = &self.machines[place.0];
-        let Some(run) = original.run.as_ref().filter(|run| run.unstored.is_empty() && !run.stalled && !run.leaving) else {
+        let Some(run) = original.run.as_ref().filter(|run| run.unstored.is_empty() && !run.stalled && !run.leaving)
+        else {
             return;
         };
         let Some(mesh) = run.brain.mesh().filter(|mesh| mesh.outbox_len() == 0 && run.store.is_idle()) else { return };
@@ -178,7 +179,7 @@ impl World {
         let (copy, process) = (self.add_machine(key, Character::Honest), ProcessId(self.processes));
         let twin = &mut self.machines[copy.0];
         (twin.disk, twin.clock_offset_ms) = (disk, offset_ms);
-        twin.streams = vec![History { peer: twin.name.clone(), posts: shown }];
+        twin.streams = vec![History { peer: twin.name.clone(), posts: shown, ..History::default() }];
         let mut run = Run::new(process, instance, Brain::Mesh(mesh), born);
         (run.open, run.dials) = (links.clone(), dials.clone());
         twin.run = Some(run);

@@ -119,7 +119,7 @@ impl World {
     }
 
     fn take_unverified(&mut self, place: Place, envelope: &Envelope) {
-        if self.machines[place.0].disk.tip(envelope.feed()).fit(envelope) == Fit::Extends {
+        if self.machines[place.0].disk.fit(envelope) == Fit::Extends {
             self.store_and_show(place, envelope);
         }
     }
@@ -138,7 +138,8 @@ impl World {
     fn store_and_show(&mut self, place: Place, envelope: &Envelope) {
         let machine = &mut self.machines[place.0];
         let envelope = envelope.clone().trust_stored();
-        let delivery = Delivery { offset: machine.disk.next_offset(), envelope, own: false, late: false, forked: false };
+        let delivery =
+            Delivery { offset: machine.disk.next_offset(), envelope, own: false, late: false, forked: false };
         machine.disk.append(&delivery, false);
         machine.show(&delivery);
     }
@@ -151,7 +152,7 @@ impl World {
         for envelope in envelopes.items {
             let numbers: Vec<(FeedId, Seq)> = numbers(&envelope).collect();
             if !is_signed(&envelope) {
-                let new = numbers.iter().filter(|(_, seq)| *seq > machine.disk.tip(envelope.feed()).head);
+                let new = numbers.iter().filter(|(_, seq)| !machine.disk.holds_number(envelope.feed(), *seq));
                 run.remembered.extend(new);
                 items.push(envelope);
             } else if !numbers.iter().all(|number| run.remembered.contains(number)) {

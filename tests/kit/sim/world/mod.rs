@@ -394,6 +394,7 @@ impl World {
                 heartbeat_timeout: self.plan.heartbeat_timeout,
                 full_mesh_max: FULL_MESH_MAX,
                 reorder_posts_max: REORDER_POSTS_MAX,
+                newest_first_posts: self.plan.newest_first_posts,
                 allow: std::collections::BTreeSet::new(),
                 block: std::collections::BTreeSet::new(),
             },
@@ -535,6 +536,7 @@ fn fingerprint(input: &Input) -> &[u8] {
         Input::SettleFailed(_) => b"settle failed",
         Input::EpochDrawn(_) => b"epoch",
         Input::LostFound { .. } => b"lost",
+        Input::Retained { .. } => b"retained",
         Input::Command(_) => b"command",
     }
 }
@@ -549,9 +551,10 @@ fn describe(input: &Input) -> String {
             format!("link {link} opened: {peer:?} at {remote}, dial {dial:?}")
         }
         Input::ReadDone { ticket, envelopes } => format!("{ticket:?}: {} envelopes read", envelopes.len()),
+        Input::Retained { feeds } => format!("{} feeds retained", feeds.len()),
         Input::KeysFound { ticket, posts } => format!("{ticket:?}: {} keys looked up", posts.len()),
         Input::Settled { ticket, settled } => {
-            format!("{ticket:?}: {} posts set aside, {:?} left", settled.posts, settled.left.tip)
+            format!("{ticket:?}: {} posts set aside, {:?} left", settled.posts, settled.left.runs.tip())
         }
         Input::LostFound { ticket, posts } => format!("{ticket:?}: {} posts to say again", posts.len()),
         Input::DialFailed { .. }

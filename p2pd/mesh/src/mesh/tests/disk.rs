@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::effect::{Append, Delivery, Settle};
 use crate::envelope::{Envelope, VerifiedEnvelope};
-use crate::feed::{IntervalSet, StoredFeed, Tip};
+use crate::feed::{Runs, StoredFeed};
 use crate::fork::{ForkPlace, ForkProof};
 use crate::id::{Instance, Offset, PostId, Seq};
 use crate::input::{Input, KeyedPost, LostPost, ReadFrom, Settled, Ticket, content_hash};
@@ -68,10 +68,8 @@ impl Store {
     pub(super) fn feeds(&self) -> Vec<StoredFeed> {
         let mut feeds: BTreeMap<Instance, StoredFeed> = BTreeMap::new();
         for Delivery { envelope, .. } in self.canonical() {
-            let new = || StoredFeed { feed: envelope.feed(), held: IntervalSet::default(), tip: Tip::default() };
-            let feed = feeds.entry(envelope.feed()).or_insert_with(new);
-            feed.held.insert(envelope.first(), envelope.last());
-            feed.tip = Tip::after(envelope);
+            let new = || StoredFeed { feed: envelope.feed(), base: Seq(1), runs: Runs::default() };
+            feeds.entry(envelope.feed()).or_insert_with(new).runs.add(envelope);
         }
         feeds.into_values().collect()
     }
@@ -141,7 +139,7 @@ impl Store {
             self.forks.remove(&(settle.feed, forget));
         }
         let posts = from.map_or(0, |from| self.set_aside(settle.feed, from));
-        let empty = StoredFeed { feed: settle.feed, held: IntervalSet::default(), tip: Tip::default() };
+        let empty = StoredFeed { feed: settle.feed, base: Seq(1), runs: Runs::default() };
         let left = self.feeds().into_iter().find(|feed| feed.feed == settle.feed).unwrap_or(empty);
         Settled { left, posts, ours }
     }
@@ -185,11 +183,13 @@ impl Store {
     pub(super) fn read(&self, from: &ReadFrom) -> Vec<VerifiedEnvelope> {
         let envelopes = self.canonical().map(|held| &held.envelope).filter(|held| held.feed_id() == from.feed);
         let wanted = envelopes.filter(|held| held.last() >= from.from && held.first() <= from.to);
-        let mut bytes = 0;
-        // Like the real one: the envelope that passes the limit is still given.
-        let fits = wanted.take_while(|held| {
-            let begins = bytes < from.bytes_max;
+        let wanted: BTreeMap<Seq, &VerifiedEnvelope> = wanted.map(|held| (held.first(), held)).collect();
+        let (mut bytes, mut next) = (0, from.from);
+        // Like the real one: it ends before a hole, and the envelope that passes the limit is still given.
+        let fits = wanted.into_values().take_while(|held| {
+            let begins = bytes < from.bytes_max && held.first() <= next;
             bytes += held.bytes().len();
+            next = held.last().next();
             begins
         });
         fits.cloned().collect()
