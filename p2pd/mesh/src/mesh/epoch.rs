@@ -36,9 +36,10 @@ impl Mesh {
         }
     }
 
-    /// Nothing may be signed with an epoch that is not ours alone.
-    pub(super) fn is_drawing_epoch(&self) -> bool {
-        self.renewal.is_drawing
+    /// Nothing may be signed with an epoch that is not ours alone, nor on a branch that may have lost.
+    pub(super) fn may_sign(&self) -> bool {
+        let own = self.feeds.get(&self.me.feed);
+        !self.renewal.is_drawing && own.is_none_or(|own| !own.is_held_up())
     }
 
     pub(super) fn on_epoch_drawn(&mut self, epoch: Option<Epoch>, now: Now) {

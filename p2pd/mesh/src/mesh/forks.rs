@@ -112,6 +112,8 @@ impl Mesh {
     }
 
     fn settle(&mut self, feed: FeedId, place: ForkPlace, forget: Option<ForkPlace>, via: LinkId) {
+        // What was verified before belongs before.
+        self.append_accepted();
         let ticket = self.ticket();
         let Some(state) = self.feeds.get(&feed) else { return };
         let Some(proof) = state.forks.proof(&place).cloned() else { return };
@@ -123,6 +125,7 @@ impl Mesh {
 
     /// Everything from `from` on is a run that cannot be joined to what is taken: it is fetched anew.
     pub(super) fn cut(&mut self, feed: FeedId, from: Seq, via: LinkId) {
+        self.append_accepted();
         let ticket = self.ticket();
         let Some(author) = self.feeds.get_mut(&feed).and_then(|state| {
             state.is_cut = true;

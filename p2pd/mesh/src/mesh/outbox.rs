@@ -175,7 +175,7 @@ impl Mesh {
 
     /// Seals all that can be sealed, unless the last seal is still being flushed.
     pub(super) fn seal(&mut self, now: Now) {
-        if self.outbox.sealed.is_some() || self.outbox.entries.is_empty() || self.is_drawing_epoch() {
+        if self.outbox.sealed.is_some() || self.outbox.entries.is_empty() || !self.may_sign() {
             return;
         }
         if let Some(at) = self.pace.wait_until(now.mono).filter(|_| self.outbox.entries.len() < POSTS_PER_ENVELOPE_MAX)

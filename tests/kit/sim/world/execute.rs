@@ -42,7 +42,7 @@ impl World {
             Effect::Settle(settle) => self.push_job(place, Job::Settle(settle)),
             Effect::FindLost { ticket, after } => self.push_job(place, Job::FindLost(ticket, after)),
             Effect::DrawEpoch => {
-                let epoch = self.draw_epoch(place);
+                let epoch = self.fresh_epoch(place);
                 self.push_job(place, Job::RenewEpoch(epoch));
             }
             Effect::FindKeys { ticket, keys } => self.push_job(place, Job::FindKeys(ticket, keys)),

@@ -371,6 +371,12 @@ impl World {
         if let (Some(super::bug::Bug::ReusedNumber), Some(newest)) = (self.plan.bug, newest) {
             return newest;
         }
+        self.fresh_epoch(place)
+    }
+
+    fn fresh_epoch(&mut self, place: Place) -> Epoch {
+        let machine = &self.machines[place.0];
+        let newest = machine.disk.newest_epoch();
         // The random bits stay random where the clock is behind: an old disk under a slow clock would give the same
         // epoch twice otherwise.
         let seconds = (machine.unix_ms(self.now) / 1_000).max(newest.map_or(0, |newest| (newest.0 >> 20) + 1));
