@@ -233,7 +233,7 @@ impl Plan {
             heartbeat_interval: Duration::from_secs(heartbeat_interval),
             heartbeat_timeout,
             // Small enough that most peers that come back fetch the newest first.
-            newest_first_posts: dice.pick(&[2, 8, 64, NEWEST_FIRST_POSTS]),
+            newest_first_posts: Dice::new(seed ^ 0x006e_6577_6573).pick(&[2, 8, 64, NEWEST_FIRST_POSTS]),
             sessions: dice.between(1, 2) as usize,
             think: Duration::from_millis(dice.pick(&[200, 1_000, 3_000])),
             batch_max: dice.pick(&[1, 3, 20]),

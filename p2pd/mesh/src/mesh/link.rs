@@ -224,6 +224,17 @@ impl Link {
         self.feeds.get(feed).filter(|state| !state.is_torn).map_or(Seq(0), |state| state.head)
     }
 
+    /// A pushed envelope of a feed reaches back to `first` from the `cursor` it was sent for.
+    pub(super) fn skip_pushed(&mut self, feed: FeedId, first: Seq, cursor: Seq) {
+        if first >= cursor {
+            return;
+        }
+        for serving in self.serving.iter_mut().filter(|serving| serving.feed == feed) {
+            serving.skip(first, cursor);
+        }
+        self.serving.retain_mut(|serving| serving.next <= serving.to || serving.next_range());
+    }
+
     /// Puts a feed in the ring of those with something to push.
     pub(super) fn enqueue(&mut self, feed: FeedId) {
         if !self.ring.contains(&feed) {
@@ -242,16 +253,18 @@ impl Serving {
 
     /// The numbers from `first` to `last` went out. Gives back whether more follow.
     pub(super) fn advance(&mut self, first: Seq, last: Seq) -> bool {
-        if first < self.next {
-            // The envelope reaches back: a range that ends in it has that part already.
-            self.rest
-                .iter_mut()
-                .filter(|(_, to)| (first..self.next).contains(to))
-                .for_each(|(_, to)| to.0 = first.0 - 1);
-            self.rest.retain(|(from, to)| from <= to);
-        }
-        self.next = last.next();
+        let asked = std::mem::replace(&mut self.next, last.next());
+        self.skip(first, asked);
         self.next <= self.to || self.next_range()
+    }
+
+    /// An envelope that was asked for from `asked` on reaches back to `first`: a range that ends in it has that part.
+    pub(super) fn skip(&mut self, first: Seq, asked: Seq) {
+        let ends = self.rest.iter_mut().map(|(_, to)| to).chain([&mut self.to]);
+        for to in ends.filter(|to| (first..asked).contains(to)) {
+            *to = Seq(first.0 - 1);
+        }
+        self.rest.retain(|(from, to)| from <= to);
     }
 
     /// Goes on with the next range, if there is one.

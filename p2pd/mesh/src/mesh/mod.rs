@@ -130,6 +130,7 @@ struct Appending {
 struct LastFrame {
     feed: FeedId,
     from: Seq,
+    first: Seq,
     head: Seq,
     next: Seq,
     is_live: bool,

@@ -126,25 +126,26 @@ impl Mesh {
             None => {
                 let to = if is_live { head } else { repaired.min(head) };
                 let run = self.feeds.tail.run(feed, cursor, to);
-                let next = run.last()?.last.next();
+                let (first, next) = (run.first()?.first, run.last()?.last.next());
                 let bytes = encode_envelopes(&run, hop, is_live, false);
-                LastFrame { feed, from: cursor, head, next, is_live, bytes }
+                LastFrame { feed, from: cursor, first, head, next, is_live, bytes }
             }
         };
         let bytes = last.bytes.clone();
-        self.advance_live(id, feed, last.next, now);
+        self.advance_live(id, feed, (last.first, last.next), now);
         self.last_frame = Some(last);
         Some(bytes)
     }
 
-    fn advance_live(&mut self, id: LinkId, feed: FeedId, next: Seq, now: Now) {
+    fn advance_live(&mut self, id: LinkId, feed: FeedId, (first, next): (Seq, Seq), now: Now) {
         let head = self.feeds.get(&feed).map_or(Seq(0), |state| state.stored.head());
         let Some(link) = self.links.get_mut(&id) else { return };
         link.exchanged = now.mono;
         link.liveness.handle_sent(now.mono);
         let Some(state) = link.feeds.get_mut(&feed) else { return };
         if let Push::Live { cursor, .. } = &mut state.push {
-            *cursor = next;
+            let begun = std::mem::replace(cursor, next);
+            link.skip_pushed(feed, first, begun);
             if next <= head {
                 link.enqueue(feed);
             }
@@ -216,8 +217,8 @@ impl Mesh {
             return None;
         }
         let hop = self.feeds.get(&reading.feed)?.hop;
-        let next = run.last()?.last.next();
-        self.advance_live(id, reading.feed, next, now);
+        let sent = (run.first()?.first, run.last()?.last.next());
+        self.advance_live(id, reading.feed, sent, now);
         // From disk means from the past: whoever gets it does not push it on.
         Some(encode_envelopes(run, hop, false, false))
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Mesh;
 use super::dials::Dialing;
+use super::feeds::FeedState;
 use super::link::Link;
 use crate::id::{Epoch, FeedId, Instance, PeerId, Seq};
 use crate::limits::FORKS_SHOWN_MAX;
@@ -12,7 +13,6 @@ use crate::reconnect::Target;
 use crate::status::{PeerState, PeerStatus, Status};
 use crate::time::Now;
 use crate::timers::Timer;
-use crate::tree::LinkFeed;
 
 impl Mesh {
     /// The mesh as a whole.
@@ -168,11 +168,10 @@ impl Mesh {
 
     /// Posts that are stored here and that the other side is not known to hold.
     fn posts_behind(&self, link: &Link) -> u64 {
-        let behind = |(id, head): (&FeedId, u64)| {
-            let held = link.feeds.get(id).map_or(0, |held: &LinkFeed| held.head.0);
-            head.saturating_sub(held)
+        let behind = |(id, state): (&FeedId, &FeedState)| {
+            state.stored.count_within(link.head_of(id).next(), state.stored.head())
         };
-        self.feeds.iter().map(|(id, state)| behind((id, state.stored.head().0))).sum()
+        self.feeds.iter().map(behind).sum()
     }
 
     /// Posts that wait to be sealed.
