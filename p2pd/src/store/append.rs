@@ -38,9 +38,7 @@ pub(super) fn write(db: &Connection, index: &mut Index, rooms: &mut Rooms, appen
         insert_rooms(db, rooms, feed, delivery)?;
         if delivery.own {
             insert_keys(db, delivery)?;
-        }
-        if is_said_here {
-            forks::note_said_again(db, delivery.envelope.body())?;
+            forks::note_said_again(db, index, delivery.envelope.body())?;
         }
     }
     Ok(())

@@ -7,7 +7,7 @@ use p2p_mesh::fork::{ForkPlace, ForkProof};
 use p2p_mesh::id::{Epoch, Instance, Offset, PeerId, PostId, Seq};
 use p2p_mesh::input::{LostPost, Settled};
 use p2p_mesh::limits::LOST_POSTS_MAX;
-use rusqlite::{Connection, Row};
+use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::fault::Fault;
 use super::index::{FeedRow, Index};
@@ -80,11 +80,20 @@ pub(super) fn find_lost(db: &Connection, index: &Index, me: &PeerId, after: Offs
     Ok(lost)
 }
 
-/// An envelope said here is stored: what it says again is not lost any more.
-pub(super) fn note_said_again(db: &Connection, body: &Body) -> Result<(), Fault> {
-    let mut statement = db.prepare_cached("DELETE FROM lost WHERE epoch = ?1 AND seq = ?2")?;
-    for was in body.posts.iter().filter_map(|post| post.was).filter(|was| was.feed.id == body.feed.id) {
-        statement.execute((sql::integer(was.feed.epoch.0), sql::integer(was.seq.0)))?;
+/// An own envelope is stored, said here or not: what it says again is not lost any more. Another machine of this
+/// identity may have lost another post with the same number, so the text counts too.
+pub(super) fn note_said_again(db: &Connection, index: &Index, body: &Body) -> Result<(), Fault> {
+    let mut find = db.prepare_cached("SELECT offset FROM lost WHERE epoch = ?1 AND seq = ?2")?;
+    let mut forget = db.prepare_cached("DELETE FROM lost WHERE offset = ?1")?;
+    for post in &body.posts {
+        let Some(was) = post.was.filter(|was| was.feed.id == body.feed.id) else { continue };
+        let place = (sql::integer(was.feed.epoch.0), sql::integer(was.seq.0));
+        let Some(offset) = find.query_row(place, |row| sql::number(row, 0)).optional()? else { continue };
+        let held = log::containing_offset(db, index, Offset(offset))?;
+        let lost = held.envelope.body().posts.get((offset - held.offset.0) as usize);
+        if lost.is_some_and(|lost| lost.text == post.text) {
+            forget.execute((sql::integer(offset),))?;
+        }
     }
     Ok(())
 }

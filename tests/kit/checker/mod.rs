@@ -413,8 +413,8 @@ impl<'a> Sent<'a> {
         if acknowledged.is_some_and(|operations| operations.iter().any(|operation| operation.said() == said)) {
             return Match::Same;
         }
-        // What is said again was shown before, or somewhere else.
-        if post.was.is_some() && self.unknown.contains_key(&said) {
+        // What is said again was shown before, or somewhere else, and what was set aside may be taken after all.
+        if (post.was.is_some() || post.forked) && self.unknown.contains_key(&said) {
             return Match::Same;
         }
         if acknowledged.is_some() && !self.unknown.contains_key(&said) {

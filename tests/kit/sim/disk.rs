@@ -126,6 +126,18 @@ impl Disk {
         self.places.contains_key(&(feed, first))
     }
 
+    /// Whether something is stored at this offset, set aside meanwhile or not.
+    #[must_use]
+    pub fn has_offset(&self, offset: Offset) -> bool {
+        self.log.binary_search_by_key(&offset, |entry| entry.offset).is_ok()
+    }
+
+    /// Own posts are still to be said again.
+    #[must_use]
+    pub fn has_lost(&self) -> bool {
+        !self.lost.is_empty()
+    }
+
     /// Every fork, as a start finds it.
     #[must_use]
     pub fn forks(&self) -> Vec<ForkProof> {
@@ -172,8 +184,10 @@ impl Disk {
             self.newest_epoch = self.newest_epoch.max(Some(feed.epoch));
             self.remember_keys(delivery);
         }
-        let again = envelope.body().posts.iter().filter_map(|post| post.was).filter(|_| said);
-        again.for_each(|was| self.lost.retain(|_, lost| lost.id != was));
+        for post in envelope.body().posts.iter().filter(|_| delivery.own) {
+            let is_it = |lost: &LostPost| Some(lost.id) == post.was && lost.post.text == post.text;
+            self.lost.retain(|_, lost| !is_it(lost));
+        }
         let Delivery { offset, late, .. } = *delivery;
         self.log.push(Entry { offset, envelope: envelope.clone(), late, said, forked: false });
     }

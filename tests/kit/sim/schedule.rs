@@ -140,6 +140,9 @@ impl World {
             feeds
         };
         let honest = self.honest();
+        if honest.iter().any(|place| self.machine(*place).disk.has_lost()) {
+            return false;
+        }
         let first = honest.first().map(held);
         honest.iter().skip(1).all(|place| Some(held(place)) == first)
     }
@@ -184,6 +187,10 @@ impl World {
         let honest = self.honest();
         for (one, two) in honest.iter().flat_map(|one| honest.iter().map(move |two| (*one, *two))) {
             let (a, b) = (self.machine(one), self.machine(two));
+            let runs = a.run.as_ref().zip(b.run.as_ref());
+            if one != two && runs.is_some_and(|(a, b)| a.instance == b.instance) {
+                return Some(format!("{} and {} run as one", a.name, b.name));
+            }
             // A link to one run of an identity is enough: others may never learn where its other machines are.
             if one == two || self.is_cloned(a.id) || self.is_cloned(b.id) {
                 continue;

@@ -1,13 +1,15 @@
 //! Another run of this machine: after somebody else signed with our epoch, we go on under a new one and say again what
 //! lost its number.
 
+use std::time::Duration;
+
 use super::Mesh;
 use super::hello::NEW_RUN;
 use crate::effect::{Effect, Event};
 use crate::id::{Epoch, FeedId, Instance, LinkId, Offset, Seq};
 use crate::input::{LostPost, Ticket};
 use crate::membership::record::Record;
-use crate::time::Now;
+use crate::time::{Mono, Now};
 use crate::timers::Timer;
 use crate::wire::message::{ByeCode, Want};
 
@@ -24,6 +26,10 @@ pub(super) struct Renewal {
     left: usize,
     /// Everything up to here was found.
     after: Offset,
+    /// How often a link gave way to one that we do not have.
+    displaced: u32,
+    /// When that last made us take a new epoch.
+    renewed: Option<Mono>,
 }
 
 impl Mesh {
@@ -69,8 +75,24 @@ impl Mesh {
     pub(super) fn on_epoch_due(&mut self) {
         if self.renewal.is_drawing {
             self.effects.push_back(Effect::DrawEpoch);
-        } else if self.renewal.has_more {
-            self.find_lost();
+        } else {
+            self.say_lost();
+        }
+    }
+
+    /// A link that we were using gave way to a better one between us and that peer, and we have none: somebody else is
+    /// linked there as this very run. Once may be chance, and a liar shall not make us change often.
+    pub(super) fn on_displaced(&mut self, id: LinkId, now: Now) {
+        let Some(peer) = self.links.get(&id).filter(|link| link.is_up()).map(|link| link.peer) else { return };
+        if self.links.values().any(|other| other.id != id && other.peer == peer && !other.is_closing()) {
+            return;
+        }
+        self.renewal.displaced += 1;
+        let may_renew = self.renewal.renewed.is_none_or(|renewed| now.mono.since(renewed) > DISPLACED_PAUSE);
+        if self.renewal.displaced >= DISPLACED_MAX && may_renew {
+            self.renewal.displaced = 0;
+            self.renewal.renewed = Some(now.mono);
+            self.draw_epoch();
         }
     }
 
@@ -82,10 +104,17 @@ impl Mesh {
         }
     }
 
-    /// Own posts were set aside: look for them, unless those found before are not said again yet.
-    pub(super) fn find_lost(&mut self) {
+    /// Own posts were set aside. They are said again when a neighbour holds all that we hold, because until then they may
+    /// have been said again already: by us, before this disk was replaced by an older one, or by our other self.
+    pub(super) fn find_lost(&mut self, now: Now) {
         self.renewal.has_more = true;
-        if self.renewal.lookup.is_some() || self.renewal.left > 0 {
+        self.renewal.after = Offset(0);
+        self.timers.set_once(Timer::Epoch, now.mono + SYNC_PATIENCE);
+    }
+
+    /// Looks for lost posts, unless those found before are not said again yet.
+    pub(super) fn say_lost(&mut self) {
+        if !self.renewal.has_more || self.renewal.lookup.is_some() || self.renewal.left > 0 {
             return;
         }
         let ticket = self.ticket();
@@ -105,16 +134,16 @@ impl Mesh {
             self.count("posts_said_again_total", 1);
             self.renewal.left += usize::from(self.say_again(id, post));
         }
-        if self.renewal.left == 0 && self.renewal.has_more {
-            self.find_lost();
+        if self.renewal.left == 0 {
+            self.say_lost();
         }
     }
 
     /// Lost posts were stored under new numbers.
     pub(super) fn note_said_again(&mut self, posts: usize) {
         self.renewal.left = self.renewal.left.saturating_sub(posts);
-        if posts > 0 && self.renewal.left == 0 && self.renewal.has_more {
-            self.find_lost();
+        if posts > 0 && self.renewal.left == 0 {
+            self.say_lost();
         }
     }
 
@@ -128,3 +157,10 @@ impl Mesh {
         }
     }
 }
+
+/// For a neighbour to hold all that we hold, before lost posts are said again anyway.
+const SYNC_PATIENCE: Duration = Duration::from_secs(30);
+/// Links that give way to others before we believe that we run twice.
+const DISPLACED_MAX: u32 = 2;
+/// Before that may make us take a new epoch again.
+const DISPLACED_PAUSE: Duration = Duration::from_secs(3_600);

@@ -60,6 +60,8 @@ pub(super) struct FeedState {
     pub(super) search: Option<Search>,
     /// The store sets a run aside that cannot be part of what is taken.
     pub(super) is_cut: bool,
+    /// How often it did.
+    pub(super) cuts: u32,
     /// Verified envelopes beyond a gap, by their first number.
     pub(super) waiting: BTreeMap<Seq, VerifiedEnvelope>,
 }
@@ -297,6 +299,7 @@ impl FeedState {
             forks: Forks::default(),
             search: None,
             is_cut: false,
+            cuts: 0,
             waiting: BTreeMap::new(),
         }
     }

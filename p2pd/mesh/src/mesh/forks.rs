@@ -53,6 +53,10 @@ impl Mesh {
         }
     }
 
+    pub(super) fn is_torn(&self, id: LinkId, feed: FeedId) -> bool {
+        self.links.get(&id).and_then(|link| link.feeds.get(&feed)).is_some_and(|held| held.is_torn)
+    }
+
     /// A link said what it holds of a feed now. Of a forked one that may be less than before.
     pub(super) fn note_rebuilt(&mut self, id: LinkId, feed: FeedId, head: Seq) {
         let is_forked = self.feeds.get(&feed).is_some_and(|state| !state.forks.is_empty());
@@ -97,7 +101,6 @@ impl Mesh {
         let state = self.feeds.entry(feed, Some(author), now.mono);
         let Learned::News { freed, dropped } = state.forks.learn(proof) else { return };
         state.search = None;
-        self.unask(feed);
         self.feeds.fork_bytes = (self.feeds.fork_bytes + proof.bytes_len()).saturating_sub(freed);
         self.count("forks_seen_total", 1);
         self.effects.push_back(Effect::Event(Event::ForkSeen { feed: author, seq: place.seq, winner }));
@@ -127,13 +130,10 @@ impl Mesh {
     pub(super) fn cut(&mut self, feed: FeedId, from: Seq, via: LinkId) {
         self.append_accepted();
         let ticket = self.ticket();
-        let Some(author) = self.feeds.get_mut(&feed).and_then(|state| {
-            state.is_cut = true;
-            state.feed
-        }) else {
-            return;
-        };
-        self.unask(feed);
+        let Some(state) = self.feeds.get_mut(&feed) else { return };
+        let Some(author) = state.feed else { return };
+        state.is_cut = true;
+        state.cuts += 1;
         self.settling.insert(ticket, Settling { feed, place: None, via });
         let settle = Settle { ticket, feed: author, proof: None, end: Some(from), forget: None };
         self.effects.push_back(Effect::Settle(Box::new(settle)));
@@ -200,7 +200,7 @@ impl Mesh {
         }
         self.timers.set_once(Timer::Announce, now.mono + super::spread::ANNOUNCE_AFTER);
         if author.id == self.me.id {
-            self.find_lost();
+            self.find_lost(now);
         }
     }
 
@@ -231,9 +231,36 @@ impl Mesh {
         }
     }
 
+    /// Where nobody offers what would join our highest run to a branch that is known to be taken, it may be of another
+    /// one: if that stays so, it is cut off.
+    pub(super) fn doubt_drift(&mut self, feed: FeedId, now: Now) {
+        if self.drift(feed).is_some() {
+            self.timers.set_once(Timer::Fork(feed), now.mono + DRIFT_PATIENCE);
+        }
+    }
+
+    /// The beginning of a highest run that is joined to nothing, while a run below holds a place that is settled.
+    fn drift(&self, feed: FeedId) -> Option<Seq> {
+        let state = self.feeds.get(&feed).filter(|state| !state.is_held_up() && state.cuts < CUTS_MAX)?;
+        let top = state.stored.top()?;
+        let is_joined_below =
+            |seq: Seq| seq < top.first && state.stored.run_with(seq).is_some_and(|run| run.first != top.first);
+        let is_parted = state.forks.places().any(|place| is_joined_below(place.seq));
+        let gap = Seq(top.first.0.saturating_sub(1));
+        let offers = |link: &Link| {
+            let held = link.feeds.get(&feed).map(|held| state.offered(held, super::missing::Reach::All));
+            held.is_some_and(|(from, to)| from <= gap && gap <= to)
+        };
+        let is_alone = self.up_links().next().is_none();
+        (is_parted && !is_alone && !self.up_links().any(offers)).then_some(top.first)
+    }
+
     /// Something about a fork of this feed did not come forward.
     pub(super) fn on_fork_due(&mut self, feed: FeedId, now: Now) {
         self.on_search_due(feed, now);
+        if let Some(from) = self.drift(feed) {
+            self.cut(feed, from, LinkId(0));
+        }
         let Some(state) = self.feeds.get(&feed) else { return };
         let unsettled: Vec<ForkPlace> = state.forks.unsettled().collect();
         for place in unsettled {
@@ -307,3 +334,8 @@ impl Mesh {
         None
     }
 }
+
+/// For what would join a run to be offered after all.
+const DRIFT_PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
+/// How often runs of one feed are cut off: what comes back again and again is kept.
+const CUTS_MAX: u32 = 8;

@@ -222,6 +222,9 @@ impl Mesh {
                 self.learn_record(record, peer, Some(id), now);
             }
         }
+        if bye.code == ByeCode::Duplicate {
+            self.on_displaced(id, now);
+        }
         let retry = bye.retry_ms.map(|ms| Redial::After(Duration::from_millis(ms.min(RETRY_MS_MAX))));
         let redial = match bye.code {
             ByeCode::Leaving | ByeCode::Restart => retry.unwrap_or(Redial::Fresh),

@@ -185,7 +185,7 @@ impl Mesh {
         }
         mesh.begin_dialing(now);
         if forks.iter().any(|proof| proof.feed().id == id) {
-            mesh.find_lost();
+            mesh.find_lost(now);
         }
         mesh
     }

@@ -136,6 +136,8 @@ impl Mesh {
         match state.fit(&envelope) {
             // Where it is held it was known to be another one, or it was not looked at here.
             Fit::Held | Fit::Conflicts => self.on_conflict(id, envelope, now),
+            // What is behind a gap on another branch would wait for ever.
+            Fit::Beyond if self.is_torn(id, feed) => self.count("posts_dropped_total", 1),
             Fit::Beyond => {
                 if !self.feeds.wait(envelope, self.config.reorder_posts_max) {
                     self.count("posts_dropped_total", 1);

@@ -105,6 +105,7 @@ impl Mesh {
         }
         if theirs == 0 {
             self.note_equal(id);
+            self.say_lost();
         }
     }
 
@@ -251,7 +252,7 @@ impl Mesh {
             if state.asked.is_none() {
                 self.timers.cancel(&Timer::Repair(feed));
             }
-            return;
+            return self.doubt_drift(feed, now);
         }
         self.behind.insert(feed);
         if state.asked.is_some() {

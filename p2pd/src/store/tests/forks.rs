@@ -13,9 +13,9 @@ use crate::store::{Job, file};
 fn forked(seed: u8, trunk: u64, lengths: [u64; 2]) -> (Author, Vec<VerifiedEnvelope>, [Vec<VerifiedEnvelope>; 2]) {
     let mut author = Author::new(seed, 4);
     let common: Vec<_> = (1..=trunk).map(|ms| author.chat(ms, "t")).collect();
-    let mut branches = lengths.map(|length| {
+    let mut branches = [("a", lengths[0]), ("b", lengths[1])].map(|(name, length)| {
         let mut twin = author.clone();
-        (1..=length).map(|at| twin.chat(trunk + at, &format!("{length}.{at}"))).collect::<Vec<_>>()
+        (1..=length).map(|at| twin.chat(trunk + at, &format!("{name}{at}"))).collect::<Vec<_>>()
     });
     branches.sort_by_key(|branch| branch[0].hash());
     (author, common, branches)

@@ -152,7 +152,7 @@ impl World {
     fn on_deliver(&mut self, place: Place, delivery: &Delivery) {
         let machine = &mut self.machines[place.0];
         let envelope = &delivery.envelope;
-        let is_stored = machine.disk.holds(envelope.feed_id(), envelope.first());
+        let is_stored = machine.disk.has_offset(delivery.offset);
         machine.show(delivery);
         let (honest, own) = (machine.is_honest(), envelope.feed().id == machine.id);
         if honest && !own {

@@ -152,6 +152,9 @@ impl World {
     /// A machine with the same identity and the same disk appears beside this one.
     pub(super) fn clone_machine(&mut self, place: Place) {
         let original = &self.machines[place.0];
+        if self.twins.iter().any(|twin| twin.id == original.id) {
+            return;
+        }
         let (key, mut disk) = (original.key.clone(), original.disk.clone());
         disk.flush();
         let copy = self.add_machine(key, Character::Honest);
@@ -164,6 +167,10 @@ impl World {
     /// The machine at `place` is resumed a second time elsewhere, from the disk and the memory it has now; its links are
     /// the first one's. While something is on its way to the disk nobody could say which of both said it.
     pub(super) fn resume_twice(&mut self, place: Place) {
+        // Of three that share a past, two may have to say the same again.
+        if self.machines.iter().filter(|machine| machine.id == self.machines[place.0].id).count() > 1 {
+            return;
+        }
         let original = &self.machines[place.0];
         let Some(run) = original.run.as_ref().filter(|run| run.unstored.is_empty() && !run.stalled && !run.leaving)
         else {

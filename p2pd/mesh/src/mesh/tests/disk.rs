@@ -107,8 +107,10 @@ impl Store {
             }
             (Mood::Full, Question::Settle(settle)) => Some(Input::SettleFailed(settle.ticket)),
             (Mood::Takes, Question::Append(append)) if self.failed != Some(append.generation) => {
-                for delivery in append.envelopes.iter().filter(|delivery| delivery.own && append.flush) {
-                    self.said.insert(delivery.offset);
+                for delivery in append.envelopes.iter().filter(|delivery| delivery.own) {
+                    if append.flush {
+                        self.said.insert(delivery.offset);
+                    }
                     let again = delivery.envelope.body().posts.iter().filter_map(|post| post.was);
                     again.for_each(|was| self.lost.retain(|_, lost| lost.id != was));
                 }

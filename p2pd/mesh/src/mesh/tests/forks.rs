@@ -354,6 +354,7 @@ fn what_lost_its_number_is_said_again_once_also_over_a_restart() {
     let mut peer = Peer::start_having_said(1, super::kit::config(1), &disk);
     let link = peer.accept(2);
     peer.hear(link, &proof(&winner, &loser));
+    peer.converse(3_000, |_, message| content(message));
     let lost = loser.body().posts[0].text.clone();
     let kept = peer.histories().0;
     assert_eq!(kept.iter().filter(|text| **text == lost).count(), 1, "{kept:?}");
@@ -364,4 +365,17 @@ fn what_lost_its_number_is_said_again_once_also_over_a_restart() {
     let mut restarted = peer.restarted(super::kit::EPOCH.0 + 5);
     restarted.run_for(10_000);
     assert_eq!(restarted.store.stored.len(), said_before);
+}
+
+#[test]
+fn two_that_run_as_one_and_say_nothing_stop_taking_each_others_links() {
+    let mut world = World::meshed(3);
+    world.resume_twice(2, 7);
+    world.run_for(120_000);
+    let epochs: Vec<_> = [2, 7].map(|n| world.peer(n).mesh.status().instance.map(|it| it.epoch)).to_vec();
+    assert_ne!(epochs[0], epochs[1]);
+    world.frames.clear();
+    world.run_for(120_000);
+    let is_news = |message: &Message| !matches!(message, Message::Ping(_) | Message::Pong(_));
+    assert!(world.frames.iter().all(|(_, _, message)| !is_news(message)), "the mesh is quiet");
 }
