@@ -10,6 +10,7 @@ mod floods;
 mod forks;
 mod mangled;
 mod members;
+mod retention;
 mod start;
 mod stop;
 mod strangers;

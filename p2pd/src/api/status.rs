@@ -42,7 +42,7 @@ pub(super) async fn fetch(
     names: &Names,
 ) -> Result<StatusResponse, Error> {
     let status = asker.ask(Request::Status).await?;
-    let bytes = asker.ask(Request::StoreBytes).await?;
+    let stored = asker.ask(Request::StoreSummary).await?;
     let alarms = facts.alarms.sentences();
     let health = health(&status, !alarms.is_empty(), asker.stop().is_cancelled());
     let text = |addr: &dyn ToString| addr.to_string();
@@ -64,7 +64,8 @@ pub(super) async fn fetch(
         peers_up: count(status.peers_up),
         peers_known: count(status.peers_known),
         posts: status.posts,
-        bytes,
+        bytes: stored.bytes,
+        expired_posts: stored.expired_posts,
         offset: status.offset.0,
         digest: status.digest.fingerprint.iter().map(|byte| format!("{byte:02x}")).collect(),
         feeds: count(status.digest.feeds),

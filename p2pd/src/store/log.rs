@@ -9,8 +9,8 @@ use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::fault::Fault;
 use super::index::{FeedRow, Index};
-use super::sql;
-use crate::query::LogPage;
+use super::{gaps, sql};
+use crate::query::{LogGap, LogPage};
 
 /// The offset after the last one.
 pub(super) fn next_offset(db: &Connection) -> Result<Offset, Fault> {
@@ -108,24 +108,40 @@ pub(super) fn read_log(
     posts_max: usize,
     bytes_max: usize,
 ) -> Result<LogPage, Fault> {
+    let begin = begin_behind(db, after)?;
+    let (gap, bound) = next_gap(db, after, begin)?;
     let mut statement = db.prepare_cached(
         "SELECT offset, feed, first, count, flags, checksum, signature, body
-         FROM envelopes WHERE offset >= ?1 ORDER BY offset",
+         FROM envelopes WHERE offset >= ?1 AND offset < ?2 ORDER BY offset",
     )?;
-    let mut rows = statement.query((sql::integer(begin_behind(db, after)?.0),))?;
+    let mut rows = statement.query((sql::integer(begin.0), sql::integer(bound.unwrap_or(u64::MAX))))?;
     let mut entries = Vec::new();
     let (mut posts, mut bytes) = (0, 0);
     while let Some(row) = rows.next()? {
         // One row further than is given, so that the last page knows that it is the last.
         if !entries.is_empty() && (posts >= posts_max || bytes >= bytes_max) {
-            return Ok(LogPage { entries, end: false });
+            return Ok(LogPage { gap, entries, end: false });
         }
         let delivery = delivery(index, row)?;
         posts += delivery.envelope.body().posts.len();
         bytes += delivery.envelope.bytes().len();
         entries.push(delivery);
     }
-    Ok(LogPage { entries, end: true })
+    let end = bound.is_none() || (entries.is_empty() && gap.is_none());
+    Ok(LogPage { gap, entries, end })
+}
+
+/// The gap that stands between `after` and the first entry behind it, and where the next gap begins: entries of one
+/// page stand before that.
+fn next_gap(db: &Connection, after: Offset, begin: Offset) -> Result<(Option<LogGap>, Option<u64>), Fault> {
+    let (first, second) = gaps::behind(db, after)?;
+    let Some(first) = first else { return Ok((None, None)) };
+    let mut held = db.prepare_cached("SELECT min(offset) FROM envelopes WHERE offset >= ?1")?;
+    let entry: Option<i64> = held.query_row((sql::integer(begin.0),), |row| row.get(0))?;
+    if entry.is_some_and(|entry| entry < sql::integer(first.first)) {
+        return Ok((None, Some(first.first)));
+    }
+    Ok((Some(first.seen_from(after)), second.map(|second| second.first)))
 }
 
 /// What guards an envelope: a flipped bit in its body or its signature changes it.
@@ -185,7 +201,8 @@ fn delivery(index: &Index, row: &Row<'_>) -> Result<Delivery, Fault> {
     Ok(Delivery { offset, envelope: envelope.trust_stored(), own: is(OWN), late: is(LATE), forked: is(FORKED) })
 }
 
-const OWN: i64 = 1;
+/// It was sent through this daemon's identity.
+pub(super) const OWN: i64 = 1;
 const LATE: i64 = 2;
 /// Set aside: readers still find it at its offset, and no peer does. Statements about feeds leave it out.
 pub(super) const FORKED: i64 = 4;

@@ -6,8 +6,9 @@ use p2p_mesh::id::{Epoch, Offset, PostId, Seq};
 use p2p_mesh::input::{Input, LostPost, Settled, Ticket};
 
 use super::kit::*;
+use super::recount::adds_up;
 use crate::query::HistoryQuery;
-use crate::store::{Job, file};
+use crate::store::{Job, Limits, file};
 
 /// An author's first envelopes, and two more chains that go on behind them: the one that wins first.
 fn forked(seed: u8, trunk: u64, lengths: [u64; 2]) -> (Author, Vec<VerifiedEnvelope>, [Vec<VerifiedEnvelope>; 2]) {
@@ -186,4 +187,23 @@ fn a_renewed_epoch_is_noted_before_it_is_answered() {
     let store = store.reopen(dir.path());
     assert_eq!(store.opened.newest_own_epoch, Some(Epoch(12)));
     store.close();
+}
+
+#[test]
+fn w_14_d_15_what_was_set_aside_goes_by_its_own_age_and_takes_nothing_of_its_feed_along() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut store, (author, common, branches)) = (Store::open(dir.path()), forked(2, 3, [4, 4]));
+    store.append(&[&common[..], &branches[1]].concat());
+    store.settle(&proof_of(&branches), None);
+    store.append(&branches[0]);
+    let before = |ms| Limits { before_ms: Some(ms), bytes_max: None };
+    // Clocks are the numbers: three of the trunk, and of each branch two.
+    assert_eq!(store.retain(before(6)).0, 7);
+    assert_eq!(store.read(author.feed, 6, 99, usize::MAX), branches[0][2..]);
+    assert_eq!(store.retain(before(u64::MAX)).0, 3, "all but the newest of the feed");
+    assert_eq!(store.read(author.feed, 7, 99, usize::MAX), branches[0][3..]);
+    let store = store.reopen(dir.path());
+    assert_eq!(stored_feed(&store).runs.head(), Seq(7));
+    store.close();
+    adds_up(dir.path());
 }

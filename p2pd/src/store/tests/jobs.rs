@@ -191,9 +191,9 @@ fn bytes_are_those_of_all_bodies() {
     let said = ten(&mut Author::new(2, 1));
     store.append(&said);
     let bytes: usize = said.iter().map(|envelope| envelope.bytes().len()).sum();
-    assert_eq!(store.ask(|reply| Job::Bytes { reply }), bytes as u64);
+    assert_eq!(store.ask(|reply| Job::Summary { reply }).bytes, bytes as u64);
     let store = store.reopen(dir.path());
-    assert_eq!(store.ask(|reply| Job::Bytes { reply }), bytes as u64);
+    assert_eq!(store.ask(|reply| Job::Summary { reply }).bytes, bytes as u64);
     store.close();
 }
 

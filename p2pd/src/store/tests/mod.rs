@@ -8,3 +8,6 @@ mod forks;
 mod jobs;
 mod open;
 mod queries;
+mod recount;
+mod retain;
+mod search;
