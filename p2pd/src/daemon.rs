@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use ed25519_dalek::SigningKey;
 use p2p_mesh::config::Setup;
@@ -27,7 +27,7 @@ use crate::link::{self, BindError, LinkConfig, Links};
 use crate::logging::{self, LogError};
 use crate::network::NetworkKey;
 use crate::store::{self, Opened, StoreError};
-use crate::{config, exit};
+use crate::{config, epoch, exit};
 
 /// Why a daemon cannot start, or had to stop.
 #[derive(Debug, thiserror::Error)]
@@ -137,6 +137,7 @@ async fn live(loaded: &Loaded, args: &RunArgs) -> Result<u8, DaemonError> {
         epoch: instance.epoch,
         config: mesh_config(config, &listen),
         feeds: store.feeds,
+        forks: store.forks,
         next_offset: store.next_offset,
         book: store.book,
         seed: rand::random(),
@@ -173,7 +174,7 @@ async fn prepare(config: &Config) -> Result<Ground, DaemonError> {
     let listeners = link::bind(&config.listen_addr).await?;
     let id = PeerId(key.verifying_key().to_bytes());
     let store = store::open(dir.path(), &id, config.durability)?;
-    let epoch = draw_epoch(store.newest_own_epoch);
+    let epoch = epoch::draw(store.newest_own_epoch);
     store::note_epoch(&store.jobs, epoch).await?;
     Ok(Ground { dir, key, networks, listeners, store, epoch })
 }
@@ -280,16 +281,6 @@ impl DaemonError {
     }
 }
 
-/// A number that no earlier run of this identity had: the time, made unique, and above all of them.
-fn draw_epoch(newest: Option<Epoch>) -> Epoch {
-    let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    // A clock that lies must not use up the numbers: what was stored by such a one stays the highest for ever.
-    let seconds = unix.as_secs().min(EPOCH_SECONDS_MAX);
-    let seconds = newest.map_or(seconds, |newest| seconds.max((newest.0 >> EPOCH_RANDOM_BITS) + 1));
-    // Always random below: of two that start from one copy of a disk, each draws its own.
-    Epoch(seconds << EPOCH_RANDOM_BITS | u64::from(rand::random::<u32>() >> (32 - EPOCH_RANDOM_BITS)))
-}
-
 fn mesh_config(config: &Config, listen: &[SocketAddr]) -> p2p_mesh::config::Config {
     p2p_mesh::config::Config {
         name: config.name.clone(),
@@ -383,9 +374,6 @@ fn write_ready(path: &Path, instance: Instance, listen: &[SocketAddr], served: &
 /// Of TCP. Longer than the stall after which a link that does not read is hung up: the heartbeat finds who is gone, and
 /// a pause of a busy peer must not look like that.
 const USER_TIMEOUT: Duration = Duration::from_secs(35);
-const EPOCH_RANDOM_BITS: u32 = 20;
-/// The year 2200: epochs stay below 2^53 for ever after, one a second.
-const EPOCH_SECONDS_MAX: u64 = 7_258_118_400;
 const TOKEN_FILE: &str = "api.token";
 const REQUESTS_WAITING_MAX: usize = 1_024;
 const LINK_EVENTS_WAITING_MAX: usize = 64;

@@ -5,6 +5,7 @@ pub mod args;
 pub mod config;
 pub mod daemon;
 pub mod driver;
+pub mod epoch;
 pub mod exit;
 pub mod identity;
 pub mod keyfile;

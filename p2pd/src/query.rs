@@ -24,6 +24,8 @@ pub struct StoredPost {
     pub own: bool,
     /// It arrived far behind posts that sort after it.
     pub late: bool,
+    /// It was set aside: its author forked, and all peers take the other branch.
+    pub forked: bool,
 }
 
 /// A place in the order of the clocks: `(clock, author, epoch, seq)`.

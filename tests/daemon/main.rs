@@ -7,6 +7,7 @@ mod chat;
 mod crash;
 mod demo;
 mod floods;
+mod forks;
 mod mangled;
 mod members;
 mod receipts;

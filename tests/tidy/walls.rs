@@ -159,7 +159,7 @@ const HOUSES: &[House] = &[
             Step { rooms: &["id", "limits", "json", "time"], is_shared: true },
             Step { rooms: &["envelope"], is_shared: false },
             // A record is what a frame carries, so it lies below the wire, though its room is membership.
-            Step { rooms: &["feed", "membership::record"], is_shared: false },
+            Step { rooms: &["feed", "fork", "membership::record"], is_shared: false },
             Step { rooms: &["wire"], is_shared: false },
             Step { rooms: &["config", "input", "effect", "status"], is_shared: true },
             // Every room without a step of its own is one of these.

@@ -4,7 +4,7 @@ use crate::envelope::Stamp;
 use crate::limits::{CLOCK_AHEAD_MAX, LATE_AFTER};
 
 /// The newest moment this peer gave out or saw.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Clock {
     last: Stamp,
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use ed25519_dalek::SigningKey;
 
 use crate::feed::StoredFeed;
+use crate::fork::ForkProof;
 use crate::id::{Epoch, Offset, PeerId};
 use crate::membership::record::{Addr, Record};
 
@@ -53,6 +54,8 @@ pub struct Setup {
     pub config: Config,
     /// What the store holds.
     pub feeds: Vec<StoredFeed>,
+    /// The forks that the store knows of, settled.
+    pub forks: Vec<ForkProof>,
     /// The offset after the last one that was ever given out.
     pub next_offset: Offset,
     /// The address book, with the time each peer was last linked (milliseconds since 1970; 0 for never).

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::envelope::{Stamp, VerifiedEnvelope};
+use crate::fork::{ForkPlace, ForkProof};
 use crate::id::{DialId, Hash, Instance, LinkId, Offset, PeerId, PostId, Seq};
 use crate::input::{ReadFrom, Ticket};
 use crate::membership::record::{Addr, Record};
@@ -48,6 +49,18 @@ pub enum Effect {
         /// In the order of the answer.
         keys: Vec<String>,
     },
+    /// Keep a proof, and set aside what is stored of the branch that lost by it. Answered by `Settled` or
+    /// `SettleFailed`, behind every earlier append.
+    Settle(Box<Settle>),
+    /// Draw an epoch above every own one, and note it on disk before it is answered. Answered by `EpochDrawn`.
+    DrawEpoch,
+    /// Look up own posts that were set aside and not said again. Answered by `LostFound`, behind every earlier append.
+    FindLost {
+        /// Pairs the answer with this question.
+        ticket: Ticket,
+        /// Only behind this offset.
+        after: Offset,
+    },
     /// Keep a record in the address book on disk.
     SaveRecord {
         /// The record, newer than the one kept so far.
@@ -85,10 +98,27 @@ pub struct Append {
     /// When one append fails, every later one with the same generation fails too, because it may build on it. The
     /// mesh then goes on with the next generation.
     pub generation: u64,
-    /// Answer only when it is safe from a power cut; else when it is safe from a crash of the process.
+    /// Answer only when it is safe from a power cut; else when it is safe from a crash of the process. It is asked for
+    /// what this run says itself and for nothing else, so the store knows by it which own posts were said here.
     pub flush: bool,
     /// In the order of their offsets.
     pub envelopes: Vec<Delivery>,
+}
+
+/// A fork, to be settled in the store.
+#[derive(Clone, Debug)]
+pub struct Settle {
+    /// Pairs the answer with this question.
+    pub ticket: Ticket,
+    /// Whose.
+    pub feed: Instance,
+    /// To be kept, in place of an earlier one for the same place. Where the store holds an envelope at this place with
+    /// a larger hash than the winner's, everything of the feed from there on is set aside.
+    pub proof: Option<ForkProof>,
+    /// Everything of the feed from this number on is set aside in any case.
+    pub end: Option<Seq>,
+    /// A proof that need not be kept any more.
+    pub forget: Option<ForkPlace>,
 }
 
 /// An envelope at its place in the local order of arrival.
@@ -103,6 +133,8 @@ pub struct Delivery {
     /// It sorts more than `LATE_AFTER` before the newest one seen, or newer posts of its feed were delivered before it.
     /// What is not late is in its author's order.
     pub late: bool,
+    /// It was set aside: its author forked, and all peers take the other branch.
+    pub forked: bool,
 }
 
 /// A post that is stored and flushed.
@@ -238,14 +270,30 @@ pub enum Event {
         /// Penalty points now.
         points: u32,
     },
-    /// Two bodies for one number of one author.
+    /// Two bodies for one number of one author are proven.
     ForkSeen {
         /// Whose.
         feed: Instance,
         /// Which number.
         seq: Seq,
-        /// The hash of the body held here.
-        held: Option<Hash>,
+        /// The hash of the body that is taken.
+        winner: Hash,
+    },
+    /// Posts of a branch that lost were set aside.
+    SetAside {
+        /// Whose.
+        feed: Instance,
+        /// The last number that is still held.
+        head: Seq,
+        /// How many.
+        posts: u64,
+    },
+    /// Somebody else signs with this run's epoch: from now on this run has another one.
+    EpochChanged {
+        /// As it was.
+        old: Instance,
+        /// As it is.
+        new: Instance,
     },
     /// The store refused an append.
     StoreFailed {

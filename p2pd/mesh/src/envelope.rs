@@ -34,6 +34,8 @@ pub struct Post {
     pub re: Option<PostId>,
     /// The sender's idempotency key.
     pub key: Option<String>,
+    /// The post that this one says again, because its author lost that one's number in a fork.
+    pub was: Option<PostId>,
 }
 
 /// What an envelope says, read from its bytes.
@@ -178,7 +180,7 @@ impl Post {
     /// A chat post.
     #[must_use]
     pub fn chat(room: &str, text: &str) -> Self {
-        Self { kind: CHAT.into(), room: room.into(), text: text.into(), re: None, key: None }
+        Self { kind: CHAT.into(), room: room.into(), text: text.into(), re: None, key: None, was: None }
     }
 
     /// Appends it to a list of posts as a body has it.
@@ -361,7 +363,9 @@ fn parse_post(object: &Object<'_>) -> Result<Post, EnvelopeError> {
     let kind = object.text("kind")?.to_owned();
     let text = text_or_empty("text")?;
     let key = object.optional("key").map(|value| value.text("key").map(str::to_owned)).transpose()?;
-    let re = object.optional("re").map(parse_re).transpose()?;
+    let re = object.optional("re").map(|value| parse_post_id(value, "re")).transpose()?;
+    // Versions that do not know the field take whatever is in it, and what is taken must be the same for all.
+    let was = object.optional("was").and_then(|value| parse_post_id(value, "was").ok());
     if kind.len() > KIND_LEN_MAX {
         return Err(EnvelopeError::Range { field: "kind" });
     }
@@ -371,16 +375,14 @@ fn parse_post(object: &Object<'_>) -> Result<Post, EnvelopeError> {
     if key.as_ref().is_some_and(|key| key.len() > KEY_LEN_MAX) {
         return Err(EnvelopeError::Range { field: "key" });
     }
-    Ok(Post { kind, room: text_or_empty("room")?, text, re, key })
+    Ok(Post { kind, room: text_or_empty("room")?, text, re, key, was })
 }
 
-fn parse_re(value: &Value<'_>) -> Result<PostId, JsonError> {
-    let [author, epoch, seq] = value.list("re")? else {
-        return Err(JsonError::Field { field: "re", want: "author, epoch and seq" });
-    };
-    let id = author.text("re")?.parse().map_err(|_| JsonError::Field { field: "re", want: "a peer id" })?;
-    let epoch = Epoch(epoch.integer("re")?);
-    Ok(PostId { feed: Instance { id, epoch }, seq: Seq(seq.integer("re")?) })
+fn parse_post_id(value: &Value<'_>, key: &'static str) -> Result<PostId, JsonError> {
+    let [author, epoch, seq] = value.list(key)? else { return Err(field(key, "author, epoch and seq")) };
+    let id = author.text(key)?.parse().map_err(|_| field(key, "a peer id"))?;
+    let epoch = Epoch(epoch.integer(key)?);
+    Ok(PostId { feed: Instance { id, epoch }, seq: Seq(seq.integer(key)?) })
 }
 
 fn field(field: &'static str, want: &'static str) -> JsonError {
@@ -409,12 +411,15 @@ struct PostEncoding<'a> {
     re: Option<(String, u64, u64)>,
     #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    was: Option<(String, u64, u64)>,
 }
 
 impl<'a> PostEncoding<'a> {
     fn of(post: &'a Post) -> Self {
-        let re = post.re.map(|re| (re.feed.id.to_string(), re.feed.epoch.0, re.seq.0));
-        Self { kind: &post.kind, room: &post.room, text: &post.text, re, key: post.key.as_deref() }
+        let encoded = |id: PostId| (id.feed.id.to_string(), id.feed.epoch.0, id.seq.0);
+        let (re, was) = (post.re.map(encoded), post.was.map(encoded));
+        Self { kind: &post.kind, room: &post.room, text: &post.text, re, key: post.key.as_deref(), was }
     }
 }
 

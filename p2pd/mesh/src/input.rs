@@ -4,9 +4,9 @@ use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
 
-use crate::envelope::{Stamp, VerifiedEnvelope};
+use crate::envelope::{Post, Stamp, VerifiedEnvelope};
 use crate::feed::StoredFeed;
-use crate::id::{DialId, FeedId, LinkId, PeerId, PostId};
+use crate::id::{DialId, Epoch, FeedId, LinkId, Offset, PeerId, PostId};
 use crate::membership::record::Addr;
 
 /// Something that happened outside.
@@ -68,6 +68,24 @@ pub enum Input {
         /// For each key asked for, the post that used it.
         posts: Vec<Option<KeyedPost>>,
     },
+    /// The answer to an `Effect::Settle`.
+    Settled {
+        /// Which question.
+        ticket: Ticket,
+        /// What became of it.
+        settled: Box<Settled>,
+    },
+    /// The store could not do what an `Effect::Settle` asked for, and nothing of it is done.
+    SettleFailed(Ticket),
+    /// The answer to `Effect::DrawEpoch`; none where it could not be noted.
+    EpochDrawn(Option<Epoch>),
+    /// The answer to an `Effect::FindLost`.
+    LostFound {
+        /// Which question.
+        ticket: Ticket,
+        /// In the order of their offsets, at most `LOST_POSTS_MAX`.
+        posts: Vec<LostPost>,
+    },
     /// The store dropped the oldest posts of some feeds, for their age or its size.
     Retained {
         /// All that is stored of each of them at this moment, which is behind every append answered so far.
@@ -75,6 +93,28 @@ pub enum Input {
     },
     /// Our own user wants something.
     Command(Command),
+}
+
+/// What a store did about a fork.
+#[derive(Clone, Debug)]
+pub struct Settled {
+    /// What is held of the feed now.
+    pub left: StoredFeed,
+    /// Posts that were set aside.
+    pub posts: u64,
+    /// The envelope that was found at the place of the fork; none where it is not held.
+    pub ours: Option<VerifiedEnvelope>,
+}
+
+/// An own post that was set aside.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LostPost {
+    /// Its place in the local order of arrival.
+    pub offset: Offset,
+    /// Its name.
+    pub id: PostId,
+    /// What it said.
+    pub post: Post,
 }
 
 /// An open link.

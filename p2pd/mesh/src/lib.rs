@@ -8,6 +8,7 @@ pub mod config;
 pub mod effect;
 pub mod envelope;
 pub mod feed;
+pub mod fork;
 pub mod id;
 pub mod input;
 mod json;

@@ -118,6 +118,24 @@ pub const HOLES_LISTED_MAX: usize = 64;
 /// Heartbeats asked for by users and not yet answered.
 pub const PINGS_MAX: usize = 64;
 
+/// Places of one feed where it parts. An author that forks more often gets no further: honest ones fork when a machine
+/// is resumed twice, and that is one place.
+pub const FORKS_PER_FEED_MAX: usize = 16;
+/// Bytes of proofs kept in memory, of all feeds together. Beyond that a fork is still settled, but not told on.
+pub const FORK_PROOFS_BYTES_MAX: usize = 8 << 20;
+/// Forked feeds that are named in a status.
+pub const FORKS_SHOWN_MAX: usize = 16;
+/// Proofs that wait to be told on one link.
+pub const FORKS_WAITING_MAX: usize = 256;
+/// Proofs of which is remembered that a link knows them.
+pub const FORKS_TOLD_MAX: usize = 1_024;
+/// Proofs that a link may bring at once.
+pub const FORKS_BURST: u32 = 4;
+/// And then one in this time.
+pub const FORK_INTERVAL: Duration = Duration::from_secs(1);
+/// Own posts that lost their number, said again at a time.
+pub const LOST_POSTS_MAX: usize = 256;
+
 /// A clock further ahead than this moves nobody else's.
 pub const CLOCK_AHEAD_MAX: Duration = Duration::from_secs(60);
 /// A post that sorts this far behind the newest one shown is marked late.

@@ -6,7 +6,7 @@ use crate::time::{Mono, Now};
 use crate::wire::message::Pong;
 
 /// One link's pulse.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Liveness {
     interval: Duration,
     timeout: Duration,

@@ -9,6 +9,8 @@ use crate::wire::message::Digest;
 /// The mesh as a whole.
 #[derive(Clone, Debug, Default)]
 pub struct Status {
+    /// This run, as it is called now; none before there is one.
+    pub instance: Option<Instance>,
     /// What others are told.
     pub advertise: Vec<Addr>,
     /// Peers with a link that is up.
@@ -27,6 +29,10 @@ pub struct Status {
     pub missing_posts: u64,
     /// Own posts that no other peer is known to hold: a gauge.
     pub unacked_own_posts: u64,
+    /// Authors that used a number twice, with the lowest such number of each feed; at most `FORKS_SHOWN_MAX`.
+    pub forks: Vec<(Instance, Seq)>,
+    /// How many feeds have such a number.
+    pub feeds_forked: usize,
     /// Posts known to have existed, and wanted here, that nobody linked holds any more.
     pub unavailable_posts: u64,
     /// Whether other runs of this identity are linked.
@@ -97,10 +103,10 @@ pub struct PeerStatus {
     pub configured: bool,
     /// Runs of this identity that are linked.
     pub instances: usize,
+    /// Feeds of it in which a number was used twice.
+    pub forks: usize,
     /// When something last arrived from it, milliseconds since 1970; 0 for never.
     pub last_seen_ms: u64,
-    /// Feeds of it in which two posts have one number.
-    pub forks: usize,
 }
 
 /// Who holds one post.

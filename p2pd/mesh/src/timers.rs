@@ -19,6 +19,12 @@ pub(crate) enum Timer {
     Dial(Target),
     /// A repair that does not come forward, or waits for the push that should come first.
     Repair(FeedId),
+    /// A search for the place of a fork, or its settling, does not come forward.
+    Fork(FeedId),
+    /// Proofs of forks are told one after the other.
+    TellForks,
+    /// Something about our own epoch is tried again.
+    Epoch,
     /// Announcements go out together.
     Announce,
     /// A burst is over: is everything everywhere?
@@ -30,7 +36,7 @@ pub(crate) enum Timer {
 }
 
 /// Deadlines by purpose: setting one again moves it.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Timers {
     by_timer: BTreeMap<Timer, Mono>,
     by_time: BTreeSet<(Mono, Timer)>,

@@ -28,6 +28,7 @@ pub(super) fn posts(entry: &Delivery, names: &Names) -> Vec<v1::Post> {
             time_us: time_us(body.at.ms),
             own: entry.own,
             late: entry.late,
+            forked: entry.forked,
             ..said_of(said)
         });
     }
@@ -42,6 +43,7 @@ pub(super) fn stored_post(stored: &StoredPost, names: &Names) -> v1::Post {
         time_us: time_us(stored.at.ms),
         own: stored.own,
         late: stored.late,
+        forked: stored.forked,
         ..said_of(&stored.post)
     }
 }
@@ -53,6 +55,7 @@ fn said_of(post: &Post) -> v1::Post {
         text: post.text.clone(),
         re: post.re.map(post_id),
         key: post.key.clone().unwrap_or_default(),
+        was: post.was.map(post_id),
         unsupported: post.kind != CHAT,
         ..v1::Post::default()
     }
@@ -157,8 +160,8 @@ pub(super) fn peer(peer: PeerStatus) -> v1::Peer {
         epoch: peer.epoch.map_or(0, |epoch| epoch.0),
         configured: peer.configured,
         instances: count(peer.instances),
-        last_seen_us: time_us(peer.last_seen_ms),
         forks: count(peer.forks),
+        last_seen_us: time_us(peer.last_seen_ms),
     }
 }
 

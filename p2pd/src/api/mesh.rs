@@ -23,9 +23,9 @@ use super::{Facts, Names, convert, status};
 pub(super) struct MeshService {
     pub(super) asker: Asker,
     pub(super) facts: Arc<Facts>,
+    pub(super) names: Names,
     /// Where the API is served.
     pub(super) api: Arc<[Endpoint]>,
-    pub(super) names: Names,
     /// Between two looks at what may have changed.
     pub(super) pause: Duration,
     /// The same for the sync.
@@ -146,7 +146,7 @@ impl Mesh for MeshService {
 
 impl MeshService {
     pub(super) async fn fetch_status(&self) -> Result<v1::StatusResponse, Error> {
-        status::fetch(&self.asker, &self.facts, &self.api).await
+        status::fetch(&self.asker, &self.facts, &self.api, &self.names).await
     }
 
     async fn fetch_peers(&self) -> Result<v1::PeersResponse, Error> {

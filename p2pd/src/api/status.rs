@@ -11,7 +11,7 @@ use p2p_proto::v1::{Health, StatusResponse};
 use super::ask::Asker;
 use super::convert::count;
 use super::sync::hex;
-use super::{Facts, Request};
+use super::{Facts, Names, Request};
 
 /// What is wrong at the moment. Shared: whoever notices something raises it, and clears it when it is over.
 #[derive(Clone, Debug, Default)]
@@ -36,7 +36,12 @@ impl Alarms {
 }
 
 /// Asks the driver and adds what is known without it.
-pub(super) async fn fetch(asker: &Asker, facts: &Facts, api: &[Endpoint]) -> Result<StatusResponse, Error> {
+pub(super) async fn fetch(
+    asker: &Asker,
+    facts: &Facts,
+    api: &[Endpoint],
+    names: &Names,
+) -> Result<StatusResponse, Error> {
     let status = asker.ask(Request::Status).await?;
     let stored = asker.ask(Request::StoreSummary).await?;
     let alarms = facts.alarms.sentences();
@@ -45,11 +50,11 @@ pub(super) async fn fetch(asker: &Asker, facts: &Facts, api: &[Endpoint]) -> Res
     Ok(StatusResponse {
         id: facts.instance.id.to_string(),
         name: facts.name.clone(),
-        epoch: facts.instance.epoch.0,
+        epoch: status.instance.unwrap_or(facts.instance).epoch.0,
         version: facts.version.clone(),
         health: health.into(),
         ready: is_ready(health, &status),
-        problems: problems(alarms, &status),
+        problems: problems(alarms, &status, names),
         network: facts.network.clone(),
         open_network: facts.open_network,
         listen: facts.listen.iter().map(|addr| text(addr)).collect(),
@@ -96,10 +101,18 @@ fn is_ready(health: Health, status: &Status) -> bool {
     health == Health::Ready || (health == Health::Isolated && is_alone_by_choice)
 }
 
-fn problems(mut alarms: Vec<String>, status: &Status) -> Vec<String> {
+fn problems(mut alarms: Vec<String>, status: &Status, names: &Names) -> Vec<String> {
     if status.other_instances > 0 {
         let others = status.other_instances;
         alarms.push(format!("{others} other running daemon(s) use this identity: was the data directory copied?"));
+    }
+    for (feed, seq) in &status.forks {
+        let (author, epoch, seq) = (names.shown(&feed.id), feed.epoch.0, seq.0);
+        alarms.push(format!("{author} signed two histories (epoch {epoch}, number {seq}): one was set aside"));
+    }
+    let more = status.feeds_forked.saturating_sub(status.forks.len());
+    if more > 0 {
+        alarms.push(format!("{more} more feeds have two histories"));
     }
     alarms
 }
@@ -138,7 +151,7 @@ mod tests {
     #[test]
     fn h_09_another_daemon_with_our_identity_is_told_and_does_not_make_us_unready() {
         let status = Status { other_instances: 1, ..Status::default() };
-        assert_eq!(problems(Vec::new(), &status).len(), 1);
+        assert_eq!(problems(Vec::new(), &status, &Names::default()).len(), 1);
         assert_eq!(health(&status, false, false), Health::Ready);
     }
 

@@ -75,6 +75,13 @@ impl Names {
         }
     }
 
+    /// A peer as people are told of it: its name and the beginning of its id.
+    pub(super) fn shown(&self, peer: &PeerId) -> String {
+        let mut id = peer.short();
+        id.truncate(ID_CHARS_SHOWN);
+        format!("{}~{id}", self.of(peer))
+    }
+
     /// The name of a peer; empty where it is not known.
     #[must_use]
     pub fn of(&self, peer: &PeerId) -> String {
@@ -94,5 +101,7 @@ impl Published {
     }
 }
 
+/// Enough to tell two peers of one name apart.
+const ID_CHARS_SHOWN: usize = 4;
 /// Batches buffered at most, whatever the configuration says: each may hold a megabyte.
 const BUFFER_MAX: usize = 65_536;

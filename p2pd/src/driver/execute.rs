@@ -5,6 +5,7 @@ use p2p_mesh::input::{Command, Input};
 
 use super::Driver;
 use crate::api::Request;
+use crate::epoch;
 use crate::store::Job;
 
 impl Driver {
@@ -75,6 +76,9 @@ impl Driver {
                     self.job(Job::Append(append));
                 }
                 Effect::Read { ticket, from } => self.job(Job::Read { ticket, from }),
+                Effect::Settle(settle) => self.job(Job::Settle(settle)),
+                Effect::DrawEpoch => self.job(Job::RenewEpoch(epoch::draw(Some(self.mesh.newest_own_epoch())))),
+                Effect::FindLost { ticket, after } => self.job(Job::FindLost { ticket, after }),
                 Effect::FindKeys { ticket, keys } => self.job(Job::FindKeys { ticket, keys }),
                 Effect::SaveRecord { record, seen_ms } => {
                     self.rooms.subscribers.names().set(record.id, &record.name);

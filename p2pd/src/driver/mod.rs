@@ -251,6 +251,10 @@ impl Driver {
             | Input::AppendFailed { .. }
             | Input::ReadDone { .. }
             | Input::KeysFound { .. }
+            | Input::Settled { .. }
+            | Input::SettleFailed(_)
+            | Input::EpochDrawn(_)
+            | Input::LostFound { .. }
             | Input::Retained { .. }
             | Input::Command(_) => (),
         }

@@ -57,6 +57,8 @@ fn kind(event: &Event) -> String {
         Event::SelfDialed { addr } => format!("self_dialed {addr}"),
         Event::Misbehaved { peer, .. } => format!("misbehaved {peer:?}"),
         Event::ForkSeen { feed, .. } => format!("fork_seen {feed:?}"),
+        Event::SetAside { feed, .. } => format!("set_aside {feed:?}"),
+        Event::EpochChanged { .. } => "epoch_changed".to_owned(),
         Event::StoreFailed { .. } => "store_failed".to_owned(),
     }
 }
@@ -91,8 +93,18 @@ fn write(event: &Event) {
         }
         Event::SelfDialed { addr } => tracing::info!(?addr, "address_is_our_own"),
         Event::Misbehaved { peer, what, points } => tracing::warn!(?peer, ?what, points, "peer_misbehaved"),
-        Event::ForkSeen { feed, seq, held } => {
-            tracing::warn!(author = ?feed.id, epoch = feed.epoch.0, seq = seq.0, ?held, "fork_seen");
+        Event::ForkSeen { feed, seq, winner } => {
+            tracing::warn!(author = ?feed.id, epoch = feed.epoch.0, seq = seq.0, ?winner, "fork_seen");
+        }
+        Event::SetAside { feed, head, posts } => {
+            tracing::warn!(author = ?feed.id, epoch = feed.epoch.0, head = head.0, posts, "posts_set_aside");
+        }
+        Event::EpochChanged { old, new } => {
+            tracing::warn!(
+                old = old.epoch.0,
+                new = new.epoch.0,
+                "epoch_changed: this machine ran twice from one memory"
+            );
         }
         Event::StoreFailed { why } => tracing::error!(?why, "store_failed"),
     }

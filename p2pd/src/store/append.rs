@@ -11,7 +11,7 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::fault::Fault;
 use super::index::{FeedRow, Index};
-use super::{log, sql};
+use super::{forks, log, sql};
 
 /// The rooms that one transaction touches: each is read once and written once.
 #[derive(Debug, Default)]
@@ -33,10 +33,12 @@ pub(super) struct RoomRow(pub(super) i64);
 pub(super) fn write(db: &Connection, index: &mut Index, rooms: &mut Rooms, append: &Append) -> Result<(), Fault> {
     for delivery in &append.envelopes {
         let feed = index.add(delivery)?;
-        insert_envelope(db, feed, delivery)?;
+        let is_said_here = delivery.own && append.flush;
+        insert_envelope(db, feed, delivery, is_said_here)?;
         insert_rooms(db, rooms, feed, delivery)?;
         if delivery.own {
             insert_keys(db, delivery)?;
+            forks::note_said_again(db, index, delivery.envelope.body())?;
         }
     }
     Ok(())
@@ -95,7 +97,7 @@ fn make_room(db: &Connection, name: &str) -> Result<RoomRow, Fault> {
     Ok(RoomRow(db.last_insert_rowid()))
 }
 
-fn insert_envelope(db: &Connection, feed: FeedRow, delivery: &Delivery) -> Result<(), Fault> {
+fn insert_envelope(db: &Connection, feed: FeedRow, delivery: &Delivery, is_said_here: bool) -> Result<(), Fault> {
     let envelope = &delivery.envelope;
     let body = envelope.body();
     let mut statement = db.prepare_cached(
@@ -108,7 +110,7 @@ fn insert_envelope(db: &Connection, feed: FeedRow, delivery: &Delivery) -> Resul
         sql::integer(body.first.0),
         sql::integer(body.posts.len() as u64),
         sql::integer(body.at.ms),
-        log::flags(delivery),
+        log::flags(delivery, is_said_here),
         log::checksum(envelope),
         envelope.signature(),
         &envelope.bytes()[..],
@@ -151,6 +153,11 @@ fn insert_keys(db: &Connection, delivery: &Delivery) -> Result<(), Fault> {
     )?;
     for (index, post) in (0..).zip(&body.posts) {
         let Some(key) = &post.key else { continue };
+        if let Some(was) = post.was.filter(|was| was.feed.id == body.feed.id) {
+            // It names this post from now on, and not the one that lost its number.
+            let place = (key, sql::integer(was.feed.epoch.0), sql::integer(was.seq.0));
+            db.prepare_cached("DELETE FROM keys WHERE key = ?1 AND epoch = ?2 AND seq = ?3")?.execute(place)?;
+        }
         statement.execute((
             key,
             sql::integer(body.feed.epoch.0),

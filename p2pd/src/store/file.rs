@@ -10,6 +10,7 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use super::StoreError;
 use super::fault::{Fault, full};
+use super::forks;
 
 /// Where the history of a data directory is.
 pub(super) fn path(dir: &Path) -> PathBuf {
@@ -54,6 +55,7 @@ fn open_database(path: &Path, me: &PeerId) -> Result<Connection, Fault> {
             upgrade(&mut db, version)?;
         }
     }
+    forks::prepare(&db)?;
     Ok(db)
 }
 

@@ -151,6 +151,7 @@ fn collect(delivery: &Delivery, query: &HistoryQuery, newest: &mut BTreeMap<Plac
                 post: post.clone(),
                 own: delivery.own,
                 late: delivery.late,
+                forked: delivery.forked,
             },
         );
     }

@@ -168,6 +168,16 @@ impl Index {
         self.expired.newest_ms = self.expired.newest_ms.max(dropped.ms);
     }
 
+    /// Takes an envelope out that was set aside, and so is no part of its feed.
+    pub(super) fn drop_aside(&mut self, row: FeedRow, dropped: &Dropped) {
+        let Some(feed) = self.feeds.get_mut(&row) else { return };
+        self.before.entry(row).or_insert_with(|| Some(feed.clone()));
+        feed.bytes = feed.bytes.saturating_sub(dropped.bytes);
+        feed.envelopes = feed.envelopes.saturating_sub(1);
+        self.expired.posts += dropped.posts;
+        self.expired.newest_ms = self.expired.newest_ms.max(dropped.ms);
+    }
+
     /// The feed begins with this envelope now; what is stored of it.
     pub(super) fn begin_with(&mut self, row: FeedRow, first: &Envelope) -> Option<StoredFeed> {
         let feed = self.feeds.get_mut(&row)?;
@@ -233,7 +243,22 @@ impl Index {
         self.expired = self.expired_before;
     }
 
-    fn touch(&mut self, feed: Instance, id: FeedId) -> FeedRow {
+    /// What is held of a feed.
+    pub(super) fn left(&self, row: FeedRow) -> StoredFeed {
+        self.feeds[&row].stored.clone()
+    }
+
+    /// Everything of a feed from a number on was set aside in the running transaction.
+    pub(super) fn cut(&mut self, db: &Connection, row: FeedRow, from: Seq) -> Result<(), Fault> {
+        let end = Seq(from.0.saturating_sub(1));
+        let is_held = self.feeds[&row].stored.runs.run_with(end).is_some();
+        let tip = if is_held { Tip::after(&log::containing(db, self, row, end)?.envelope) } else { Tip::default() };
+        self.feeds.get_mut(&row).expect("it was touched before").stored.runs.cut_from(from, tip);
+        Ok(())
+    }
+
+    /// A feed that the running transaction changes; a new one where there is none.
+    pub(super) fn touch(&mut self, feed: Instance, id: FeedId) -> FeedRow {
         if let Some(row) = self.row(id) {
             self.before.entry(row).or_insert_with(|| self.feeds.get(&row).cloned());
             return row;
@@ -256,13 +281,15 @@ struct Summary {
 
 fn load_feed(row: &Row<'_>) -> Result<(Feed, Summary), Fault> {
     let feed = Instance { id: PeerId(row.get(1)?), epoch: Epoch(sql::number(row, 2)?) };
+    let hash: Vec<u8> = row.get(5)?;
     let tip = Tip {
         head: Seq(sql::number(row, 4)?),
-        hash: Some(Hash(row.get(5)?)),
+        hash: hash.try_into().ok().map(Hash),
         at: Stamp { ms: sql::number(row, 6)?, counter: sql::number(row, 7)? },
     };
     let held = decode_runs(row.get_ref(3)?.as_blob().unwrap_or_default());
-    let held = held.filter(|held| held.last() == Some(tip.head));
+    // Of a feed that was set aside as a whole nothing is held.
+    let held = held.filter(|held| held.last().unwrap_or(Seq(0)) == tip.head);
     let held = held.ok_or_else(|| Fault::Damaged(format!("the summary of the feed {feed:?} is damaged")))?;
     let stored = StoredFeed { feed, base: Seq(sql::number(row, 10)?), runs: Runs::default() };
     let feed = Feed { stored, bytes: sql::number(row, 8)?, envelopes: sql::number(row, 9)? };
@@ -285,7 +312,7 @@ fn save_feed(db: &Connection, row: FeedRow, feed: &Feed) -> Result<(), Fault> {
         sql::integer(name.epoch.0),
         encode_runs(runs),
         sql::integer(tip.head.0),
-        tip.hash.map(|hash| hash.0),
+        tip.hash.map(|hash| hash.0.to_vec()).unwrap_or_default(),
         sql::integer(tip.at.ms),
         sql::integer(tip.at.counter),
         sql::integer(feed.bytes),

@@ -27,7 +27,8 @@ pub(super) fn read_feed(db: &Connection, index: &Index, from: &ReadFrom) -> Resu
     let Some(start) = start_of(db, feed, from.from)? else { return Ok(envelopes) };
     let mut statement = db.prepare_cached(
         "SELECT offset, feed, first, count, flags, checksum, signature, body
-         FROM envelopes INDEXED BY envelopes_by_seq WHERE feed = ?1 AND first >= ?2 AND first <= ?3 ORDER BY first",
+         FROM envelopes INDEXED BY envelopes_by_seq
+         WHERE feed = ?1 AND first >= ?2 AND first <= ?3 AND flags & 4 = 0 ORDER BY first",
     )?;
     let mut rows = statement.query((feed.0, sql::integer(start.0), sql::integer(from.to.0)))?;
     let (mut next, mut bytes) = (start, 0);
@@ -55,13 +56,36 @@ pub(super) fn read_feed(db: &Connection, index: &Index, from: &ReadFrom) -> Resu
 pub(super) fn containing(db: &Connection, index: &Index, feed: FeedRow, seq: Seq) -> Result<Delivery, Fault> {
     let mut statement = db.prepare_cached(
         "SELECT offset, feed, first, count, flags, checksum, signature, body
-         FROM envelopes INDEXED BY envelopes_by_seq WHERE feed = ?1 AND first <= ?2 ORDER BY first DESC LIMIT 1",
+         FROM envelopes INDEXED BY envelopes_by_seq
+         WHERE feed = ?1 AND first <= ?2 AND flags & 4 = 0 ORDER BY first DESC LIMIT 1",
     )?;
     let mut rows = statement.query((feed.0, sql::integer(seq.0)))?;
     match rows.next()? {
         Some(row) => delivery(index, row),
         None => Err(Fault::Damaged(format!("post {} of feed {} is missing", seq.0, feed.0))),
     }
+}
+
+/// The envelope of a feed that begins with a number, where it is held.
+pub(super) fn beginning_at(
+    db: &Connection,
+    index: &Index,
+    feed: FeedRow,
+    seq: Seq,
+) -> Result<Option<VerifiedEnvelope>, Fault> {
+    let mut statement = db.prepare_cached(
+        "SELECT offset, feed, first, count, flags, checksum, signature, body
+         FROM envelopes INDEXED BY envelopes_by_seq WHERE feed = ?1 AND first = ?2 AND flags & 4 = 0",
+    )?;
+    let mut rows = statement.query((feed.0, sql::integer(seq.0)))?;
+    let held = rows.next()?.map(|row| delivery(index, row)).transpose()?;
+    Ok(held.map(|held| held.envelope))
+}
+
+/// The envelope that holds an offset which is known to be there.
+pub(super) fn containing_offset(db: &Connection, index: &Index, offset: Offset) -> Result<Delivery, Fault> {
+    let begin = begin_behind(db, Offset(offset.0.saturating_sub(1)))?;
+    at(db, index, begin)
 }
 
 /// The envelope at an offset that is known to be there.
@@ -129,16 +153,17 @@ pub(super) fn checksum(envelope: &Envelope) -> i64 {
     (words(&envelope.hash().0) ^ words(envelope.signature())).cast_signed()
 }
 
-/// The flags of a row.
-pub(super) fn flags(delivery: &Delivery) -> i64 {
-    (if delivery.own { OWN } else { 0 }) | (if delivery.late { LATE } else { 0 })
+/// The flags of a new row.
+pub(super) fn flags(delivery: &Delivery, is_said_here: bool) -> i64 {
+    let set = |is_set: bool, flag| if is_set { flag } else { 0 };
+    set(delivery.own, OWN) | set(delivery.late, LATE) | set(is_said_here, SAID)
 }
 
 /// The first number of the envelope that contains `seq`; none where it is not held.
-fn start_of(db: &Connection, feed: FeedRow, seq: Seq) -> Result<Option<Seq>, Fault> {
+pub(super) fn start_of(db: &Connection, feed: FeedRow, seq: Seq) -> Result<Option<Seq>, Fault> {
     let mut statement = db.prepare_cached(
         "SELECT first, count FROM envelopes INDEXED BY envelopes_by_seq
-         WHERE feed = ?1 AND first <= ?2 ORDER BY first DESC LIMIT 1",
+         WHERE feed = ?1 AND first <= ?2 AND flags & 4 = 0 ORDER BY first DESC LIMIT 1",
     )?;
     let run = |row: &Row<'_>| Ok((sql::number(row, 0)?, sql::number(row, 1)?));
     let found = statement.query_row((feed.0, sql::integer(seq.0)), run).optional()?;
@@ -172,9 +197,14 @@ fn delivery(index: &Index, row: &Row<'_>) -> Result<Delivery, Fault> {
         return Err(damaged("it is filed under another feed or number".into()));
     }
     let flags: i64 = row.get(4)?;
-    Ok(Delivery { offset, envelope: envelope.trust_stored(), own: flags & OWN != 0, late: flags & LATE != 0 })
+    let is = |flag| flags & flag != 0;
+    Ok(Delivery { offset, envelope: envelope.trust_stored(), own: is(OWN), late: is(LATE), forked: is(FORKED) })
 }
 
 /// It was sent through this daemon's identity.
 pub(super) const OWN: i64 = 1;
 const LATE: i64 = 2;
+/// Set aside: readers still find it at its offset, and no peer does. Statements about feeds leave it out.
+pub(super) const FORKED: i64 = 4;
+/// Said by a run on this store.
+pub(super) const SAID: i64 = 8;

@@ -6,8 +6,9 @@
 
 use std::path::Path;
 
-use p2p_mesh::effect::Append;
+use p2p_mesh::effect::{Append, Settle};
 use p2p_mesh::feed::StoredFeed;
+use p2p_mesh::fork::ForkProof;
 use p2p_mesh::id::{Epoch, Offset, PeerId};
 use p2p_mesh::input::{Input, ReadFrom, Ticket};
 use p2p_mesh::membership::record::Record;
@@ -22,6 +23,7 @@ mod append;
 mod book;
 mod fault;
 mod file;
+mod forks;
 mod gaps;
 mod history;
 mod index;
@@ -74,6 +76,17 @@ pub enum Job {
         /// In the order of the answer.
         keys: Vec<String>,
     },
+    /// Answered by `Input::Settled` or `Input::SettleFailed`.
+    Settle(Box<Settle>),
+    /// Answered by `Input::LostFound`.
+    FindLost {
+        /// Pairs answer and question.
+        ticket: Ticket,
+        /// Only behind this offset.
+        after: Offset,
+    },
+    /// Notes that this run goes on with another epoch. Answered by `Input::EpochDrawn`, once it is flushed.
+    RenewEpoch(Epoch),
     /// Keeps a record of the address book.
     SaveRecord {
         /// The record.
@@ -197,6 +210,8 @@ pub struct Opened {
     pub thread: std::thread::JoinHandle<()>,
     /// Every feed.
     pub feeds: Vec<StoredFeed>,
+    /// Every fork that is known.
+    pub forks: Vec<ForkProof>,
     /// The offset after the last one.
     pub next_offset: Offset,
     /// The newest epoch in which this identity wrote, or that `note_epoch` noted.

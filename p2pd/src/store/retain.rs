@@ -33,6 +33,8 @@ pub(super) struct Dropped {
 #[derive(Debug, Default)]
 pub(super) struct Plan {
     cuts: BTreeMap<FeedRow, Seq>,
+    /// Offsets of envelopes that were set aside in forks: they are no part of their feeds.
+    aside: Vec<i64>,
     /// The step is full, and there may be more.
     is_more: bool,
 }
@@ -53,7 +55,7 @@ pub(super) fn plan(db: &Connection, index: &Index, limits: &Limits) -> Result<Pl
     let mut statement = db.prepare_cached(
         "SELECT offset, feed, ms FROM envelopes INDEXED BY envelopes_by_clock ORDER BY ms, feed, offset",
     )?;
-    let mut size = db.prepare_cached("SELECT first, count, length(body) FROM envelopes WHERE offset = ?1")?;
+    let mut size = db.prepare_cached("SELECT first, count, length(body), flags FROM envelopes WHERE offset = ?1")?;
     let mut rows = statement.query(())?;
     while let Some(row) = rows.next()? {
         let (offset, feed, ms) = (row.get::<_, i64>(0)?, FeedRow(row.get(1)?), sql::number(row, 2)?);
@@ -61,9 +63,12 @@ pub(super) fn plan(db: &Connection, index: &Index, limits: &Limits) -> Result<Pl
         if !is_old && limits.bytes_max.is_none_or(|max| left <= max) {
             return Ok(plan);
         }
-        let (first, count, len) =
-            size.query_row((offset,), |row| Ok((sql::number(row, 0)?, sql::number(row, 1)?, sql::number(row, 2)?)))?;
-        let is_newest = index.head(feed).is_none_or(|head| first.saturating_add(count) > head.0);
+        let place = |row: &Row<'_>| {
+            let is_aside = row.get::<_, i64>(3)? & log::FORKED != 0;
+            Ok((sql::number(row, 0)?, sql::number(row, 1)?, sql::number(row, 2)?, is_aside))
+        };
+        let (first, count, len, is_aside) = size.query_row((offset,), place)?;
+        let is_newest = !is_aside && index.head(feed).is_none_or(|head| first.saturating_add(count) > head.0);
         if is_newest {
             continue;
         }
@@ -74,6 +79,10 @@ pub(super) fn plan(db: &Connection, index: &Index, limits: &Limits) -> Result<Pl
         envelopes += 1;
         bytes += len;
         left = left.saturating_sub(index.disk_bytes_of(len));
+        if is_aside {
+            plan.aside.push(offset);
+            continue;
+        }
         plan.cuts.entry(feed).and_modify(|cut| *cut = Seq(cut.0.max(first))).or_insert(Seq(first));
     }
     Ok(plan)
@@ -82,7 +91,7 @@ pub(super) fn plan(db: &Connection, index: &Index, limits: &Limits) -> Result<Pl
 impl Plan {
     /// There is nothing to drop.
     pub(super) fn is_empty(&self) -> bool {
-        self.cuts.is_empty()
+        self.cuts.is_empty() && self.aside.is_empty()
     }
 
     /// Drops it, all in one transaction: the envelopes, what points to them, and what is remembered of them.
@@ -102,6 +111,16 @@ impl Plan {
                 }
                 next = begin_anew(db, index, feed, &mut retained)?;
             }
+        }
+        for offset in self.aside {
+            let (feed, victim) = victim_at(db, offset)?;
+            remove(db, &victim, &mut rooms)?;
+            db.prepare_cached("DELETE FROM lost WHERE offset BETWEEN ?1 AND ?2")?
+                .execute((offset, sql::integer(victim.gap().last)))?;
+            index.drop_aside(feed, &victim.dropped);
+            retained.posts += victim.dropped.posts;
+            retained.bytes += victim.dropped.bytes;
+            dropped.push(victim.gap());
         }
         gaps::note(db, dropped)?;
         save_rooms(db, &rooms)?;
@@ -144,16 +163,25 @@ impl Victim {
 fn victims(db: &Connection, feed: FeedRow, cut: Seq) -> Result<Vec<Victim>, Fault> {
     let mut statement = db.prepare_cached(
         "SELECT offset, first, count, ms, flags, body FROM envelopes INDEXED BY envelopes_by_seq
-         WHERE feed = ?1 AND first <= ?2 ORDER BY first",
+         WHERE feed = ?1 AND first <= ?2 AND flags & 4 = 0 ORDER BY first",
     )?;
-    let victim = |row: &Row<'_>| {
-        let (first, posts, body) = (sql::number(row, 1)?, sql::number(row, 2)?, row.get::<_, Vec<u8>>(5)?);
-        let (end, bytes) = (Seq(first.saturating_add(posts)), body.len() as u64);
-        let dropped = Dropped { end, posts, bytes, ms: sql::number(row, 3)? };
-        Ok(Victim { offset: sql::number(row, 0)?, dropped, flags: row.get(4)?, body })
-    };
-    let victims = statement.query_map((feed.0, sql::integer(cut.0)), victim)?;
+    let victims = statement.query_map((feed.0, sql::integer(cut.0)), read_victim)?;
     Ok(victims.collect::<rusqlite::Result<_>>()?)
+}
+
+/// The envelope at an offset that is known to be there.
+fn victim_at(db: &Connection, offset: i64) -> Result<(FeedRow, Victim), Fault> {
+    let mut statement =
+        db.prepare_cached("SELECT offset, first, count, ms, flags, body, feed FROM envelopes WHERE offset = ?1")?;
+    Ok(statement.query_row((offset,), |row| Ok((FeedRow(row.get(6)?), read_victim(row)?)))?)
+}
+
+/// One row: offset, first, count, ms, flags, body.
+fn read_victim(row: &Row<'_>) -> rusqlite::Result<Victim> {
+    let (first, posts, body) = (sql::number(row, 1)?, sql::number(row, 2)?, row.get::<_, Vec<u8>>(5)?);
+    let (end, bytes) = (Seq(first.saturating_add(posts)), body.len() as u64);
+    let dropped = Dropped { end, posts, bytes, ms: sql::number(row, 3)? };
+    Ok(Victim { offset: sql::number(row, 0)?, dropped, flags: row.get(4)?, body })
 }
 
 fn remove(db: &Connection, victim: &Victim, rooms: &mut BTreeMap<RoomRow, u64>) -> Result<(), Fault> {
@@ -225,7 +253,7 @@ fn save_rooms(db: &Connection, dropped: &BTreeMap<RoomRow, u64>) -> Result<(), F
 }
 
 const LOWEST: &str = "SELECT first, first + count FROM envelopes INDEXED BY envelopes_by_seq WHERE feed = ?1
-   ORDER BY first LIMIT 1";
+   AND flags & 4 = 0 ORDER BY first LIMIT 1";
 /// Of one step, so that an append waits for milliseconds only.
 const ENVELOPES_PER_STEP_MAX: usize = 256;
 /// The same in bytes of bodies.

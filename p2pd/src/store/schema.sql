@@ -26,7 +26,7 @@ CREATE TABLE envelopes (
   first INTEGER NOT NULL,
   count INTEGER NOT NULL,
   ms INTEGER NOT NULL,        -- of all its posts: they differ in the counter only
-  flags INTEGER NOT NULL,     -- 1 own, 2 late
+  flags INTEGER NOT NULL,     -- 1 own, 2 late, 4 set aside in a fork, 8 said here
   checksum INTEGER NOT NULL,  -- of body and signature
   signature BLOB NOT NULL,
   body BLOB NOT NULL

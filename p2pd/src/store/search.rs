@@ -94,6 +94,7 @@ fn collect(
             post: post.clone(),
             own: delivery.own,
             late: delivery.late,
+            forked: delivery.forked,
         });
         if found.len() >= query.limit {
             return Some(SearchPlace { offset, ..place });

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use p2p_mesh::id::{Epoch, Offset, PeerId};
-use p2p_mesh::input::{Input, ReadFrom, Ticket};
+use p2p_mesh::input::{Input, ReadFrom, Settled, Ticket};
 use rusqlite::config::DbConfig;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, oneshot};
@@ -12,7 +12,7 @@ use tokio::time::timeout_at;
 use super::fault::Fault;
 use super::index::Index;
 use super::writer::{Write, Writer};
-use super::{Job, Limits, Opened, Retained, StoreError, StoreEvent, append, book, file, history, log, search};
+use super::{Job, Limits, Opened, Retained, StoreError, StoreEvent, append, book, file, forks, history, log, search};
 use crate::config::Durability;
 use crate::query::{
     Answer, HistoryQuery, LogPage, RoomFeeds, RoomSummary, SearchPage, SearchQuery, StoreSummary, StoredPost,
@@ -27,6 +27,7 @@ pub(super) fn start(dir: &Path, me: &PeerId, durability: Durability) -> Result<O
     let noted = book::load_epoch(&writer.db).map_err(told)?;
     let newest_own_epoch: Option<Epoch> = noted.max(writer.index.newest_epoch(me));
     let book = book::load(&writer.db).map_err(told)?;
+    let forks = forks::load(&writer.db).map_err(told)?;
     let (jobs, job_receiver) = mpsc::channel(JOBS_WAITING_MAX);
     let (event_sender, events) = mpsc::channel(EVENTS_WAITING_MAX);
     let failed = |error: std::io::Error| StoreError::Failed(format!("cannot start the thread of the store: {error}"));
@@ -36,7 +37,7 @@ pub(super) fn start(dir: &Path, me: &PeerId, durability: Durability) -> Result<O
         .stack_size(STACK_BYTES)
         .spawn(move || run(desk, job_receiver))
         .map_err(failed)?;
-    Ok(Opened { jobs, events, thread, feeds, next_offset, newest_own_epoch, book })
+    Ok(Opened { jobs, events, thread, feeds, forks, next_offset, newest_own_epoch, book })
 }
 
 /// Where jobs are done.
@@ -58,6 +59,7 @@ struct Failure {
 enum Question {
     Feed(Ticket, ReadFrom),
     Keys(Ticket, Vec<String>),
+    Lost(Ticket, Offset),
     Log { after: Offset, posts_max: usize, bytes_max: usize, reply: Reply<LogPage> },
     Last { rooms: Vec<String>, authors: Vec<PeerId>, posts: usize, reply: Reply<Offset> },
     History(HistoryQuery, Reply<Vec<StoredPost>>),
@@ -150,8 +152,9 @@ impl Desk {
             return Ok(());
         }
         match self.writer.write(&writes) {
-            Ok(()) => {
-                writes.into_iter().for_each(|write| self.on_written(write));
+            Ok(settled) => {
+                let mut settled = settled.into_iter();
+                writes.into_iter().for_each(|write| self.on_written(write, &mut settled));
                 Ok(())
             }
             Err(fault) if fault.is_flush() => Err(fault),
@@ -177,8 +180,14 @@ impl Desk {
         }
     }
 
-    fn on_written(&mut self, write: Write) {
+    fn on_written(&mut self, write: Write, settled: &mut impl Iterator<Item = Settled>) {
         match write {
+            Write::Settle(settle) => {
+                if let Some(settled) = settled.next() {
+                    self.tell(Input::Settled { ticket: settle.ticket, settled: Box::new(settled) });
+                }
+            }
+            Write::RenewEpoch(epoch) => self.tell(Input::EpochDrawn(Some(epoch))),
             Write::Append(append) => self.tell(Input::Appended(append.ticket)),
             Write::NoteEpoch(_, reply) => drop(reply.send(Ok(()))),
             Write::SaveRecord(..) | Write::ForgetRecord(_) => (),
@@ -192,6 +201,11 @@ impl Desk {
                 self.failure = Some(Failure { generation: append.generation, why: why.clone() });
                 self.tell(Input::AppendFailed { ticket: append.ticket, why });
             }
+            Write::Settle(settle) => {
+                tracing::warn!(%error, "fork_not_settled");
+                self.tell(Input::SettleFailed(settle.ticket));
+            }
+            Write::RenewEpoch(_) => self.tell(Input::EpochDrawn(None)),
             Write::NoteEpoch(_, reply) => drop(reply.send(Err(error.clone()))),
             Write::SaveRecord(..) | Write::ForgetRecord(_) => tracing::warn!(%error, "record_not_stored"),
         }
@@ -213,6 +227,11 @@ impl Desk {
             Question::Keys(ticket, keys) => {
                 let posts = append::find_keys(db, &self.me, &keys)?;
                 self.tell(Input::KeysFound { ticket, posts });
+            }
+            // A post that is not found here would never be said again.
+            Question::Lost(ticket, after) => {
+                let posts = forks::find_lost(db, index, &self.me, after)?;
+                self.tell(Input::LostFound { ticket, posts });
             }
             Question::Log { after, posts_max, bytes_max, reply } => {
                 send(reply, log::read_log(db, index, after, posts_max, bytes_max), dir);
@@ -295,6 +314,9 @@ fn sort(batch: Vec<Job>) -> Sorted {
             Job::SaveRecord { record, seen_ms } => writes.push(Write::SaveRecord(record, seen_ms)),
             Job::ForgetRecord(peer) => writes.push(Write::ForgetRecord(peer)),
             Job::NoteEpoch { epoch, reply } => writes.push(Write::NoteEpoch(epoch, reply)),
+            Job::Settle(settle) => writes.push(Write::Settle(settle)),
+            Job::RenewEpoch(epoch) => writes.push(Write::RenewEpoch(epoch)),
+            Job::FindLost { ticket, after } => questions.push(Question::Lost(ticket, after)),
             Job::Read { ticket, from } => questions.push(Question::Feed(ticket, from)),
             Job::FindKeys { ticket, keys } => questions.push(Question::Keys(ticket, keys)),
             Job::ReadLog { after, posts_max, bytes_max, reply } => {

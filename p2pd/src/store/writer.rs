@@ -2,8 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use p2p_mesh::effect::Append;
+use p2p_mesh::effect::{Append, Settle};
+use p2p_mesh::fork::ForkProof;
 use p2p_mesh::id::{Epoch, PeerId};
+use p2p_mesh::input::Settled;
 use p2p_mesh::membership::record::Record;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::oneshot;
@@ -11,7 +13,7 @@ use tokio::sync::oneshot;
 use super::append::Rooms;
 use super::fault::Fault;
 use super::index::Index;
-use super::{Limits, Retained, StoreError, append, book, retain};
+use super::{Limits, Retained, StoreError, append, book, forks, retain};
 use crate::config::Durability;
 
 /// A job that changes something.
@@ -25,6 +27,10 @@ pub(super) enum Write {
     ForgetRecord(PeerId),
     /// `Job::NoteEpoch`.
     NoteEpoch(Epoch, oneshot::Sender<Result<(), StoreError>>),
+    /// `Job::RenewEpoch`.
+    RenewEpoch(Epoch),
+    /// `Job::Settle`.
+    Settle(Box<Settle>),
 }
 
 /// The connection, and what is known of the state of its file.
@@ -67,20 +73,22 @@ impl Writer {
     }
 
     /// Does all of these in one transaction, or none. It is flushed if one of them wants it.
-    pub(super) fn write(&mut self, group: &[Write]) -> Result<(), Fault> {
+    /// Returns what became of the forks among them, in their order.
+    pub(super) fn write(&mut self, group: &[Write]) -> Result<Vec<Settled>, Fault> {
         let flush = group.iter().any(|write| self.wants_flush(write)) || self.flush_is_overdue();
         let commit = if flush { Commit::Flushed } else { Commit::Written };
         self.set(commit)?;
-        match transact(&self.db, &mut self.index, group) {
-            Ok(()) => self.index.keep(),
+        let settled = match transact(&self.db, &mut self.index, group) {
+            Ok(settled) => settled,
             Err(fault) => {
                 self.index.take_back();
                 return Err(fault);
             }
-        }
+        };
+        self.index.keep();
         self.log_bytes += COMMIT_BYTES + group.iter().map(Write::bytes).sum::<usize>();
         self.on_commit(commit);
-        Ok(())
+        Ok(settled)
     }
 
     /// Drops some of what is beyond the limits, and gives some of the free pages back.
@@ -171,10 +179,13 @@ impl Writer {
     fn wants_flush(&self, write: &Write) -> bool {
         match (self.durability, write) {
             // An epoch that comes back after a power cut would bring numbers back that others know.
-            (Durability::Always, _) | (_, Write::NoteEpoch(..)) => true,
+            (Durability::Always, _) | (_, Write::NoteEpoch(..) | Write::RenewEpoch(_)) => true,
             (Durability::Batch, Write::Append(append)) => append.flush,
-            (Durability::Batch, Write::SaveRecord(..) | Write::ForgetRecord(_)) => false,
-            (Durability::Never, Write::Append(_) | Write::SaveRecord(..) | Write::ForgetRecord(_)) => false,
+            (Durability::Batch, Write::SaveRecord(..) | Write::ForgetRecord(_) | Write::Settle(_)) => false,
+            (
+                Durability::Never,
+                Write::Append(_) | Write::SaveRecord(..) | Write::ForgetRecord(_) | Write::Settle(_),
+            ) => false,
         }
     }
 
@@ -208,21 +219,23 @@ impl Write {
         match self {
             Self::Append(append) => append.envelopes.iter().map(|delivery| delivery.envelope.bytes().len()).sum(),
             Self::SaveRecord(record, _) => record.body().len(),
-            Self::ForgetRecord(_) | Self::NoteEpoch(..) => 0,
+            Self::Settle(settle) => settle.proof.as_ref().map_or(0, ForkProof::bytes_len),
+            Self::ForgetRecord(_) | Self::NoteEpoch(..) | Self::RenewEpoch(_) => 0,
         }
     }
 }
 
-fn transact(db: &Connection, index: &mut Index, group: &[Write]) -> Result<(), Fault> {
+fn transact(db: &Connection, index: &mut Index, group: &[Write]) -> Result<Vec<Settled>, Fault> {
     let transaction = Transaction::new_unchecked(db, TransactionBehavior::Immediate)?;
     let changes = db.total_changes();
-    let mut rooms = Rooms::default();
+    let (mut rooms, mut settled) = (Rooms::default(), Vec::new());
     for write in group {
         match write {
             Write::Append(append) => append::write(db, index, &mut rooms, append)?,
             Write::SaveRecord(record, seen_ms) => book::save(db, record, *seen_ms)?,
             Write::ForgetRecord(peer) => book::forget(db, peer)?,
-            Write::NoteEpoch(epoch, _) => book::save_epoch(db, *epoch)?,
+            Write::NoteEpoch(epoch, _) | Write::RenewEpoch(epoch) => book::save_epoch(db, *epoch)?,
+            Write::Settle(settle) => settled.push(forks::settle(db, index, settle)?),
         }
     }
     index.save(db)?;
@@ -232,7 +245,7 @@ fn transact(db: &Connection, index: &mut Index, group: &[Write]) -> Result<(), F
         book::save_flush(db)?;
     }
     transaction.commit()?;
-    Ok(())
+    Ok(settled)
 }
 
 /// How long a write that nobody waits for may be unsafe from a power cut. Such writes came from peers, which still

@@ -64,6 +64,10 @@ pub struct Shown {
     pub room: String,
     /// What.
     pub text: String,
+    /// The post that it says again.
+    pub was: Option<PostId>,
+    /// It is marked as set aside: its author used the number twice.
+    pub forked: bool,
     /// It was said that it may sort before what was shown already.
     pub late: bool,
 }
@@ -176,14 +180,14 @@ pub enum Violation {
 }
 
 /// Checks one history or stream on its own: nothing twice, growing offsets, and what is not late in its author's
-/// order.
+/// order. What was set aside has no place in its feed.
 #[must_use]
 pub fn check_stream(history: &History) -> Vec<Violation> {
     let mut violations = Vec::new();
     let mut feeds: BTreeMap<Instance, (IntervalSet, Seq)> = BTreeMap::new();
     let mut newest_offset = None;
     let peer = || history.peer.clone();
-    for post in &history.posts {
+    for post in history.posts.iter().filter(|post| !post.forked) {
         let (numbers, newest) = feeds.entry(post.id.feed).or_default();
         let seq = post.id.seq;
         if numbers.contains(seq, seq) {
@@ -208,7 +212,7 @@ pub fn check_stream(history: &History) -> Vec<Violation> {
 #[must_use]
 pub fn check_whole(history: &History, begins: Begins) -> Vec<Violation> {
     let mut feeds: BTreeMap<Instance, IntervalSet> = BTreeMap::new();
-    for post in &history.posts {
+    for post in history.posts.iter().filter(|post| !post.forked) {
         feeds.entry(post.id.feed).or_default().insert(post.id.seq, post.id.seq);
     }
     let mut violations = Vec::new();
@@ -250,7 +254,7 @@ pub fn check_content(operations: &[Operation], history: &History) -> Vec<Violati
             Match::Different => violations.push(Violation::Altered { peer, id: post.id }),
             Match::Nothing => violations.push(Violation::NotSent { peer, id: post.id, text: post.text.clone() }),
         }
-        let Some(key) = &post.key else { continue };
+        let Some(key) = post.key.as_ref().filter(|_| !post.forked) else { continue };
         let used = *keys.entry((post.id.feed.id, key)).or_insert(post.id);
         if used != post.id {
             violations.push(Violation::KeyTwice { key: key.clone(), id: post.id });
@@ -287,16 +291,20 @@ pub fn check_acks(operations: &[Operation]) -> Vec<Violation> {
 #[must_use]
 pub fn check_end(operations: &[Operation], histories: &[History]) -> Vec<Violation> {
     let mut violations = Vec::new();
-    let sets: Vec<BTreeSet<PostId>> = histories.iter().map(|h| h.posts.iter().map(|post| post.id).collect()).collect();
+    let kept = |history: &History| history.posts.iter().filter(|post| !post.forked).cloned().collect::<Vec<Shown>>();
+    let kept: Vec<Vec<Shown>> = histories.iter().map(kept).collect();
+    let sets: Vec<BTreeSet<PostId>> = kept.iter().map(|posts| posts.iter().map(|post| post.id).collect()).collect();
+    let represented: Vec<BTreeSet<(PostId, &str)>> = kept.iter().map(|posts| represented(posts)).collect();
     for operation in operations {
         let Outcome::Ok(id) = operation.outcome else { continue };
-        for (history, _) in histories.iter().zip(&sets).filter(|(_, set)| !set.contains(&id)) {
+        let lacks = |(_, set): &(&History, &BTreeSet<(PostId, &str)>)| !set.contains(&(id, operation.text.as_str()));
+        for (history, _) in histories.iter().zip(&represented).filter(lacks) {
             violations.push(Violation::AckLost { peer: history.peer.clone(), id });
         }
     }
     violations.extend(unequal(histories, &sets));
     let mut contents: BTreeMap<PostId, &Shown> = BTreeMap::new();
-    for post in histories.iter().flat_map(|history| &history.posts) {
+    for post in kept.iter().flatten() {
         let first = *contents.entry(post.id).or_insert(post);
         if (&first.text, &first.room, &first.key) != (&post.text, &post.room, &post.key) {
             violations.push(Violation::NumberReused { id: post.id });
@@ -333,6 +341,12 @@ pub fn check_envelopes(peer: &str, stored: impl IntoIterator<Item = (Bytes, [u8;
     violations
 }
 
+/// The posts that are there under their own name, or under the new one that their author gave them.
+fn represented(posts: &[Shown]) -> BTreeSet<(PostId, &str)> {
+    let names = |post: &'_ Shown| [Some(post.id), post.was];
+    posts.iter().flat_map(|post| names(post).into_iter().flatten().map(|id| (id, post.text.as_str()))).collect()
+}
+
 /// Whether the second of two envelopes continues the first, or leaves a gap behind it.
 fn is_chained(one: &Envelope, two: &Envelope) -> bool {
     let is_beyond = two.first() > one.last().next();
@@ -359,12 +373,19 @@ fn unequal(histories: &[History], sets: &[BTreeSet<PostId>]) -> Vec<Violation> {
 
 /// Everything that was said, to be matched with what is shown.
 struct Sent<'a> {
-    acknowledged: BTreeMap<PostId, &'a Operation>,
+    /// Of a run that went on twice there may be two.
+    acknowledged: BTreeMap<PostId, Vec<&'a Operation>>,
     /// How often each may still be shown without being acknowledged.
     unknown: BTreeMap<Said<'a>, usize>,
 }
 
 type Said<'a> = (PeerId, Option<&'a str>, &'a str, &'a str);
+
+impl Operation {
+    fn said(&self) -> Said<'_> {
+        (self.author, self.key.as_deref(), self.room.as_str(), self.text.as_str())
+    }
+}
 
 enum Match {
     Same,
@@ -376,9 +397,9 @@ impl<'a> Sent<'a> {
     fn of(operations: &'a [Operation]) -> Self {
         let mut sent = Self { acknowledged: BTreeMap::new(), unknown: BTreeMap::new() };
         for operation in operations {
-            let said = (operation.author, operation.key.as_deref(), operation.room.as_str(), operation.text.as_str());
+            let said = operation.said();
             match operation.outcome {
-                Outcome::Ok(id) => drop(sent.acknowledged.insert(id, operation)),
+                Outcome::Ok(id) => sent.acknowledged.entry(id).or_default().push(operation),
                 Outcome::Unknown => *sent.unknown.entry(said).or_default() += 1,
                 Outcome::Fail => (),
             }
@@ -388,9 +409,16 @@ impl<'a> Sent<'a> {
 
     fn take(&mut self, post: &'a Shown) -> Match {
         let said = (post.id.feed.id, post.key.as_deref(), post.room.as_str(), post.text.as_str());
-        if let Some(operation) = self.acknowledged.get(&post.id) {
-            let want = (operation.author, operation.key.as_deref(), operation.room.as_str(), operation.text.as_str());
-            return if want == said { Match::Same } else { Match::Different };
+        let acknowledged = self.acknowledged.get(&post.was.unwrap_or(post.id));
+        if acknowledged.is_some_and(|operations| operations.iter().any(|operation| operation.said() == said)) {
+            return Match::Same;
+        }
+        // What is said again was shown before, or somewhere else, and what was set aside may be taken after all.
+        if (post.was.is_some() || post.forked) && self.unknown.contains_key(&said) {
+            return Match::Same;
+        }
+        if acknowledged.is_some() && !self.unknown.contains_key(&said) {
+            return Match::Different;
         }
         let Some(left) = self.unknown.get_mut(&said).filter(|left| **left > 0) else { return Match::Nothing };
         *left -= 1;

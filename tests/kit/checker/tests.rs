@@ -25,7 +25,16 @@ fn said(seed: u8, text: &str, outcome: Outcome) -> Operation {
 }
 
 fn shown(offset: u64, id: PostId, text: &str) -> Shown {
-    Shown { offset: Offset(offset), id, key: None, room: "general".into(), text: text.into(), late: false }
+    Shown {
+        offset: Offset(offset),
+        id,
+        key: None,
+        room: "general".into(),
+        text: text.into(),
+        was: None,
+        forked: false,
+        late: false,
+    }
 }
 
 fn late(offset: u64, id: PostId, text: &str) -> Shown {
@@ -188,6 +197,21 @@ fn envelope(seed: u8, first: u64, prev: Option<Hash>) -> VerifiedEnvelope {
 
 fn stored(envelope: &Envelope) -> (Bytes, [u8; 64]) {
     (envelope.bytes().clone(), *envelope.signature())
+}
+
+#[test]
+fn w_14_a_post_that_is_said_again_stands_for_the_one_that_lost_its_number() {
+    let operations = vec![said(1, "a", Outcome::Ok(id(1, 1))), said(1, "b", Outcome::Ok(id(1, 1)))];
+    let forked = Shown { forked: true, ..shown(1, id(1, 1), "a") };
+    let again = Shown { was: Some(id(1, 1)), ..shown(3, id(1, 7), "a") };
+    let history = history("p1", &[forked, shown(2, id(1, 1), "b"), again]);
+    let other = History { peer: "p2".into(), posts: history.posts[1..].to_vec(), gaps: Vec::new() };
+    assert_eq!(check_stream(&history), [], "what was set aside has no place in its feed");
+    assert_eq!(check_content(&operations, &history), []);
+    assert_eq!(check_end(&operations, &[history.clone(), other]), []);
+    let without = History { posts: history.posts[..2].to_vec(), ..history };
+    let lost = Violation::AckLost { peer: "p1".into(), id: id(1, 1) };
+    assert_eq!(check_end(&operations, &[without]), [lost], "a mark is no way to lose a post");
 }
 
 #[test]

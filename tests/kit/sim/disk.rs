@@ -4,11 +4,13 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use p2p_mesh::effect::{Append, Delivery};
+use p2p_mesh::effect::{Append, Delivery, Settle};
 use p2p_mesh::envelope::{Envelope, VerifiedEnvelope};
 use p2p_mesh::feed::{Fit, Runs, StoredFeed};
+use p2p_mesh::fork::{ForkPlace, ForkProof};
 use p2p_mesh::id::{Epoch, FeedId, Instance, Offset, PeerId, PostId, Seq};
-use p2p_mesh::input::{Input, KeyedPost, ReadFrom, Ticket, content_hash};
+use p2p_mesh::input::{Input, KeyedPost, LostPost, ReadFrom, Settled, Ticket, content_hash};
+use p2p_mesh::limits::LOST_POSTS_MAX;
 use p2p_mesh::membership::record::Record;
 
 use super::dice::Dice;
@@ -17,13 +19,18 @@ use super::dice::Dice;
 #[derive(Clone, Debug, Default)]
 pub struct Disk {
     log: Vec<Entry>,
-    /// Entries of the log that are safe from a power cut.
+    /// Everything that ever changed the log, in order.
+    journal: Vec<Change>,
+    /// Changes that are safe from a power cut.
     flushed: usize,
     places: BTreeMap<(FeedId, Seq), usize>,
     feeds: BTreeMap<Instance, Runs>,
     keys: BTreeMap<String, KeyedPost>,
     book: BTreeMap<PeerId, (Record, u64)>,
     newest_epoch: Option<Epoch>,
+    forks: BTreeMap<(Instance, ForkPlace), ForkProof>,
+    /// Own posts that were set aside and not said again, by offset.
+    lost: BTreeMap<Offset, LostPost>,
 }
 
 /// One envelope on disk.
@@ -33,9 +40,20 @@ pub struct Entry {
     pub offset: Offset,
     /// The envelope.
     pub envelope: VerifiedEnvelope,
-    own: bool,
     /// It was delivered as late.
     pub late: bool,
+    /// It was said by a run on this disk.
+    said: bool,
+    /// It was set aside in a fork.
+    pub forked: bool,
+}
+
+/// What changes the log.
+#[derive(Clone, Debug)]
+enum Change {
+    /// Whether a run on this disk said it.
+    Append(Delivery, bool),
+    Settle(Box<Settle>),
 }
 
 /// What the store's thread is asked to do.
@@ -47,6 +65,12 @@ pub enum Job {
     Read(Ticket, ReadFrom),
     /// Answered by `KeysFound`.
     FindKeys(Ticket, Vec<String>),
+    /// Answered by `Settled` or `SettleFailed`.
+    Settle(Box<Settle>),
+    /// Answered by `LostFound`.
+    FindLost(Ticket, Offset),
+    /// Answered by `EpochDrawn`.
+    RenewEpoch(Epoch),
     /// Not answered.
     SaveRecord(Box<Record>, u64),
     /// Not answered.
@@ -54,7 +78,7 @@ pub enum Job {
 }
 
 /// The thread: jobs are done in order, all that came during a flush in the next one.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Store {
     jobs: VecDeque<Job>,
     running: Vec<Job>,
@@ -102,6 +126,29 @@ impl Disk {
         self.places.contains_key(&(feed, first))
     }
 
+    /// Whether something is stored at this offset, set aside meanwhile or not.
+    #[must_use]
+    pub fn has_offset(&self, offset: Offset) -> bool {
+        self.log.binary_search_by_key(&offset, |entry| entry.offset).is_ok()
+    }
+
+    /// Own posts are still to be said again.
+    #[must_use]
+    pub fn has_lost(&self) -> bool {
+        !self.lost.is_empty()
+    }
+
+    /// Every fork, as a start finds it.
+    #[must_use]
+    pub fn forks(&self) -> Vec<ForkProof> {
+        self.forks.values().cloned().collect()
+    }
+
+    /// What readers find, without what was set aside.
+    pub fn canonical(&self) -> impl Iterator<Item = &Entry> {
+        self.log.iter().filter(|entry| !entry.forked)
+    }
+
     /// The offset after the last one.
     #[must_use]
     pub fn next_offset(&self) -> Offset {
@@ -127,7 +174,8 @@ impl Disk {
     }
 
     /// Appends one envelope, whatever it is.
-    pub fn append(&mut self, delivery: &Delivery) {
+    pub fn append(&mut self, delivery: &Delivery, said: bool) {
+        self.journal.push(Change::Append(delivery.clone(), said));
         let envelope = &delivery.envelope;
         let feed = envelope.feed();
         self.places.insert((envelope.feed_id(), envelope.first()), self.log.len());
@@ -136,28 +184,79 @@ impl Disk {
             self.newest_epoch = self.newest_epoch.max(Some(feed.epoch));
             self.remember_keys(delivery);
         }
-        let Delivery { offset, own, late, .. } = *delivery;
-        self.log.push(Entry { offset, envelope: envelope.clone(), own, late });
+        for post in envelope.body().posts.iter().filter(|_| delivery.own) {
+            let is_it = |lost: &LostPost| Some(lost.id) == post.was && lost.post.text == post.text;
+            self.lost.retain(|_, lost| !is_it(lost));
+        }
+        let Delivery { offset, late, .. } = *delivery;
+        self.log.push(Entry { offset, envelope: envelope.clone(), late, said, forked: false });
     }
 
     /// All of it is safe from now on.
     pub fn flush(&mut self) {
-        self.flushed = self.log.len();
+        self.flushed = self.journal.len();
     }
 
     /// The power goes: of what was not flushed, some may be left. Returns how many envelopes were lost.
     pub fn cut_power(&mut self, dice: &mut Dice) -> usize {
-        let left = dice.between(self.flushed as u64, self.log.len() as u64) as usize;
-        let lost = self.log.len() - left;
-        let mut kept = std::mem::take(&mut self.log);
-        kept.truncate(left);
+        let left = dice.between(self.flushed as u64, self.journal.len() as u64) as usize;
+        let before = self.log.len();
+        let mut journal = std::mem::take(&mut self.journal);
+        journal.truncate(left);
         let (book, newest_epoch) = (std::mem::take(&mut self.book), self.newest_epoch);
         *self = Self { book, newest_epoch, ..Self::default() };
-        for Entry { offset, envelope, own, late } in kept {
-            self.append(&Delivery { offset, envelope, own, late });
+        for change in journal {
+            match change {
+                Change::Append(delivery, said) => self.append(&delivery, said),
+                Change::Settle(settle) => drop(self.settle(&settle)),
+            }
         }
         self.flush();
-        lost
+        before - self.log.len()
+    }
+
+    /// Keeps a proof, and marks the branch that loses by it.
+    pub fn settle(&mut self, settle: &Settle) -> Settled {
+        self.journal.push(Change::Settle(Box::new(settle.clone())));
+        let (mut ours, mut from) = (None, settle.end);
+        if let Some(proof) = &settle.proof {
+            let place = proof.place();
+            self.forks.insert((settle.feed, place), proof.clone());
+            let held = self.places.get(&(settle.feed.feed_id(), place.seq)).map(|at| self.log[*at].envelope.clone());
+            ours = held.filter(|held| ForkPlace::of(held) == place);
+            if ours.as_ref().is_some_and(|ours| ours.hash() > proof.winner().hash()) {
+                from = Some(from.map_or(place.seq, |end| end.min(place.seq)));
+            }
+        }
+        if let Some(forget) = settle.forget {
+            self.forks.remove(&(settle.feed, forget));
+        }
+        let posts = from.map_or(0, |from| self.set_aside(settle.feed, from));
+        let runs = self.feeds.get(&settle.feed).cloned().unwrap_or_default();
+        Settled { left: StoredFeed { feed: settle.feed, base: Seq(1), runs }, posts, ours }
+    }
+
+    fn set_aside(&mut self, feed: Instance, from: Seq) -> u64 {
+        let mut posts = 0;
+        let mut runs = Runs::default();
+        for entry in self.log.iter_mut().filter(|entry| !entry.forked && entry.envelope.feed() == feed) {
+            let body = entry.envelope.body();
+            if body.last() < from {
+                runs.add(&entry.envelope);
+                continue;
+            }
+            entry.forked = true;
+            posts += body.posts.len() as u64;
+            self.places.remove(&(feed.feed_id(), body.first));
+            for (index, post) in (0..).zip(&body.posts).filter(|_| entry.said) {
+                let (offset, id) = (Offset(entry.offset.0 + index), PostId { feed, seq: body.first.plus(index) });
+                self.lost.insert(offset, LostPost { offset, id, post: post.clone() });
+            }
+        }
+        if posts > 0 {
+            self.feeds.insert(feed, runs);
+        }
+        posts
     }
 
     fn remember_keys(&mut self, delivery: &Delivery) {
@@ -170,6 +269,9 @@ impl Disk {
                 at: body.at.plus(index),
                 content: content_hash(&post.room, &post.text, post.re),
             };
+            if self.keys.get(key).is_some_and(|used| Some(used.id) == post.was) {
+                self.keys.remove(key);
+            }
             self.keys.entry(key.clone()).or_insert(keyed);
         }
     }
@@ -194,7 +296,19 @@ impl Disk {
     }
 }
 
+impl Job {
+    fn wants_flush(&self) -> bool {
+        matches!(self, Self::Append(append) if append.flush) || matches!(self, Self::RenewEpoch(_))
+    }
+}
+
 impl Store {
+    /// Nothing waits and nothing is being done.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.jobs.is_empty() && self.running.is_empty()
+    }
+
     /// One more job.
     pub fn push(&mut self, job: Job) {
         self.jobs.push_back(job);
@@ -206,13 +320,13 @@ impl Store {
             return None;
         }
         self.running.extend(self.jobs.drain(..));
-        Some(self.running.iter().any(|job| matches!(job, Job::Append(append) if append.flush)))
+        Some(self.running.iter().any(Job::wants_flush))
     }
 
     /// The batch is done: its answers, in order.
     pub fn finish(&mut self, disk: &mut Disk, space: Space) -> Vec<Input> {
         let jobs = std::mem::take(&mut self.running);
-        let flush = jobs.iter().any(|job| matches!(job, Job::Append(append) if append.flush));
+        let flush = jobs.iter().any(Job::wants_flush);
         let answers = jobs.into_iter().filter_map(|job| self.run(job, disk, space)).collect();
         if flush {
             disk.flush();
@@ -237,6 +351,20 @@ impl Store {
                 let posts = keys.iter().map(|key| disk.keys.get(key).cloned()).collect();
                 Some(Input::KeysFound { ticket, posts })
             }
+            Job::Settle(settle) if space == Space::Full => Some(Input::SettleFailed(settle.ticket)),
+            Job::Settle(settle) => {
+                let settled = Box::new(disk.settle(&settle));
+                Some(Input::Settled { ticket: settle.ticket, settled })
+            }
+            Job::FindLost(ticket, after) => {
+                let lost = disk.lost.range(Offset(after.0 + 1)..).map(|(_, lost)| lost.clone());
+                Some(Input::LostFound { ticket, posts: lost.take(LOST_POSTS_MAX).collect() })
+            }
+            Job::RenewEpoch(_) if space == Space::Full => Some(Input::EpochDrawn(None)),
+            Job::RenewEpoch(epoch) => {
+                disk.begin_run(epoch);
+                Some(Input::EpochDrawn(Some(epoch)))
+            }
             Job::SaveRecord(record, seen_ms) => {
                 disk.book.insert(record.id, (*record, seen_ms));
                 None
@@ -255,7 +383,7 @@ impl Store {
             return Input::AppendFailed { ticket, why: "disk full".to_owned() };
         }
         for delivery in &append.envelopes {
-            disk.append(delivery);
+            disk.append(delivery, delivery.own && append.flush);
         }
         Input::Appended(ticket)
     }
@@ -280,7 +408,7 @@ mod tests {
             let at = Stamp { ms: n, counter: 0 };
             let envelope = Body { feed, first: Seq(n), prev, at, posts: vec![post] }.sign(&key);
             prev = Some(envelope.hash());
-            Delivery { offset: Offset(n), envelope, own: true, late: false }
+            Delivery { offset: Offset(n), envelope, own: true, late: false, forked: false }
         };
         (1..=count).map(sign).collect()
     }

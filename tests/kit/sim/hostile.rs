@@ -28,7 +28,10 @@ pub struct Hostile {
     newest: BTreeMap<FeedId, Envelope>,
     seen: VecDeque<Bytes>,
     own: Option<(Seq, Hash)>,
+    /// Where it said something lately: numbers and what came before them.
+    ends: VecDeque<(Seq, Option<Hash>)>,
     said: u64,
+    newest_ms: u64,
     effects: VecDeque<Effect>,
     spoken: Vec<String>,
 }
@@ -49,7 +52,9 @@ impl Hostile {
             newest: BTreeMap::new(),
             seen: VecDeque::new(),
             own: None,
+            ends: VecDeque::new(),
             said: 0,
+            newest_ms: 0,
             effects: VecDeque::new(),
             spoken: Vec::new(),
         }
@@ -67,6 +72,10 @@ impl Hostile {
             | Input::AppendFailed { .. }
             | Input::ReadDone { .. }
             | Input::KeysFound { .. }
+            | Input::Settled { .. }
+            | Input::SettleFailed(_)
+            | Input::EpochDrawn(_)
+            | Input::LostFound { .. }
             | Input::Retained { .. }
             | Input::Command(_) => (),
         }
@@ -79,7 +88,7 @@ impl Hostile {
             return self.dial();
         }
         let link = self.dice.pick(&ready);
-        match self.dice.below(11) {
+        match self.dice.below(13) {
             0 => self.send_raw(link, br#"{"type":"have","h":"#),
             1 => self.send_prefix(link, u32::MAX),
             2 => self.send_prefix(link, 131_073),
@@ -88,6 +97,7 @@ impl Hostile {
             7 => self.flood_wants(link),
             8 => self.announce_nothing(link),
             9 => self.speak(link, unix_ms),
+            10 | 11 => self.fork(link, unix_ms),
             _ => self.send_raw(link, br#"{"type":"from_the_future","a":[[[[1]]]]}"#),
         }
     }
@@ -200,12 +210,29 @@ impl Hostile {
         self.said += 1;
         let text = format!("hostile {} {}", self.instance.epoch.0, self.said);
         let (first, prev) = self.own.map_or((Seq(1), None), |(last, hash)| (last.next(), Some(hash)));
-        let at = Stamp { ms: unix_ms, counter: self.said };
+        // Later than all it ever said, whichever of it this continues.
+        let at = Stamp { ms: unix_ms.max(self.newest_ms), counter: self.said };
+        self.newest_ms = at.ms;
         let posts = vec![Post::chat(ROOMS[0], &text)];
         let envelope = Body { feed: self.instance, first, prev, at, posts }.sign(&self.key);
+        self.ends.push_front((first, prev));
+        self.ends.truncate(SEEN_MAX);
         self.own = Some((envelope.last(), envelope.hash()));
         self.spoken.push(text);
         self.send_envelopes(link, Envelope::clone(&envelope));
+    }
+
+    /// Something else in place of what it said a while ago, to one neighbour alone, and perhaps more behind that.
+    fn fork(&mut self, link: LinkId, unix_ms: u64) {
+        let known: Vec<(Seq, Option<Hash>)> = self.ends.iter().copied().collect();
+        if known.is_empty() {
+            return self.speak(link, unix_ms);
+        }
+        let (first, prev) = self.dice.pick(&known);
+        self.own = if first == Seq(1) { None } else { prev.map(|hash| (Seq(first.0 - 1), hash)) };
+        for _ in 0..self.dice.between(1, 4) {
+            self.speak(link, unix_ms);
+        }
     }
 
     fn random_feed(&mut self) -> FeedId {

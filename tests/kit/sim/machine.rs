@@ -10,7 +10,7 @@ use p2p_mesh::input::{Input, Ticket};
 use p2p_mesh::mesh::Mesh;
 use p2p_mesh::time::{Mono, Now};
 
-use super::disk::{Disk, Store};
+use super::disk::{Disk, Entry, Store};
 use super::hostile::Hostile;
 use super::network::{Place, ProcessId};
 use crate::checker::{History, Shown};
@@ -98,7 +98,8 @@ pub struct Run {
     pub heads_shown: BTreeMap<FeedId, Seq>,
     /// Times that a timer was due again at once.
     pub spins: u32,
-    born: Mono,
+    /// When its clock began.
+    pub born: Mono,
 }
 
 /// What decides in a process.
@@ -154,7 +155,7 @@ impl Machine {
     /// Readers are shown an envelope.
     pub fn show(&mut self, delivery: &Delivery) {
         if let Some(stream) = self.streams.last_mut() {
-            stream.posts.extend(shown(delivery.offset, delivery.envelope.body(), delivery.late));
+            stream.posts.extend(shown(delivery.offset, delivery.envelope.body(), delivery.late, false));
         }
     }
 
@@ -162,7 +163,7 @@ impl Machine {
     pub fn resume_stream(&mut self) {
         let Some(stream) = self.streams.last_mut() else { return };
         let after = stream.posts.last().map_or(Offset(0), |post| post.offset);
-        let missed = self.disk.log().iter().flat_map(|entry| shown(entry.offset, entry.envelope.body(), entry.late));
+        let missed = self.disk.log().iter().flat_map(Entry::shown);
         stream.posts.extend(missed.filter(|post| post.offset > after));
     }
 
@@ -172,10 +173,25 @@ impl Machine {
         self.streams.push(History { peer, ..History::default() });
     }
 
+    /// What readers were shown, with the marks that it has by now.
+    #[must_use]
+    pub fn marked(&self, stream: &History) -> History {
+        let forked = self.disk.log().iter().filter(|entry| entry.forked);
+        let forked = forked.map(|entry| (entry.offset, entry.envelope.body().posts.len() as u64));
+        let forked: BTreeMap<Offset, u64> = forked.collect();
+        let is_forked = |offset: Offset| {
+            let before = forked.range(..=offset).next_back();
+            before.is_some_and(|(first, count)| offset.0 < first.0 + count)
+        };
+        let mut marked = stream.clone();
+        marked.posts.iter_mut().for_each(|post| post.forked = is_forked(post.offset));
+        marked
+    }
+
     /// All it holds.
     #[must_use]
     pub fn history(&self) -> History {
-        let posts = self.disk.log().iter().flat_map(|entry| shown(entry.offset, entry.envelope.body(), entry.late));
+        let posts = self.disk.log().iter().flat_map(Entry::shown);
         History { peer: self.name.clone(), posts: posts.collect(), ..History::default() }
     }
 }
@@ -255,13 +271,21 @@ impl Brain {
     }
 }
 
-fn shown(offset: Offset, body: &p2p_mesh::envelope::Body, late: bool) -> impl Iterator<Item = Shown> {
+impl Entry {
+    fn shown(&self) -> impl Iterator<Item = Shown> {
+        shown(self.offset, self.envelope.body(), self.late, self.forked)
+    }
+}
+
+fn shown(offset: Offset, body: &p2p_mesh::envelope::Body, late: bool, forked: bool) -> impl Iterator<Item = Shown> {
     let name = move |(index, post): (u64, &p2p_mesh::envelope::Post)| Shown {
         offset: Offset(offset.0 + index),
         id: PostId { feed: body.feed, seq: body.first.plus(index) },
         key: post.key.clone(),
         room: post.room.clone(),
         text: post.text.clone(),
+        was: post.was,
+        forked,
         late,
     };
     (0u64..).zip(&body.posts).map(name)

@@ -47,13 +47,19 @@ pub enum Milestone {
     Suspected,
     /// A link broke in the middle of a frame.
     CutInFrame,
+    /// An author used a number twice, and that was proven.
+    ForkProven,
+    /// A branch lost and was set aside.
+    BranchSetAside,
+    /// A run found that it ran twice, and went on under another epoch.
+    EpochChanged,
     /// Older posts of a feed came behind newer ones.
     NewestFirst,
 }
 
 impl Milestone {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 15] = [
         Self::UnflushedLost,
         Self::DiedInAppend,
         Self::DuplicateArrived,
@@ -65,6 +71,9 @@ impl Milestone {
         Self::HostileFound,
         Self::Suspected,
         Self::CutInFrame,
+        Self::ForkProven,
+        Self::BranchSetAside,
+        Self::EpochChanged,
         Self::NewestFirst,
     ];
 }

@@ -97,6 +97,8 @@ pub enum FaultKind {
     OldDisk,
     /// A machine with the same disk and identity appears.
     Clone,
+    /// A machine is resumed a second time from the memory it has now.
+    ResumedTwice,
     /// A wall clock jumps by up to an hour.
     ClockJump,
     /// A process stands still.
@@ -119,7 +121,7 @@ pub enum FaultKind {
 
 impl FaultKind {
     /// All of them.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::Reset,
         Self::CutAtByte,
         Self::OneWay,
@@ -135,6 +137,7 @@ impl FaultKind {
         Self::IsolateSendKill,
         Self::OldDisk,
         Self::Clone,
+        Self::ResumedTwice,
         Self::ClockJump,
         Self::Stall,
         Self::StuckReader,
@@ -151,7 +154,7 @@ impl FaultKind {
         match self {
             Self::IsolateSendKill => 3.0,
             Self::Crash | Self::PowerCut => 1.5,
-            Self::OldDisk | Self::Clone | Self::Leave => 0.4,
+            Self::OldDisk | Self::Clone | Self::ResumedTwice | Self::Leave => 0.4,
             Self::Flood | Self::LongAbsence => 0.15,
             Self::Reset
             | Self::CutAtByte

@@ -1,5 +1,6 @@
 //! One schedule: a world of a seed, first with faults, then without, and the verdict.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use p2p_mesh::id::{Hash, LinkId, PeerId, PostId};
@@ -8,12 +9,13 @@ use p2p_mesh::status::HolderState;
 use super::machine::Machine;
 use super::measure::Measure;
 use super::network::{Place, other};
+use super::people::SessionId;
 use super::plan::Plan;
 use super::trace::Detail;
 use super::world::World;
 use crate::checker::{
-    Begins, History, Outcome, Violation, check_acks, check_content, check_end, check_envelopes, check_stream,
-    check_whole,
+    Begins, History, Operation, Outcome, Violation, check_acks, check_content, check_end, check_envelopes,
+    check_stream, check_whole,
 };
 
 /// What became of one schedule.
@@ -70,16 +72,20 @@ pub fn run(plan: Plan, detail: Detail) -> Report {
 pub fn judge(world: &World) -> Vec<Violation> {
     let operations = world.people().operations();
     let honest: Vec<&Machine> = world.honest().into_iter().map(|place| world.machine(place)).collect();
-    let mut violations = check_acks(operations);
+    let mut violations = world.check_acks();
     for machine in &honest {
-        for stream in &machine.streams {
-            violations.extend(check_stream(stream));
-            violations.extend(check_content(operations, stream));
+        for (at, stream) in machine.streams.iter().enumerate() {
+            // Offsets are those of the disk that is there now for the last stream only.
+            let is_last = at + 1 == machine.streams.len();
+            let stream = if is_last { machine.marked(stream) } else { world.without_forks(stream) };
+            violations.extend(check_stream(&stream));
+            violations.extend(check_content(operations, &stream));
+            // Earlier streams ended with their disk, perhaps before the older posts came.
+            if is_last {
+                violations.extend(check_whole(&stream, Begins::AtTheFirst));
+            }
         }
-        // Earlier streams ended with their disk, perhaps before the older posts came.
-        violations
-            .extend(machine.streams.last().into_iter().flat_map(|stream| check_whole(stream, Begins::AtTheFirst)));
-        let stored = machine.disk.log().iter();
+        let stored = machine.disk.canonical();
         let stored = stored.map(|entry| (entry.envelope.bytes().clone(), *entry.envelope.signature()));
         violations.extend(check_envelopes(&machine.name, stored));
         let shown = machine.streams.last().map_or(0, |stream| stream.posts.len());
@@ -155,10 +161,35 @@ impl World {
     /// All honest disks hold the same.
     #[must_use]
     pub fn are_disks_equal(&self) -> bool {
-        let held = |place: &Place| self.machine(*place).disk.stored_feeds();
+        let held = |place: &Place| {
+            let mut feeds = self.machine(*place).disk.stored_feeds();
+            feeds.retain(|stored| !stored.runs.is_empty());
+            feeds
+        };
         let honest = self.honest();
+        if honest.iter().any(|place| self.machine(*place).disk.has_lost()) {
+            return false;
+        }
         let first = honest.first().map(held);
         honest.iter().skip(1).all(|place| Some(held(place)) == first)
+    }
+
+    /// Acknowledgements of each machine among themselves: two of one identity may have used one number.
+    fn check_acks(&self) -> Vec<Violation> {
+        let mut by_place: BTreeMap<Option<Place>, Vec<Operation>> = BTreeMap::new();
+        for operation in self.people().operations() {
+            let session = usize::try_from(operation.session).ok().filter(|_| operation.session != u64::MAX);
+            let place = session.map(|session| self.people().place_of(SessionId(session)));
+            by_place.entry(place).or_default().push(operation.clone());
+        }
+        by_place.values().flat_map(|operations| check_acks(operations)).collect()
+    }
+
+    /// A stream whose disk is gone, without feeds that could not stay as they were shown.
+    fn without_forks(&self, stream: &History) -> History {
+        let mut stream = stream.clone();
+        stream.posts.retain(|post| !self.may_fork(post.id.feed));
+        stream
     }
 
     fn is_cloned(&self, id: PeerId) -> bool {
@@ -183,6 +214,10 @@ impl World {
         let honest = self.honest();
         for (one, two) in honest.iter().flat_map(|one| honest.iter().map(move |two| (*one, *two))) {
             let (a, b) = (self.machine(one), self.machine(two));
+            let runs = a.run.as_ref().zip(b.run.as_ref());
+            if one != two && runs.is_some_and(|(a, b)| a.instance == b.instance) {
+                return Some(format!("{} and {} run as one", a.name, b.name));
+            }
             // A link to one run of an identity is enough: others may never learn where its other machines are.
             if one == two || self.is_cloned(a.id) || self.is_cloned(b.id) {
                 continue;

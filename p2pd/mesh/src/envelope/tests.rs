@@ -18,6 +18,16 @@ fn body(texts: &[&str]) -> Body {
     }
 }
 
+#[test]
+fn a_word_of_what_a_post_was_that_is_no_post_is_left_out_and_harms_nothing() {
+    let valid = String::from_utf8(body(&["hi"]).encode()).unwrap();
+    for odd in ["1", "[]", r#"["x",1,2]"#, r#"{"a":1}"#] {
+        let bytes = Bytes::from(valid.replace(r#""text":"hi""#, &format!(r#""text":"hi","was":{odd}"#)));
+        let read = Envelope::parse(bytes, [0; 64]).unwrap();
+        assert_eq!(read.body().posts[0].was, None, "{odd}");
+    }
+}
+
 #[track_caller]
 fn refuses(from: &str, to: &str, expected: &EnvelopeError) {
     let valid = String::from_utf8(body(&["hi"]).encode()).unwrap();
@@ -31,6 +41,7 @@ fn what_an_author_signs_comes_back_and_verifies() {
     let mut said = body(&["héllo \u{202e}", "two\nlines"]);
     said.posts[1].re = Some(PostId { feed: said.feed, seq: Seq(1) });
     said.posts[1].key = Some("k".into());
+    said.posts[1].was = Some(PostId { feed: said.feed, seq: Seq(7) });
     let signed = said.clone().sign(&key(1));
     let read = Envelope::parse(signed.bytes().clone(), *signed.signature()).unwrap();
     assert_eq!(read.body(), &said);

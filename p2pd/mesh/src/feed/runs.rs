@@ -233,6 +233,14 @@ impl Runs {
         }
     }
 
+    /// Drops everything from `from` on, where an envelope begins. `before` is the end of what comes right before it.
+    pub fn cut_from(&mut self, from: Seq, before: Tip) {
+        self.0.retain(|run| run.first < from);
+        if let Some(run) = self.0.last_mut().filter(|run| run.tip.head >= from) {
+            run.tip = before;
+        }
+    }
+
     /// The place of the lowest run that does not end before `seq`.
     fn place_of(&self, seq: Seq) -> usize {
         self.0.partition_point(|run| run.tip.head < seq)

@@ -7,14 +7,14 @@ use crate::limits::{BOOK_LEN_MAX, BOOK_LEN_PER_SOURCE_MAX};
 use crate::membership::record::{Addr, Record};
 
 /// Records by peer, this one's own not included.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Book {
     me: PeerId,
     entries: BTreeMap<PeerId, Entry>,
 }
 
 /// One peer.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Entry {
     /// What it last said of itself.
     pub(crate) record: Record,

@@ -17,7 +17,7 @@ use crate::time::{Mono, Now};
 use crate::timers::Timer;
 
 /// Every target and every dial on its way.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Dials {
     targets: BTreeMap<Target, Dialing>,
     in_flight: BTreeMap<DialId, (Target, Addr)>,
@@ -73,6 +73,11 @@ impl Dials {
 
     pub(super) fn is_self(&self, addr: &Addr) -> bool {
         self.selves.contains(addr)
+    }
+
+    /// We are another run now, and may meet the one that we took for ourselves.
+    pub(super) fn forget_selves(&mut self) {
+        self.selves.clear();
     }
 
     /// A peer answered at an address; if the user gave that address, it is now known whose it is.

@@ -2,19 +2,21 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use super::search::Search;
 use crate::envelope::{Envelope, RawEnvelope, VerifiedEnvelope};
 use crate::feed::{Fit, Runs, StoredFeed, Tip};
-use crate::id::{Epoch, FeedId, INTEGER_END, Instance, LinkId, Seq};
+use crate::fork::{ForkPlace, ForkProof, Forks};
+use crate::id::{Epoch, FeedId, INTEGER_END, Instance, LinkId, PeerId, Seq};
 use crate::limits::{
-    ENVELOPES_FRAME_BYTES, ENVELOPES_PER_FRAME_MAX, REORDER_BYTES_MAX, REORDER_BYTES_PER_FEED_MAX, RUNS_PER_FEED_MAX,
-    TAIL_BYTES_MAX,
+    ENVELOPES_FRAME_BYTES, ENVELOPES_PER_FRAME_MAX, FORK_PROOFS_BYTES_MAX, REORDER_BYTES_MAX,
+    REORDER_BYTES_PER_FEED_MAX, RUNS_PER_FEED_MAX, TAIL_BYTES_MAX,
 };
 use crate::sync::Sum;
 use crate::time::Mono;
 use crate::wire::message::Digest;
 
 /// All feeds.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Feeds {
     map: BTreeMap<FeedId, FeedState>,
     by_instance: BTreeMap<Instance, FeedId>,
@@ -22,13 +24,15 @@ pub(super) struct Feeds {
     pub(super) tail: Tail,
     /// Posts stored, of all feeds.
     pub(super) posts: u64,
+    /// Bytes of the proofs of forks that are kept.
+    pub(super) fork_bytes: usize,
     /// Posts missing between base and head, of all feeds. What feeds claim adds up to more than 64 bits.
     holes: u128,
     waiting_bytes: usize,
 }
 
 /// One feed.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct FeedState {
     /// Author and epoch; none while only an announcement told of it.
     pub(super) feed: Option<Instance>,
@@ -50,8 +54,14 @@ pub(super) struct FeedState {
     pub(super) asked: Option<Asked>,
     /// Who was asked in vain since the last step forward.
     pub(super) tried: BTreeSet<LinkId>,
-    /// Two pasts were seen: until one is chosen, nothing more is asked for and nobody is blamed.
-    pub(super) is_forked: bool,
+    /// Where it parts, as far as that is proven.
+    pub(super) forks: Forks,
+    /// A search for the place where a link's branch parts from ours.
+    pub(super) search: Option<Search>,
+    /// The store sets a run aside that cannot be part of what is taken.
+    pub(super) is_cut: bool,
+    /// How often it did.
+    pub(super) cuts: u32,
     /// Verified envelopes beyond a gap, by their first number.
     pub(super) waiting: BTreeMap<Seq, VerifiedEnvelope>,
 }
@@ -79,7 +89,7 @@ pub(super) enum Floor {
 }
 
 /// The newest envelopes, so that live links need no disk.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Tail {
     by_place: BTreeMap<(FeedId, Seq), RawEnvelope>,
     order: VecDeque<(FeedId, Seq)>,
@@ -87,10 +97,19 @@ pub(super) struct Tail {
 }
 
 impl Feeds {
-    pub(super) fn new(stored: Vec<StoredFeed>) -> Self {
+    pub(super) fn new(stored: Vec<StoredFeed>, forks: &[ForkProof]) -> Self {
         let mut feeds = Self::default();
         for stored in stored {
             feeds.replace(stored, Mono(0));
+        }
+        for proof in forks {
+            let state = feeds.entry(proof.feed().feed_id(), Some(proof.feed()), Mono(0));
+            state.forks.learn(proof);
+            state.forks.settle(&proof.place(), proof.winner().hash());
+            feeds.fork_bytes += proof.bytes_len();
+            if feeds.fork_bytes > FORK_PROOFS_BYTES_MAX {
+                feeds.forget_proof(&proof.feed().feed_id(), &proof.place());
+            }
         }
         feeds
     }
@@ -152,6 +171,12 @@ impl Feeds {
         self.by_instance.range(first..feed).next_back().map(|(_, id)| *id)
     }
 
+    /// The newest epoch in which a peer wrote.
+    pub(super) fn newest_of(&self, id: PeerId) -> Option<Epoch> {
+        let (first, last) = (Instance { id, epoch: Epoch(0) }, Instance { id, epoch: Epoch(u64::MAX) });
+        self.by_instance.range(first..=last).next_back().map(|(feed, _)| feed.epoch)
+    }
+
     /// An envelope is stored: the feed grows, and links may have it from memory.
     pub(super) fn store(&mut self, envelope: &VerifiedEnvelope) -> Floor {
         self.tail.push(envelope.feed_id(), envelope.raw());
@@ -183,6 +208,29 @@ impl Feeds {
             self.sum.replace(feed, &tip, &after.0);
         }
         if floor == after.1 { Floor::Stayed } else { Floor::Moved }
+    }
+
+    /// Gives up the envelopes of a proof; what it proved stays.
+    pub(super) fn forget_proof(&mut self, id: &FeedId, place: &ForkPlace) {
+        let Some(state) = self.map.get_mut(id) else { return };
+        let bytes = state.forks.proof(place).map_or(0, ForkProof::bytes_len);
+        state.forks.forget_proof(place);
+        self.fork_bytes = self.fork_bytes.saturating_sub(bytes);
+    }
+
+    /// Whether another body than this one is held for its numbers, as far as memory tells.
+    pub(super) fn is_other(&self, envelope: &Envelope) -> bool {
+        let Some(state) = self.map.get(&envelope.feed_id()) else { return false };
+        let Some(run) = state.accepted.run_with(envelope.first()) else { return false };
+        let is_other_end = run.tip.head == envelope.last() && run.tip.hash != Some(envelope.hash());
+        is_other_end || self.tail.is_other(envelope)
+    }
+
+    /// Drops from memory what is not stored any more.
+    pub(super) fn cut_tail(&mut self, id: &FeedId) {
+        if let Some(state) = self.map.get(id) {
+            self.tail.retain(*id, |held| state.stored.contains(held.first, held.last));
+        }
     }
 
     /// Keeps an envelope until the gap before it is filled; `false` where there is no room.
@@ -248,7 +296,10 @@ impl FeedState {
             provider: None,
             asked: None,
             tried: BTreeSet::new(),
-            is_forked: false,
+            forks: Forks::default(),
+            search: None,
+            is_cut: false,
+            cuts: 0,
             waiting: BTreeMap::new(),
         }
     }
@@ -261,6 +312,7 @@ impl FeedState {
     /// What is wanted up to `to` and not stored.
     pub(super) fn missing(&self, to: Seq) -> Vec<(Seq, Seq)> {
         let from = self.base.max(Seq(1));
+        let to = self.forks.end().map_or(to, |end| to.min(Seq(end.0.saturating_sub(1))));
         // Nearly always nothing is.
         if to < from || self.stored.contains(from, to) {
             return Vec::new();
@@ -308,9 +360,19 @@ impl FeedState {
         !self.waiting.is_empty()
     }
 
+    /// What is stored may be a branch that lost: until the store has settled that, nothing is taken in.
+    pub(super) fn is_held_up(&self) -> bool {
+        self.is_cut || self.forks.unsettled().next().is_some()
+    }
+
+    /// Whether no proof is against an envelope.
+    pub(super) fn takes(&self, envelope: &Envelope) -> bool {
+        self.forks.winner(&ForkPlace::of(envelope)).is_none_or(|winner| winner == envelope.hash())
+    }
+
     /// Nothing of it is here, nor on its way into the store.
     pub(super) fn is_empty(&self) -> bool {
-        self.stored.is_empty() && self.accepted.is_empty() && self.waiting.is_empty()
+        self.forks.is_empty() && self.stored.is_empty() && self.accepted.is_empty() && self.waiting.is_empty()
     }
 }
 
@@ -321,6 +383,24 @@ impl Tail {
         let Some((begin, _)) = self.by_place.range(..=(feed, from)).next_back() else { return Vec::new() };
         let held = self.by_place.range(*begin..=(feed, to)).filter(|((id, _), _)| *id == feed);
         run_of(held.map(|(_, envelope)| envelope), from)
+    }
+
+    fn retain(&mut self, feed: FeedId, keep: impl Fn(&RawEnvelope) -> bool) {
+        let held = self.by_place.range((feed, Seq(0))..=(feed, Seq(u64::MAX)));
+        let gone: Vec<_> = held.filter(|(_, held)| !keep(held)).map(|(place, _)| *place).collect();
+        for place in gone {
+            if let Some(dropped) = self.by_place.remove(&place) {
+                self.bytes -= dropped.bytes.len();
+            }
+        }
+    }
+
+    /// Whether another envelope is here that holds the first number of this one.
+    fn is_other(&self, envelope: &Envelope) -> bool {
+        let (feed, first) = (envelope.feed_id(), envelope.first());
+        let held = self.by_place.range(..=(feed, first)).next_back();
+        let held = held.filter(|((id, _), held)| *id == feed && held.last >= first);
+        held.is_some_and(|(_, held)| held.first != first || held.bytes != envelope.bytes())
     }
 
     fn push(&mut self, feed: FeedId, envelope: RawEnvelope) {

@@ -223,6 +223,9 @@ impl Mesh {
                 self.learn_record(record, peer, Some(id), now);
             }
         }
+        if bye.code == ByeCode::Duplicate {
+            self.on_displaced(id, now);
+        }
         let retry = bye.retry_ms.map(|ms| Redial::After(Duration::from_millis(ms.min(RETRY_MS_MAX))));
         let redial = match bye.code {
             ByeCode::Leaving | ByeCode::Restart => retry.unwrap_or(Redial::Fresh),
@@ -328,6 +331,8 @@ pub(super) fn view_id(id: PeerId) -> String {
     text
 }
 
+/// What a run says that goes on under a new epoch.
+pub(super) const NEW_RUN: &str = "this run has a new epoch";
 /// The one version of this protocol.
 const PROTOCOL: u64 = 1;
 const VIEW_INTERVAL: Duration = Duration::from_millis(1_000);

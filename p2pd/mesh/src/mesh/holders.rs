@@ -12,7 +12,7 @@ use crate::time::{Mono, Now};
 use crate::tree::LinkFeed;
 
 /// What peers said on links that are gone, for as long as this run lasts.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Memory {
     peers: BTreeMap<PeerId, Told>,
     /// Of all peers.
@@ -20,7 +20,7 @@ pub(super) struct Memory {
 }
 
 /// What one peer said.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Told {
     spans: BTreeMap<FeedId, Span>,
     /// When its last link ended.
@@ -80,7 +80,9 @@ impl Known<'_> {
     pub(super) fn spans(&self, id: &FeedId, state: Option<&FeedState>) -> impl Iterator<Item = Span> {
         let told = self.told.and_then(|told| told.spans.get(id)).copied();
         let floor = told.map_or(Seq(1), |told| told.floor);
-        let linked = self.links.iter().filter_map(|link| link.feeds.get(id)).map(LinkFeed::span);
+        // Whoever holds another branch of it holds other posts.
+        let whole = |held: &&LinkFeed| !held.is_torn;
+        let linked = self.links.iter().filter_map(|link| link.feeds.get(id)).filter(whole).map(LinkFeed::span);
         // A link on which no floor was told knows the one of the link before it.
         let linked = linked.map(move |span| Span { floor: span.floor.max(floor), ..span });
         let floor = linked.clone().map(|span| span.floor).chain([floor]).max().unwrap_or(floor);

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::id::{DialId, FeedId, Instance, LinkId, PeerId, Seq};
+use crate::fork::ForkPlace;
+use crate::id::{DialId, FeedId, Hash, Instance, LinkId, PeerId, Seq};
 use crate::input::{LinkOpened, Ticket};
-use crate::limits::{NEW_FEED_INTERVAL, NEW_FEEDS_BURST};
+use crate::limits::{FORK_INTERVAL, FORKS_BURST};
 use crate::liveness::Liveness;
 use crate::membership::record::Addr;
 use crate::reconnect::Target;
@@ -17,7 +18,7 @@ use crate::tree::LinkFeed;
 use crate::wire::message::{Pong, Want};
 
 /// One link.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Link {
     pub(super) id: LinkId,
     pub(super) peer: PeerId,
@@ -61,6 +62,12 @@ pub(super) struct Link {
     pub(super) served: Mono,
     /// Before digests that differ are compared again: grows while that brings nothing.
     pub(super) compare_wait: Duration,
+    /// Forks that the other side was told of, or told us, with the hash that is taken.
+    pub(super) forks_told: BTreeSet<(FeedId, ForkPlace, Hash)>,
+    /// When it was last told one.
+    pub(super) fork_sent: Option<Mono>,
+    /// How many it may still tell us.
+    pub(super) forks_allowed: Allowance,
     pub(super) stats: Stats,
 }
 
@@ -114,7 +121,7 @@ pub(super) struct Up {
 }
 
 /// Control frames to be: each slot holds the newest only, so none of them queues.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Control {
     /// Encoded already: hello, bye, suspicion.
     pub(super) frames: VecDeque<Bytes>,
@@ -127,6 +134,7 @@ pub(super) struct Control {
     pub(super) wants: BTreeMap<FeedId, Want>,
     pub(super) have: BTreeSet<FeedId>,
     pub(super) heads: Option<HeadsLeft>,
+    pub(super) forks: BTreeSet<(FeedId, ForkPlace)>,
 }
 
 /// Parts of heads still to be sent.
@@ -166,9 +174,11 @@ pub(super) struct Stats {
     pub(super) posts_duplicate: u64,
 }
 
-/// How many feeds a peer may still make us create.
+/// How much of something a peer may still do: so many at once, and then one in a while.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct NewFeeds {
+pub(super) struct Allowance {
+    burst: u32,
+    interval: Duration,
     left: u32,
     refilled: Mono,
 }
@@ -202,6 +212,9 @@ impl Link {
             pings: Vec::new(),
             served: Mono(0),
             compare_wait: COMPARE_WAIT,
+            forks_told: BTreeSet::new(),
+            fork_sent: None,
+            forks_allowed: Allowance::new(FORKS_BURST, FORK_INTERVAL, now),
             stats: Stats::default(),
         }
     }
@@ -230,9 +243,9 @@ impl Link {
         self.remote.ip().to_canonical().is_loopback()
     }
 
-    /// The last number of a feed that the other side is known to hold.
+    /// The last number of a feed that the other side is known to hold, of our branch where it parts.
     pub(super) fn head_of(&self, feed: &FeedId) -> Seq {
-        self.feeds.get(feed).map_or(Seq(0), |state| state.head)
+        self.feeds.get(feed).filter(|state| !state.is_torn).map_or(Seq(0), |state| state.head)
     }
 
     /// A comparison was made, or is over. While somebody waits for a fresh one, an older one does not count.
@@ -293,16 +306,16 @@ impl Serving {
     }
 }
 
-impl NewFeeds {
-    pub(super) fn new(now: Mono) -> Self {
-        Self { left: NEW_FEEDS_BURST, refilled: now }
+impl Allowance {
+    pub(super) fn new(burst: u32, interval: Duration, now: Mono) -> Self {
+        Self { burst, interval, left: burst, refilled: now }
     }
 
-    /// One more feed, if the rate allows it.
+    /// One more, if the rate allows it.
     pub(super) fn take(&mut self, now: Mono) -> bool {
-        let earned = now.since(self.refilled).as_micros() / NEW_FEED_INTERVAL.as_micros();
+        let earned = now.since(self.refilled).as_micros() / self.interval.as_micros();
         if earned > 0 {
-            self.left = self.left.saturating_add(u32::try_from(earned).unwrap_or(u32::MAX)).min(NEW_FEEDS_BURST);
+            self.left = self.left.saturating_add(u32::try_from(earned).unwrap_or(u32::MAX)).min(self.burst);
             self.refilled = now;
         }
         self.left.checked_sub(1).map(|left| self.left = left).is_some()

@@ -21,9 +21,12 @@ impl FeedState {
     /// The numbers that the other side holds and that are wanted here: from the higher floor to its head.
     pub(super) fn offered(&self, held: &LinkFeed, reach: Reach) -> (Seq, Seq) {
         let from = held.floor.max(self.base).max(Seq(1));
+        // What is of another branch cannot be used, and nothing is taken where a feed ends.
+        let end = self.forks.end().map_or(held.head, |end| held.head.min(Seq(end.0.saturating_sub(1))));
         match reach {
-            Reach::All => (from, held.head),
-            Reach::BelowHead => (from, held.head.min(self.accepted.head())),
+            Reach::All | Reach::BelowHead if held.is_torn => (from, Seq(0)),
+            Reach::All => (from, end),
+            Reach::BelowHead => (from, end.min(self.accepted.head())),
         }
     }
 

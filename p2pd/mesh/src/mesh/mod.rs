@@ -1,7 +1,9 @@
 //! The mesh: inputs go in, effects come out.
 
 mod dials;
+mod epoch;
 mod feeds;
+mod forks;
 mod hello;
 mod holders;
 mod link;
@@ -15,6 +17,7 @@ mod receive;
 mod repair;
 mod report;
 mod retain;
+mod search;
 mod spread;
 mod sync_state;
 
@@ -25,7 +28,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use bytes::Bytes;
 use ed25519_dalek::SigningKey;
 use rand::SeedableRng;
-use rand::rngs::StdRng;
+use rand::rngs::Xoshiro256PlusPlus;
 
 use crate::clock::Clock;
 use crate::config::{Config, Setup};
@@ -40,19 +43,21 @@ use crate::membership::record::{Addr, Record};
 use crate::time::{Mono, Now};
 use crate::timers::{Timer, Timers};
 use dials::Dials;
+use epoch::Renewal;
 use feeds::Feeds;
+use forks::Settling;
 use holders::Memory;
-use link::{Link, NewFeeds};
+use link::{Allowance, Link};
 use outbox::{Outbox, Slot};
 use pace::Pace;
 use penalty::Penalties;
 
 /// Everything this peer knows and decides. One input at a time; drain all effects before the next.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Mesh {
     me: Me,
     config: Config,
-    rng: StdRng,
+    rng: Xoshiro256PlusPlus,
     clock: Clock,
     timers: Timers,
     effects: VecDeque<Effect>,
@@ -82,11 +87,16 @@ pub struct Mesh {
     stored_offset: Offset,
     /// Links that wait for the store.
     reads: BTreeMap<Ticket, LinkId>,
+    /// Searches that wait for the store.
+    searches: BTreeMap<Ticket, FeedId>,
+    /// Forks that the store is at work on.
+    settling: BTreeMap<Ticket, Settling>,
+    renewal: Renewal,
     /// The last live frame: links at the same place share it.
     last_frame: Option<LastFrame>,
     penalties: Penalties,
     /// How many feeds each peer may still make us create.
-    new_feeds: BTreeMap<PeerId, NewFeeds>,
+    new_feeds: BTreeMap<PeerId, Allowance>,
     counters: BTreeMap<&'static str, u64>,
     is_leaving: bool,
     /// The handled timers were so late that nobody may be judged by them.
@@ -94,7 +104,7 @@ pub struct Mesh {
 }
 
 /// This peer.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Me {
     key: SigningKey,
     id: PeerId,
@@ -105,7 +115,7 @@ struct Me {
 }
 
 /// An envelope on its way into the store.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Pending {
     delivery: Delivery,
     /// Who brought it; none for one's own.
@@ -117,14 +127,14 @@ struct Pending {
 }
 
 /// Envelopes that the store was asked to keep.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Appending {
     generation: u64,
     pending: Vec<Pending>,
 }
 
 /// A live frame and where it begins.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct LastFrame {
     feed: FeedId,
     from: Seq,
@@ -139,14 +149,14 @@ impl Mesh {
     /// Begins.
     #[must_use]
     pub fn new(setup: Setup, now: Now) -> Self {
-        let Setup { key, epoch, config, feeds, next_offset, book, seed } = setup;
+        let Setup { key, epoch, config, feeds, forks, next_offset, book, seed } = setup;
         let id = PeerId(key.verifying_key().to_bytes());
         let instance = Instance { id, epoch };
         let addrs = config.advertise.clone();
         let record = Record::sign(&key, epoch.0, &addrs, &config.name, epoch);
         let mut mesh = Self {
             me: Me { key, id, instance, feed: instance.feed_id(), record, addrs },
-            rng: StdRng::seed_from_u64(seed),
+            rng: Xoshiro256PlusPlus::seed_from_u64(seed),
             clock: Clock::default(),
             timers: Timers::default(),
             effects: VecDeque::new(),
@@ -154,7 +164,7 @@ impl Mesh {
             dirty: BTreeSet::new(),
             dials: Dials::default(),
             book: Book::new(id, book),
-            feeds: Feeds::new(feeds),
+            feeds: Feeds::new(feeds, &forks),
             behind: BTreeSet::new(),
             memory: Memory::default(),
             announced: None,
@@ -169,6 +179,9 @@ impl Mesh {
             next_offset,
             stored_offset: Offset(next_offset.0.saturating_sub(1)),
             reads: BTreeMap::new(),
+            searches: BTreeMap::new(),
+            settling: BTreeMap::new(),
+            renewal: Renewal::default(),
             last_frame: None,
             penalties: Penalties::default(),
             new_feeds: BTreeMap::new(),
@@ -181,6 +194,9 @@ impl Mesh {
             mesh.clock.merge(tip, now.unix_ms);
         }
         mesh.begin_dialing(now);
+        if forks.iter().any(|proof| proof.feed().id == id) {
+            mesh.find_lost(now);
+        }
         mesh
     }
 
@@ -196,6 +212,10 @@ impl Mesh {
             Input::AppendFailed { ticket, why } => self.on_append_failed(ticket, &why, now),
             Input::ReadDone { ticket, envelopes } => self.on_read_done(ticket, &envelopes, now),
             Input::KeysFound { ticket, posts } => self.on_keys_found(ticket, posts),
+            Input::Settled { ticket, settled } => self.on_settled(ticket, *settled, now),
+            Input::SettleFailed(ticket) => self.on_settle_failed(ticket, now),
+            Input::EpochDrawn(epoch) => self.on_epoch_drawn(epoch, now),
+            Input::LostFound { ticket, posts } => self.on_lost_found(ticket, posts),
             Input::Retained { feeds } => self.on_retained(feeds, now),
             Input::Command(command) => self.on_command(command, now),
         }
@@ -249,6 +269,9 @@ impl Mesh {
             Timer::Compare(link) => self.on_compare(link, now),
             Timer::Dial(target) => self.on_dial_due(target, now),
             Timer::Repair(feed) => self.on_repair_due(feed, now),
+            Timer::Fork(feed) => self.on_fork_due(feed, now),
+            Timer::TellForks => self.on_tell_forks(),
+            Timer::Epoch => self.on_epoch_due(),
             Timer::Announce => self.on_announce(now),
             Timer::Settle => self.on_settle(),
             Timer::View => self.on_view_due(),

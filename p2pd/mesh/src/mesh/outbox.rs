@@ -15,7 +15,7 @@ use crate::time::Now;
 use crate::timers::Timer;
 
 /// Posts on their way into envelopes.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Outbox {
     /// In the order they were said. Those taken out at the front are counted, so that a place stays a name.
     entries: VecDeque<Entry>,
@@ -29,10 +29,13 @@ pub(super) struct Outbox {
 }
 
 /// One post that waits.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Entry {
+    /// Who is answered; nobody where it is said again by ourselves.
     slot: Slot,
     draft: Draft,
+    /// The post that it says again.
+    was: Option<PostId>,
     state: State,
 }
 
@@ -63,14 +66,14 @@ struct Next {
 }
 
 /// A command that waits for its last answer.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Publishing {
     results: Vec<Option<Result<Sent, Refusal>>>,
     left: usize,
 }
 
 /// A key between its first use and the flush.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct KeyInFlight {
     content: Hash,
     /// Its place among all entries ever.
@@ -153,9 +156,26 @@ impl Mesh {
         }
     }
 
+    /// An own post that lost its number is said again; `false` where it does not fit.
+    pub(super) fn say_again(&mut self, was: PostId, post: Post) -> bool {
+        let Post { kind, room, text, re, key, .. } = post;
+        let draft = Draft { room, text, re, key };
+        let again = Post { was: Some(was), ..post_of(&draft) };
+        let mut encoded = Vec::new();
+        again.encode_into(&mut encoded);
+        // Only what users say is in the outbox, and that is all of one kind.
+        if kind != CHAT || encoded.len() > BODY_LEN_MAX - BODY_OVERHEAD {
+            return false;
+        }
+        let slot = Slot { token: NOBODY, index: 0, key: None };
+        self.outbox.bytes += draft.text.len();
+        self.outbox.entries.push_back(Entry { slot, draft, was: Some(was), state: State::Ready });
+        true
+    }
+
     /// Seals all that can be sealed, unless the last seal is still being flushed.
     pub(super) fn seal(&mut self, now: Now) {
-        if self.outbox.sealed.is_some() || self.outbox.entries.is_empty() {
+        if self.outbox.sealed.is_some() || self.outbox.entries.is_empty() || !self.may_sign() {
             return;
         }
         if let Some(at) = self.pace.wait_until(now.mono).filter(|_| self.outbox.entries.len() < POSTS_PER_ENVELOPE_MAX)
@@ -248,7 +268,7 @@ impl Outbox {
             state = State::Lookup;
         }
         self.bytes += draft.text.len();
-        self.entries.push_back(Entry { slot, draft, state });
+        self.entries.push_back(Entry { slot, draft, was: None, state });
         key
     }
 
@@ -266,14 +286,15 @@ impl Outbox {
                 self.take(&entry);
                 continue;
             }
-            let Entry { slot, draft, state } = entry;
-            let post = Post { kind: CHAT.into(), room: draft.room, text: draft.text, re: draft.re, key: draft.key };
+            let Entry { slot, draft, was, state } = entry;
+            let post =
+                Post { kind: CHAT.into(), room: draft.room, text: draft.text, re: draft.re, key: draft.key, was };
             let len = next.encoded.len();
             post.encode_into(&mut next.encoded);
             if next.encoded.len() > BODY_LEN_MAX - BODY_OVERHEAD || next.posts.len() == POSTS_PER_ENVELOPE_MAX {
                 next.encoded.truncate(len);
                 let draft = Draft { room: post.room, text: post.text, re: post.re, key: post.key };
-                self.entries.push_front(Entry { slot, draft, state });
+                self.entries.push_front(Entry { slot, draft, was, state });
                 break;
             }
             self.taken += 1;
@@ -325,13 +346,19 @@ fn check_draft(draft: &Draft) -> Result<(), Refusal> {
     // Control characters take six bytes each in JSON: such a text can be within its limit and yet fit no envelope.
     if len > BODY_LEN_MAX / 8 {
         let mut encoded = Vec::new();
-        let (room, text) = (draft.room.clone(), draft.text.clone());
-        Post { kind: CHAT.into(), room, text, re: draft.re, key: draft.key.clone() }.encode_into(&mut encoded);
-        if encoded.len() > BODY_LEN_MAX - BODY_OVERHEAD {
-            return Err(Refusal::TooLong { len: encoded.len(), limit: BODY_LEN_MAX - BODY_OVERHEAD });
+        post_of(draft).encode_into(&mut encoded);
+        // With room for what it needs to be said again one day.
+        let limit = BODY_LEN_MAX - BODY_OVERHEAD - WAS_OVERHEAD;
+        if encoded.len() > limit {
+            return Err(Refusal::TooLong { len: encoded.len(), limit });
         }
     }
     Ok(())
+}
+
+fn post_of(draft: &Draft) -> Post {
+    let Draft { room, text, re, key } = draft.clone();
+    Post { re, key, ..Post::chat(&room, &text) }
 }
 
 /// `[a-z0-9][a-z0-9._-]{0,63}`
@@ -344,3 +371,7 @@ pub fn is_room(name: &str) -> bool {
 
 /// Everything in a body but its posts: keys, author, numbers, hash.
 const BODY_OVERHEAD: usize = 300;
+/// What a post that says another one again has more: `,"was":["",,]`, an author and two numbers.
+const WAS_OVERHEAD: usize = 100;
+/// Commands count their tokens up from 0, and never come this far.
+const NOBODY: u64 = u64::MAX;

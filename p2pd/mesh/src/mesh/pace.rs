@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::time::Mono;
 
 /// How many envelopes go by, and when the last own one was sealed.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Pace {
     window: Mono,
     /// Envelopes of others since the window began.

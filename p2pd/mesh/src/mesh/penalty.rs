@@ -11,10 +11,10 @@ use crate::time::{Mono, Now};
 use crate::wire::message::ByeCode;
 
 /// Points by peer.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Penalties(BTreeMap<PeerId, Penalty>);
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Penalty {
     points: u32,
     at: Mono,

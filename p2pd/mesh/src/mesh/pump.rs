@@ -189,6 +189,9 @@ impl Mesh {
 
     /// The store read what a link is waiting for.
     pub(super) fn on_read_done(&mut self, ticket: Ticket, envelopes: &[VerifiedEnvelope], now: Now) {
+        if let Some(feed) = self.searches.remove(&ticket) {
+            return self.on_search_read(feed, ticket, envelopes, now);
+        }
         let Some(id) = self.reads.remove(&ticket) else { return };
         let Some(link) = self.links.get_mut(&id) else { return };
         let Some(reading) = link.reading.take_if(|reading| reading.ticket == ticket) else { return };
@@ -277,6 +280,12 @@ impl Mesh {
             self.note_want_sent(feed, id, now);
             return Some(Message::Want(want).encode());
         }
+        if !control.forks.is_empty()
+            && let Some(frame) = self.fork_frame(id, now)
+        {
+            return Some(frame);
+        }
+        let control = &mut self.links.get_mut(&id)?.control;
         if control.heads.is_some() {
             return self.heads_frame(id);
         }
@@ -325,7 +334,8 @@ impl Mesh {
             let (head, floor) = (state.stored.head(), state.stored.floor());
             let held = link.feeds.get(&feed);
             // Whoever brought it wants to know that it arrived; whoever has more does not need to hear of less.
-            let is_known = held.is_some_and(|held| held.head > head && held.floor <= floor);
+            // Of a forked feed less may be news.
+            let is_known = held.is_some_and(|held| held.head > head && held.floor <= floor) && state.forks.is_empty();
             if is_known {
                 continue;
             }

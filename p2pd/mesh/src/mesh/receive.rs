@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 
 use super::feeds::Floor;
-use super::link::{COMPARE_WAIT, NewFeeds};
+use super::link::{Allowance, COMPARE_WAIT};
 use super::penalty::Offence;
 use super::{Appending, Mesh, Pending};
 use crate::effect::{Append, Delivery, Effect, Event};
@@ -13,7 +13,7 @@ use crate::envelope::{AuthorKey, Envelope, EnvelopeError, VerifiedEnvelope};
 use crate::feed::Fit;
 use crate::id::{FeedId, Instance, LinkId, Offset, PeerId, Seq};
 use crate::input::Ticket;
-use crate::limits::{AUTHOR_KEYS_MAX, HOP_MAX, PENALTIES_MAX};
+use crate::limits::{AUTHOR_KEYS_MAX, HOP_MAX, NEW_FEED_INTERVAL, NEW_FEEDS_BURST, PENALTIES_MAX};
 use crate::time::Now;
 use crate::timers::Timer;
 use crate::wire::message::{Envelopes, Message};
@@ -63,6 +63,7 @@ impl Mesh {
             Message::Prune(feeds) => self.on_prune(id, &feeds),
             Message::Gone { feed, floor } => self.on_gone(id, feed, floor, now),
             Message::Heads(heads) => self.on_heads(id, &heads, now),
+            Message::Fork(fork) => self.on_fork(id, *fork, now),
             Message::Reserved(_) => self.count("frames_ignored_total", 1),
             Message::Unknown => self.count("frames_unknown_total", 1),
         }
@@ -80,7 +81,8 @@ impl Mesh {
     /// One envelope from a link; `false` when the link is of no more use.
     fn on_envelope(&mut self, id: LinkId, envelope: Envelope, hop: u64, is_live: bool, now: Now) -> bool {
         let feed = envelope.feed_id();
-        if feed == self.me.feed && self.feeds.get(&feed).is_none_or(|own| !own.holds(&envelope)) {
+        let is_other = self.feeds.is_other(&envelope);
+        if feed == self.me.feed && (is_other || self.feeds.get(&feed).is_none_or(|own| !own.holds(&envelope))) {
             return self.on_foreign_own(id, envelope, now);
         }
         if !self.knows_or_may_create(id, feed, Some(envelope.feed()), now) {
@@ -88,8 +90,9 @@ impl Mesh {
         }
         self.note_head(id, feed, envelope.last(), now);
         self.note_served(id, feed, now);
+        let is_searched = self.is_searched(id, &envelope);
         let Some(state) = self.feeds.get(&feed) else { return true };
-        if state.holds(&envelope) {
+        if state.holds(&envelope) && !is_other && !is_searched {
             self.on_duplicate(id, &envelope, is_live);
             return true;
         }
@@ -103,7 +106,11 @@ impl Mesh {
             }
         };
         self.pace.note_received(now.mono);
-        self.on_verified(id, envelope, hop, is_live, now);
+        if is_searched {
+            self.on_searched(envelope, now);
+        } else {
+            self.on_verified(id, envelope, hop, is_live, now);
+        }
         true
     }
 
@@ -111,18 +118,26 @@ impl Mesh {
     /// memory can have signed it.
     fn on_foreign_own(&mut self, id: LinkId, envelope: Envelope, now: Now) -> bool {
         match self.verify(envelope) {
-            Ok(envelope) => self.on_conflict(&envelope),
+            Ok(_) => self.draw_epoch(),
             Err(error) => self.penalize(id, Offence::InvalidSignature, error.to_string(), now),
         }
         self.links.get(&id).is_some_and(|link| !link.is_closing())
     }
 
-    fn on_verified(&mut self, id: LinkId, envelope: VerifiedEnvelope, hop: u64, is_live: bool, now: Now) {
+    pub(super) fn on_verified(&mut self, id: LinkId, envelope: VerifiedEnvelope, hop: u64, is_live: bool, now: Now) {
         let feed = envelope.feed_id();
         let Some(state) = self.feeds.get(&feed) else { return };
+        if state.is_held_up() || state.forks.end().is_some_and(|end| end <= envelope.last()) {
+            return self.count("posts_dropped_total", envelope.body().posts.len() as u64);
+        }
+        if !state.takes(&envelope) {
+            return self.on_conflict(id, envelope, now);
+        }
         match state.fit(&envelope) {
-            Fit::Held => (),
-            Fit::Conflicts => self.on_conflict(&envelope),
+            // Where it is held it was known to be another one, or it was not looked at here.
+            Fit::Held | Fit::Conflicts => self.on_conflict(id, envelope, now),
+            // What is behind a gap on another branch would wait for ever.
+            Fit::Beyond if self.is_torn(id, feed) => self.count("posts_dropped_total", 1),
             Fit::Beyond => {
                 if !self.feeds.wait(envelope, self.config.reorder_posts_max) {
                     self.count("posts_dropped_total", 1);
@@ -145,21 +160,10 @@ impl Mesh {
         while let Some(next) = self.feeds.take_next(&feed, seq) {
             let Some(state) = self.feeds.get(&feed) else { return };
             match state.accepted.fit(&next) {
-                Fit::Extends => self.accept(next, id, hop, is_live, now),
-                Fit::Beyond | Fit::Held | Fit::Conflicts => self.on_conflict(&next),
+                Fit::Extends if state.takes(&next) => self.accept(next, id, hop, is_live, now),
+                Fit::Extends | Fit::Beyond | Fit::Held | Fit::Conflicts => self.on_conflict(id, next, now),
             }
         }
-    }
-
-    /// A valid envelope cannot be true beside what is accepted: a fork, or damage. `Runs::clash` tells beside which
-    /// run, and how.
-    fn on_conflict(&mut self, envelope: &VerifiedEnvelope) {
-        self.count("forks_seen_total", 1);
-        let clash = self.feeds.get(&envelope.feed_id()).and_then(|state| state.accepted.clash(envelope));
-        let held = clash.and_then(|clash| clash.run().tip.hash);
-        let event = Event::ForkSeen { feed: envelope.feed(), seq: envelope.first(), held };
-        self.effects.push_back(Effect::Event(event));
-        self.note_fork(envelope.feed_id());
     }
 
     fn on_duplicate(&mut self, id: LinkId, envelope: &Envelope, is_live: bool) {
@@ -173,7 +177,7 @@ impl Mesh {
         }
     }
 
-    fn verify(&mut self, envelope: Envelope) -> Result<VerifiedEnvelope, EnvelopeError> {
+    pub(super) fn verify(&mut self, envelope: Envelope) -> Result<VerifiedEnvelope, EnvelopeError> {
         let author = envelope.feed().id;
         if !self.authors.contains_key(&author) {
             let key = AuthorKey::new(&author)?;
@@ -214,7 +218,7 @@ impl Mesh {
         let head = self.feeds.get(&envelope.feed_id()).map_or(Seq(0), |state| state.accepted.head());
         // Readers are told where a feed is not in its order, however short a time that takes.
         let late = envelope.last() < head || self.clock.is_late(envelope.body().at);
-        Delivery { offset, envelope, own, late }
+        Delivery { offset, envelope, own, late, forked: false }
     }
 
     pub(super) fn append_accepted(&mut self) {
@@ -246,6 +250,7 @@ impl Mesh {
             if pending.via.is_none() {
                 self.count("posts_sent_total", posts);
                 self.answer_sealed(&pending);
+                self.note_said_again(again(&pending));
             }
             self.spread(&pending, now);
             if floor == Floor::Moved {
@@ -273,6 +278,7 @@ impl Mesh {
         }
         for pending in failed.pending {
             self.refuse_sealed(&pending.slots, why);
+            self.note_not_said_again(again(&pending), now);
         }
         self.sealed_done(ticket);
     }
@@ -296,7 +302,8 @@ impl Mesh {
             let linked: BTreeSet<PeerId> = self.links.values().map(|link| link.peer).collect();
             self.new_feeds.retain(|peer, _| linked.contains(peer));
         }
-        let allowance = self.new_feeds.entry(peer).or_insert_with(|| NewFeeds::new(now.mono));
+        let allowance =
+            self.new_feeds.entry(peer).or_insert_with(|| Allowance::new(NEW_FEEDS_BURST, NEW_FEED_INTERVAL, now.mono));
         if !is_known && !allowance.take(now.mono) {
             self.count("feeds_delayed_total", 1);
             return false;
@@ -306,9 +313,15 @@ impl Mesh {
     }
 }
 
+/// How many of its posts say again what lost its number.
+fn again(pending: &Pending) -> usize {
+    let posts = &pending.delivery.envelope.body().posts;
+    if pending.via.is_some() { 0 } else { posts.iter().filter(|post| post.was.is_some()).count() }
+}
+
 fn bytes_of(pending: &[Pending]) -> usize {
     pending.iter().map(|pending| pending.delivery.envelope.bytes().len()).sum()
 }
 
 /// Before what the store refused is asked for again.
-const STORE_RETRY: std::time::Duration = std::time::Duration::from_secs(1);
+pub(super) const STORE_RETRY: std::time::Duration = std::time::Duration::from_secs(1);

@@ -9,7 +9,7 @@ use super::feeds::Asked;
 use super::link::{COMPARE_WAIT, Comparison, HeadsLeft, Link};
 use super::missing::Reach;
 use super::penalty::Offence;
-use crate::effect::{Effect, Event};
+use crate::effect::Effect;
 use crate::id::{Epoch, FeedId, Instance, LinkId, PeerId, Seq};
 use crate::limits::{HEADS_PER_FRAME_MAX, PINGS_MAX, REPAIRS_PER_LINK_MAX, VAIN_ASKS_MAX};
 use crate::time::{Mono, Now};
@@ -118,6 +118,7 @@ impl Mesh {
         }
         if theirs == 0 {
             self.note_equal(id);
+            self.say_lost();
         }
     }
 
@@ -163,12 +164,17 @@ impl Mesh {
                 self.note_skipped(id);
                 continue;
             }
+            if feed == self.me.feed && self.is_more_than_said(head.head) {
+                self.doubt_own_feed(id, feed, self.own_head().next());
+                continue;
+            }
             self.note_head(id, feed, head.head, now);
+            self.note_rebuilt(id, feed, head.head);
             self.note_floor(id, feed, head.floor);
             if let Some(link) = self.links.get_mut(&id) {
                 link.heads_named.insert(feed);
             }
-            if !self.on_forked_head(head) {
+            if !self.on_other_head(id, head, now) {
                 told.push(head);
             }
         }
@@ -195,16 +201,20 @@ impl Mesh {
     }
 
     /// Whether the other side ends a feed at the same number with something else.
-    fn on_forked_head(&mut self, head: &Head) -> bool {
+    fn on_other_head(&mut self, id: LinkId, head: &Head, now: Now) -> bool {
         let feed = head.feed.feed_id();
         let Some(tip) = self.feeds.get(&feed).map(|state| state.stored.tip()) else { return false };
-        let is_forked = tip.head == head.head && tip.hash.is_some_and(|hash| hash.0[..8] != head.hash);
-        if is_forked {
-            let event = Event::ForkSeen { feed: head.feed, seq: head.head, held: tip.hash };
-            self.effects.push_back(Effect::Event(event));
-            self.note_fork(feed);
+        let is_other = tip.head == head.head && tip.hash.is_some_and(|hash| hash.0[..8] != head.hash);
+        if is_other || tip.head != head.head {
+            self.tell_forks_of(id, feed, now);
         }
-        is_forked
+        if is_other && feed == self.me.feed {
+            self.doubt_own_feed(id, feed, head.head);
+        } else if is_other {
+            self.set_torn(id, feed);
+            self.begin_search(id, feed, None, now);
+        }
+        is_other
     }
 
     /// The other side named all it has: announce what was not among it.
@@ -217,6 +227,7 @@ impl Mesh {
 
     pub(super) fn on_gone(&mut self, id: LinkId, feed: FeedId, floor: Seq, now: Now) {
         self.note_floor(id, feed, floor);
+        self.on_search_gone(id, feed, floor, now);
         let Some(state) = self.feeds.get_mut(&feed) else { return };
         let Some(asked) = state.asked.as_mut().filter(|asked| asked.link == id) else { return };
         for range in &mut asked.ranges {
@@ -236,7 +247,9 @@ impl Mesh {
 
     /// The last number that any neighbour is known to hold.
     pub(super) fn target(&self, feed: &FeedId) -> Seq {
-        self.up_links().map(|link| link.head_of(feed)).max().unwrap_or_default()
+        let head = self.up_links().map(|link| link.head_of(feed)).max().unwrap_or_default();
+        let end = self.feeds.get(feed).and_then(|state| state.forks.end());
+        end.map_or(head, |end| head.min(Seq(end.0.saturating_sub(1))))
     }
 
     /// Whether any neighbour holds something that is missing.
@@ -248,7 +261,7 @@ impl Mesh {
 
     /// Is something missing that somebody has? Then ask, at once or after the push that should bring it.
     pub(super) fn consider_repair(&mut self, feed: FeedId, now: Now) {
-        if feed == self.me.feed || self.feeds.get(&feed).is_none_or(|state| state.is_forked) {
+        if feed == self.me.feed || self.feeds.get(&feed).is_none_or(|state| state.is_held_up()) {
             return;
         }
         let is_offered = self.is_offered(&feed, Reach::All);
@@ -258,7 +271,7 @@ impl Mesh {
             if state.asked.is_none() {
                 self.timers.cancel(&Timer::Repair(feed));
             }
-            return;
+            return self.doubt_drift(feed, now);
         }
         if state.asked.is_some() {
             self.behind.insert(feed);
@@ -295,7 +308,7 @@ impl Mesh {
             self.unask(feed);
             self.on_vain_ask(feed, &asked, now);
         }
-        if self.feeds.get(&feed).is_some_and(|state| !state.is_forked) {
+        if self.feeds.get(&feed).is_some_and(|state| !state.is_held_up()) {
             self.repair(feed, now);
         }
     }
@@ -344,7 +357,9 @@ impl Mesh {
             return;
         }
         held.asked_since = None;
-        held.vain_asks += 1;
+        // Of a feed that parts it may have given up what it announced.
+        let may_be_blamed = self.feeds.get(&feed).is_some_and(|state| state.forks.is_empty()) && !held.is_torn;
+        held.vain_asks += u32::from(may_be_blamed);
         if held.vain_asks < VAIN_ASKS_MAX {
             return;
         }
@@ -384,16 +399,6 @@ impl Mesh {
         if let Some(link) = asked.and_then(|asked| self.links.get_mut(&asked.link)) {
             link.asked.remove(&feed);
             link.control.wants.remove(&feed);
-        }
-    }
-
-    /// Two pasts were seen: asking for more could only bring more of what does not fit.
-    pub(super) fn note_fork(&mut self, feed: FeedId) {
-        self.unask(feed);
-        self.behind.remove(&feed);
-        self.timers.cancel(&Timer::Repair(feed));
-        if let Some(state) = self.feeds.get_mut(&feed) {
-            state.is_forked = true;
         }
     }
 

@@ -6,7 +6,8 @@ use super::Mesh;
 use super::dials::Dialing;
 use super::holders::Known;
 use super::link::Link;
-use crate::id::{Epoch, Instance, PeerId};
+use crate::id::{Epoch, Instance, PeerId, Seq};
+use crate::limits::FORKS_SHOWN_MAX;
 use crate::membership::record::{Addr, Record};
 use crate::reconnect::Target;
 use crate::status::{PeerState, PeerStatus, Status};
@@ -19,6 +20,9 @@ impl Mesh {
     pub fn status(&self) -> Status {
         let up: BTreeMap<PeerId, usize> = self.up_links().map(|link| (link.peer, 0)).collect();
         Status {
+            instance: Some(self.me.instance),
+            forks: self.forks().take(FORKS_SHOWN_MAX).collect(),
+            feeds_forked: self.forks().count(),
             advertise: self.me.addrs.clone(),
             peers_up: up.keys().filter(|id| **id != self.me.id).count(),
             peers_known: self.book.len(),
@@ -32,6 +36,18 @@ impl Mesh {
             other_instances: self.up_links().filter(|link| link.peer == self.me.id).count(),
             counters: self.counters.clone(),
         }
+    }
+
+    /// Feeds whose author used a number twice, with the lowest such number of each.
+    pub fn forks(&self) -> impl Iterator<Item = (Instance, Seq)> {
+        self.feeds.iter().filter_map(|(_, state)| Some((state.feed?, state.forks.places().next()?.seq)))
+    }
+
+    /// The newest epoch of this identity that is known, its own or another machine's.
+    #[must_use]
+    pub fn newest_own_epoch(&self) -> Epoch {
+        let newest = self.feeds.newest_of(self.me.id).unwrap_or(self.me.instance.epoch);
+        newest.max(self.me.instance.epoch)
     }
 
     /// This peer's own record: what others are told.
@@ -75,10 +91,10 @@ impl Mesh {
         status.epoch = entry.map(|entry| entry.record.epoch);
         status.last_seen_ms = self.last_seen_ms(known, now);
         status.behind = self.posts_behind(known);
-        status.forks = self.forks_of(id);
         status.configured = !configured.is_empty();
         status.address = addresses.first().map(ToString::to_string).unwrap_or_default();
         status.addresses = addresses;
+        status.forks = self.forks().filter(|(feed, _)| feed.id == id).count();
         status.instances = known.links.len();
         if let Some(link) = known.links.first() {
             describe_link(&mut status, link);
@@ -125,15 +141,9 @@ impl Mesh {
             clock_offset_us: 0,
             configured: false,
             instances: 0,
-            last_seen_ms: 0,
             forks: 0,
+            last_seen_ms: 0,
         }
-    }
-
-    /// Feeds of a peer in which two posts have one number.
-    fn forks_of(&self, peer: PeerId) -> usize {
-        let feeds = self.feeds.by_instance(Instance { id: peer, epoch: Epoch(0) });
-        feeds.take_while(|(feed, _)| feed.id == peer).filter(|(_, state)| state.is_forked).count()
     }
 
     /// Posts that wait to be sealed.

@@ -173,14 +173,28 @@ impl Mesh {
 
     pub(super) fn on_have(&mut self, id: LinkId, haves: &[Have], now: Now) {
         for have in haves {
+            if have.feed == self.me.feed && self.is_more_than_said(have.head) {
+                self.doubt_own_feed(id, have.feed, self.own_head().next());
+                continue;
+            }
             // Nothing to learn from somebody who has nothing.
             if have.head == Seq(0) || have.head < have.floor || !self.knows_or_may_create(id, have.feed, None, now) {
                 continue;
             }
             self.note_head(id, have.feed, have.head, now);
+            self.note_rebuilt(id, have.feed, have.head);
             self.note_floor(id, have.feed, have.floor);
             self.consider_repair(have.feed, now);
         }
+    }
+
+    /// The last number that this run gave out.
+    pub(super) fn own_head(&self) -> Seq {
+        self.feeds.get(&self.me.feed).map_or(Seq(0), |own| own.accepted.head())
+    }
+
+    pub(super) fn is_more_than_said(&self, head: Seq) -> bool {
+        head > self.own_head()
     }
 
     pub(super) fn on_want(&mut self, id: LinkId, want: &Want, now: Now) {

@@ -76,7 +76,7 @@ impl Mesh {
             holes: missing.holes(),
             hash: state.stored.tip().hash,
             agree,
-            is_forked: state.is_forked,
+            is_forked: !state.forks.is_empty(),
             is_own: feed.id == self.me.id,
         }
     }
@@ -99,7 +99,7 @@ impl Mesh {
     /// Posts that are not here, of all feeds: those that a linked peer holds, and those that none does.
     fn missing(&self, known: &[Known<'_>]) -> (u64, u64) {
         let (mut coming, mut unavailable) = (0u64, 0u64);
-        for (id, state) in self.feeds.iter().filter(|(_, state)| !state.is_forked) {
+        for (id, state) in self.feeds.iter() {
             let missing = missing_of(id, state, known);
             coming = coming.saturating_add(count(&missing.coming));
             unavailable = unavailable.saturating_add(count(&missing.unavailable));

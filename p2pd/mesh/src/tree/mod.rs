@@ -36,6 +36,10 @@ pub(crate) struct LinkFeed {
     pub(crate) vain_asks: u32,
     /// When it was first asked since it last brought something, or since that was counted.
     pub(crate) asked_since: Option<Mono>,
+    /// What it holds showed to be of another branch than ours: nothing of it can be used as it is.
+    pub(crate) is_torn: bool,
+    /// Where the branches part is not looked for again before this moment.
+    pub(crate) search_after: Mono,
 }
 
 /// What decides how a feed is pushed on a link.
@@ -55,7 +59,16 @@ pub(crate) struct Facts {
 
 impl LinkFeed {
     pub(crate) fn new(push: Push) -> Self {
-        Self { floor: Seq(1), head: Seq(0), push, sent: None, vain_asks: 0, asked_since: None }
+        Self {
+            floor: Seq(1),
+            head: Seq(0),
+            push,
+            sent: None,
+            vain_asks: 0,
+            asked_since: None,
+            is_torn: false,
+            search_after: Mono(0),
+        }
     }
 
     /// What the other side is known to hold.

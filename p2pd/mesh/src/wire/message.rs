@@ -8,7 +8,7 @@ use crate::id::{Epoch, FeedId, IdError, Instance, Seq};
 use crate::json::JsonError;
 use crate::membership::record::{Record, RecordError};
 
-pub(crate) use encode::encode_envelopes;
+pub(crate) use encode::{encode_envelopes, fork_fits};
 
 /// What one frame says.
 #[derive(Clone, PartialEq, Debug)]
@@ -44,6 +44,8 @@ pub enum Message {
     },
     /// A part of everything I hold.
     Heads(Heads),
+    /// Two envelopes of one author for one place.
+    Fork(Box<Fork>),
     /// A frame of the protocol that this version has no use for.
     Reserved(Reserved),
     /// A frame of a later protocol.
@@ -230,6 +232,15 @@ pub struct Head {
     pub hash: [u8; 8],
 }
 
+/// What shall prove that an author used a number twice. Believe it once both are verified.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Fork {
+    /// One envelope.
+    pub a: Envelope,
+    /// Another for the same place.
+    pub b: Envelope,
+}
+
 /// Frames of the protocol that this version parses, counts and ignores.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Reserved {
@@ -247,8 +258,6 @@ pub enum Reserved {
     Shuffle,
     /// Partial views: the answer.
     ShuffleReply,
-    /// Proof that an author used a number twice.
-    Fork,
 }
 
 /// A frame that says nothing this protocol allows.

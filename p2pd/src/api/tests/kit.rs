@@ -282,7 +282,7 @@ impl World {
         let envelope = body.sign(&key(author));
         feed.hash = Some(envelope.hash());
         let offset = Offset(self.end().0 + 1);
-        let entry = Delivery { offset, envelope, own: author == OWN, late: false };
+        let entry = Delivery { offset, envelope, own: author == OWN, late: false, forked: false };
         self.entries.push(entry.clone());
         entry
     }
@@ -360,6 +360,7 @@ impl World {
         let posts = self.entries.iter().flat_map(|entry| {
             let body = entry.envelope.body();
             (0..).zip(&body.posts).map(|(index, post)| StoredPost {
+                forked: entry.forked,
                 id: PostId { feed: body.feed, seq: body.first.plus(index) },
                 offset: Offset(entry.offset.0 + index),
                 at: body.at.plus(index),

@@ -23,6 +23,7 @@ pub(in crate::store) fn identity(seed: u8) -> PeerId {
 }
 
 /// Writes one feed.
+#[derive(Clone)]
 pub(in crate::store) struct Author {
     key: SigningKey,
     pub(in crate::store) feed: Instance,
@@ -55,7 +56,7 @@ impl Author {
 }
 
 pub(in crate::store) fn delivery(offset: u64, envelope: &VerifiedEnvelope) -> Delivery {
-    Delivery { offset: Offset(offset), envelope: envelope.clone(), own: false, late: false }
+    Delivery { offset: Offset(offset), envelope: envelope.clone(), own: false, late: false, forked: false }
 }
 
 /// An open store.

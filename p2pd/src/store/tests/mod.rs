@@ -4,6 +4,7 @@
 pub(super) mod kit;
 
 mod crash;
+mod forks;
 mod jobs;
 mod open;
 mod queries;

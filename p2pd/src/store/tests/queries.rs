@@ -58,7 +58,8 @@ fn posts(delivery: &Delivery) -> impl Iterator<Item = (Place, StoredPost)> {
         let (seq, at) = (body.first.plus(index), body.at.plus(index));
         let id = PostId { feed: body.feed, seq };
         let offset = Offset(delivery.offset.0 + index);
-        let stored = StoredPost { id, offset, at, post: post.clone(), own: delivery.own, late: delivery.late };
+        let Delivery { own, late, forked, .. } = *delivery;
+        let stored = StoredPost { id, offset, at, post: post.clone(), own, late, forked };
         (Place { at, feed: body.feed, seq }, stored)
     })
 }

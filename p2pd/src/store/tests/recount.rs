@@ -13,7 +13,7 @@ const QUESTIONS: [(&str, &str); 9] = [
         "SELECT count(*) FROM feeds AS f WHERE bytes <> (SELECT sum(length(body)) FROM envelopes WHERE feed = f.id)
            OR envelopes <> (SELECT count(*) FROM envelopes WHERE feed = f.id)",
     ),
-    ("envelopes below the base of their feed", "SELECT count(*) FROM envelopes AS e JOIN feeds AS f ON f.id = e.feed WHERE first < base"),
+    ("envelopes below the base of their feed", "SELECT count(*) FROM envelopes AS e JOIN feeds AS f ON f.id = e.feed WHERE first < base AND flags & 4 = 0"),
     (
         "rooms that count wrong",
         "SELECT count(*) FROM rooms AS r WHERE posts <> (SELECT coalesce(sum(posts), 0) FROM room_envelopes WHERE room = r.id)

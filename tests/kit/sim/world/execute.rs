@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use p2p_mesh::effect::{Append, Delivery, Effect, Event as Told};
-use p2p_mesh::id::{LinkId, PeerId};
+use p2p_mesh::id::{Instance, LinkId, PeerId, PostId, Seq};
 use p2p_mesh::input::Input;
 use p2p_mesh::limits::{DIALS_IN_FLIGHT_MAX, FRAME_LEN_MAX, IN_FLIGHT_BYTES_MAX};
 use p2p_mesh::wire::frame::PREFIX_LEN;
 
 use super::{Event, World, resolve};
+use crate::checker::Violation;
 use crate::sim::bug::Bug;
 use crate::sim::disk::Job;
 use crate::sim::machine::{Character, Run};
@@ -38,6 +39,12 @@ impl World {
             Effect::Hangup(link) => self.network.hang_up(link, self.now),
             Effect::Append(append) => self.on_append(place, append),
             Effect::Read { ticket, from } => self.push_job(place, Job::Read(ticket, from)),
+            Effect::Settle(settle) => self.push_job(place, Job::Settle(settle)),
+            Effect::FindLost { ticket, after } => self.push_job(place, Job::FindLost(ticket, after)),
+            Effect::DrawEpoch => {
+                let epoch = self.fresh_epoch(place);
+                self.push_job(place, Job::RenewEpoch(epoch));
+            }
             Effect::FindKeys { ticket, keys } => self.push_job(place, Job::FindKeys(ticket, keys)),
             Effect::SaveRecord { record, seen_ms } => self.push_job(place, Job::SaveRecord(Box::new(record), seen_ms)),
             Effect::ForgetRecord(id) => self.push_job(place, Job::ForgetRecord(id)),
@@ -145,7 +152,7 @@ impl World {
     fn on_deliver(&mut self, place: Place, delivery: &Delivery) {
         let machine = &mut self.machines[place.0];
         let envelope = &delivery.envelope;
-        let is_stored = machine.disk.holds(envelope.feed_id(), envelope.first());
+        let is_stored = machine.disk.has_offset(delivery.offset);
         machine.show(delivery);
         let (honest, own) = (machine.is_honest(), envelope.feed().id == machine.id);
         if honest && !own {
@@ -181,9 +188,12 @@ impl World {
             }
             Told::Suspected { .. } => self.measure.reach(Milestone::Suspected),
             Told::Misbehaved { peer, what, .. } if honest => self.on_misbehaved(place, peer, &what),
-            Told::ForkSeen { feed, seq, .. } if honest && self.plan.bug.is_none() => {
-                self.violate(place, format!("it saw two bodies for {feed:?} number {}", seq.0));
+            Told::ForkSeen { feed, seq, .. } if honest => self.on_fork_seen(feed, seq),
+            Told::EpochChanged { new, .. } => {
+                run.instance = new;
+                self.measure.reach(Milestone::EpochChanged);
             }
+            Told::SetAside { .. } => self.measure.reach(Milestone::BranchSetAside),
             Told::DialFailed { .. }
             | Told::Misbehaved { .. }
             | Told::ForkSeen { .. }
@@ -191,6 +201,13 @@ impl World {
             | Told::OtherInstance { .. }
             | Told::SelfDialed { .. }
             | Told::StoreFailed { .. } => (),
+        }
+    }
+
+    fn on_fork_seen(&mut self, feed: Instance, seq: Seq) {
+        self.measure.reach(Milestone::ForkProven);
+        if !self.may_fork(feed) && matches!(self.plan.bug, None | Some(Bug::ReusedNumber)) {
+            self.violations.push(Violation::NumberReused { id: PostId { feed, seq } });
         }
     }
 
@@ -229,6 +246,10 @@ impl Run {
             | Input::AppendFailed { .. }
             | Input::ReadDone { .. }
             | Input::KeysFound { .. }
+            | Input::Settled { .. }
+            | Input::SettleFailed(_)
+            | Input::EpochDrawn(_)
+            | Input::LostFound { .. }
             | Input::Retained { .. }
             | Input::Command(_) => (),
         }
@@ -256,6 +277,9 @@ fn fingerprint(effect: &Effect) -> &[u8] {
         Effect::Append(_) => b"append",
         Effect::Read { .. } => b"read",
         Effect::FindKeys { .. } => b"keys",
+        Effect::Settle(_) => b"settle",
+        Effect::DrawEpoch => b"draw",
+        Effect::FindLost { .. } => b"lost",
         Effect::SaveRecord { .. } => b"save",
         Effect::ForgetRecord(_) => b"forget",
         Effect::Deliver(delivery) => delivery.envelope.bytes(),
@@ -283,12 +307,18 @@ fn describe(effect: &Effect) -> String {
             )
         }
         Effect::Deliver(delivery) => format!("deliver {}", name(delivery)),
+        Effect::Settle(settle) => {
+            let place = settle.proof.as_ref().map(p2p_mesh::fork::ForkProof::place);
+            format!("settle {:?} at {place:?}, end {:?}", settle.feed, settle.end)
+        }
         Effect::SaveRecord { record, .. } => format!("save the record of {:?}", record.id),
         Effect::RaiseFrameLimit(_)
         | Effect::Dial { .. }
         | Effect::Hangup(_)
         | Effect::Read { .. }
         | Effect::FindKeys { .. }
+        | Effect::DrawEpoch
+        | Effect::FindLost { .. }
         | Effect::ForgetRecord(_)
         | Effect::Published { .. }
         | Effect::Ponged { .. }

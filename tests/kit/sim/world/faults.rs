@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use p2p_mesh::input::{Command, Input};
+use p2p_mesh::input::{CloseReason, Command, DialFailure, Input};
 
 use super::{Event, World};
+use crate::checker::History;
 use crate::sim::disk::Space;
-use crate::sim::machine::Character;
+use crate::sim::machine::{Brain, Character, Run};
 use crate::sim::measure::Milestone;
-use crate::sim::network::Place;
+use crate::sim::network::{Place, ProcessId};
 use crate::sim::people::Manner;
 
 /// The end of a fault, or its next step.
@@ -151,12 +152,56 @@ impl World {
     /// A machine with the same identity and the same disk appears beside this one.
     pub(super) fn clone_machine(&mut self, place: Place) {
         let original = &self.machines[place.0];
+        if self.twins.iter().any(|twin| twin.id == original.id) {
+            return;
+        }
         let (key, mut disk) = (original.key.clone(), original.disk.clone());
         disk.flush();
         let copy = self.add_machine(key, Character::Honest);
         self.machines[copy.0].disk = disk;
         self.later(Duration::from_millis(1_500), Undo::Start(copy));
         let session = self.people.add_session(copy, self.machines[copy.0].id);
+        self.speak_later(session);
+    }
+
+    /// The machine at `place` is resumed a second time elsewhere, from the disk and the memory it has now; its links are
+    /// the first one's. While something is on its way to the disk nobody could say which of both said it.
+    pub(super) fn resume_twice(&mut self, place: Place) {
+        // Of three that share a past, two may have to say the same again.
+        if self.machines.iter().filter(|machine| machine.id == self.machines[place.0].id).count() > 1 {
+            return;
+        }
+        let original = &self.machines[place.0];
+        let Some(run) = original.run.as_ref().filter(|run| run.unstored.is_empty() && !run.stalled && !run.leaving)
+        else {
+            return;
+        };
+        let Some(mesh) = run.brain.mesh().filter(|mesh| mesh.outbox_len() == 0 && run.store.is_idle()) else { return };
+        let (mesh, instance, born) = (Box::new(mesh.clone()), run.instance, run.born);
+        let (links, dials) = (run.open.clone(), run.dials.clone());
+        let (key, disk, offset_ms) = (original.key.clone(), original.disk.clone(), original.clock_offset_ms);
+        let shown = original.streams.last().map(|stream| stream.posts.clone()).unwrap_or_default();
+        self.twins.insert(instance);
+        self.processes += 1;
+        let (copy, process) = (self.add_machine(key, Character::Honest), ProcessId(self.processes));
+        let twin = &mut self.machines[copy.0];
+        (twin.disk, twin.clock_offset_ms) = (disk, offset_ms);
+        twin.streams = vec![History { peer: twin.name.clone(), posts: shown, ..History::default() }];
+        let mut run = Run::new(process, instance, Brain::Mesh(mesh), born);
+        (run.open, run.dials) = (links.clone(), dials.clone());
+        twin.run = Some(run);
+        self.places.insert(process, copy);
+        self.network.attach(copy, process, instance.id);
+        for link in links {
+            let reason = CloseReason::Failed("the machine was resumed".to_owned());
+            self.feed(process, Input::LinkClosed { link, reason });
+        }
+        for dial in dials {
+            let (reason, detail) = (DialFailure::Unreachable, "the machine was resumed".to_owned());
+            self.feed(process, Input::DialFailed { dial, reason, detail });
+        }
+        self.settle(copy);
+        let session = self.people.add_session(copy, instance.id);
         self.speak_later(session);
     }
 

@@ -138,8 +138,9 @@ impl World {
     fn store_and_show(&mut self, place: Place, envelope: &Envelope) {
         let machine = &mut self.machines[place.0];
         let envelope = envelope.clone().trust_stored();
-        let delivery = Delivery { offset: machine.disk.next_offset(), envelope, own: false, late: false };
-        machine.disk.append(&delivery);
+        let delivery =
+            Delivery { offset: machine.disk.next_offset(), envelope, own: false, late: false, forked: false };
+        machine.disk.append(&delivery, false);
         machine.show(&delivery);
     }
 

@@ -7,7 +7,7 @@ mod faults;
 mod links;
 mod trouble;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use ed25519_dalek::SigningKey;
@@ -44,6 +44,8 @@ pub struct World {
     people: People,
     trace: Trace,
     violations: Vec<Violation>,
+    /// Runs that went on twice from one memory.
+    twins: BTreeSet<Instance>,
     /// How many faults block each way.
     ways: BTreeMap<(Place, Place), u32>,
     places: BTreeMap<ProcessId, Place>,
@@ -91,6 +93,7 @@ impl World {
             people: People::default(),
             trace: Trace::new(detail),
             violations: Vec::new(),
+            twins: BTreeSet::new(),
             ways: BTreeMap::new(),
             places: BTreeMap::new(),
             in_trouble: false,
@@ -213,6 +216,12 @@ impl World {
 
     fn all_places(&self) -> Vec<Place> {
         self.machines.iter().map(|machine| machine.place).collect()
+    }
+
+    /// Whoever writes this feed may use a number twice.
+    #[must_use]
+    pub fn may_fork(&self, feed: Instance) -> bool {
+        self.twins.contains(&feed) || !self.is_honest_peer(feed.id)
     }
 
     pub(super) fn is_honest_peer(&self, id: PeerId) -> bool {
@@ -362,6 +371,12 @@ impl World {
         if let (Some(super::bug::Bug::ReusedNumber), Some(newest)) = (self.plan.bug, newest) {
             return newest;
         }
+        self.fresh_epoch(place)
+    }
+
+    fn fresh_epoch(&mut self, place: Place) -> Epoch {
+        let machine = &self.machines[place.0];
+        let newest = machine.disk.newest_epoch();
         // The random bits stay random where the clock is behind: an old disk under a slow clock would give the same
         // epoch twice otherwise.
         let seconds = (machine.unix_ms(self.now) / 1_000).max(newest.map_or(0, |newest| (newest.0 >> 20) + 1));
@@ -390,6 +405,7 @@ impl World {
                 block: std::collections::BTreeSet::new(),
             },
             feeds: machine.disk.stored_feeds(),
+            forks: machine.disk.forks(),
             next_offset: machine.disk.next_offset(),
             book: machine.disk.book(),
             seed,
@@ -522,6 +538,10 @@ fn fingerprint(input: &Input) -> &[u8] {
         Input::AppendFailed { .. } => b"append failed",
         Input::ReadDone { .. } => b"read",
         Input::KeysFound { .. } => b"keys",
+        Input::Settled { .. } => b"settled",
+        Input::SettleFailed(_) => b"settle failed",
+        Input::EpochDrawn(_) => b"epoch",
+        Input::LostFound { .. } => b"lost",
         Input::Retained { .. } => b"retained",
         Input::Command(_) => b"command",
     }
@@ -539,11 +559,17 @@ fn describe(input: &Input) -> String {
         Input::ReadDone { ticket, envelopes } => format!("{ticket:?}: {} envelopes read", envelopes.len()),
         Input::Retained { feeds } => format!("{} feeds retained", feeds.len()),
         Input::KeysFound { ticket, posts } => format!("{ticket:?}: {} keys looked up", posts.len()),
+        Input::Settled { ticket, settled } => {
+            format!("{ticket:?}: {} posts set aside, {:?} left", settled.posts, settled.left.runs.tip())
+        }
+        Input::LostFound { ticket, posts } => format!("{ticket:?}: {} posts to say again", posts.len()),
         Input::DialFailed { .. }
         | Input::Written { .. }
         | Input::LinkClosed { .. }
         | Input::Appended(_)
         | Input::AppendFailed { .. }
+        | Input::SettleFailed(_)
+        | Input::EpochDrawn(_)
         | Input::Command(_) => cut(format!("{input:?}")),
     }
 }

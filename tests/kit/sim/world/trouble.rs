@@ -97,6 +97,10 @@ impl World {
             }
             FaultKind::Clone if self.machines.len() < self.plan.peers + MACHINES_MORE => self.clone_machine(place),
             FaultKind::Clone => (),
+            FaultKind::ResumedTwice if self.machines.len() < self.plan.peers + MACHINES_MORE => {
+                self.resume_twice(place)
+            }
+            FaultKind::ResumedTwice => (),
             FaultKind::ClockJump => {
                 let jump = self.dice.between(0, 7_200_000) as i64 - 3_600_000;
                 self.machines[place.0].clock_offset_ms += jump;

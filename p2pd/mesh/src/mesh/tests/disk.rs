@@ -1,21 +1,29 @@
 //! A store for one mesh, with the moods of a disk.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 
-use crate::effect::{Append, Delivery};
+use crate::effect::{Append, Delivery, Settle};
 use crate::envelope::{Envelope, VerifiedEnvelope};
 use crate::feed::{Runs, StoredFeed};
+use crate::fork::{ForkPlace, ForkProof};
 use crate::id::{Instance, Offset, PostId, Seq};
-use crate::input::{Input, KeyedPost, ReadFrom, Ticket, content_hash};
+use crate::input::{Input, KeyedPost, LostPost, ReadFrom, Settled, Ticket, content_hash};
+use crate::limits::LOST_POSTS_MAX;
 
 /// What is stored, and what waits for an answer.
+#[derive(Clone)]
 pub(super) struct Store {
     pub(super) mood: Mood,
     pub(super) stored: Vec<Delivery>,
     pub(super) held: VecDeque<Question>,
     failed: Option<u64>,
+    /// Offsets of envelopes that this peer said itself.
+    said: BTreeSet<Offset>,
+    /// Own posts that were set aside and not said again.
+    lost: BTreeMap<Offset, LostPost>,
+    pub(super) forks: BTreeMap<(Instance, ForkPlace), ForkProof>,
 }
 
 /// How the store answers.
@@ -30,17 +38,28 @@ pub(super) enum Mood {
 }
 
 /// What the mesh asks of it, one after the other.
+#[derive(Clone)]
 pub(super) enum Question {
     Append(Append),
     Find(Ticket, Vec<String>),
+    Settle(Box<Settle>),
+    FindLost(Ticket, Offset),
 }
 
 impl Store {
     pub(super) fn holding(disk: &[VerifiedEnvelope]) -> Self {
-        let mut store = Self { mood: Mood::Takes, stored: Vec::new(), held: VecDeque::new(), failed: None };
+        let mut store = Self {
+            mood: Mood::Takes,
+            stored: Vec::new(),
+            held: VecDeque::new(),
+            failed: None,
+            said: BTreeSet::new(),
+            lost: BTreeMap::new(),
+            forks: BTreeMap::new(),
+        };
         let mut offset = Offset(1);
         for envelope in disk {
-            store.stored.push(Delivery { offset, envelope: envelope.clone(), own: false, late: false });
+            store.stored.push(Delivery { offset, envelope: envelope.clone(), own: false, late: false, forked: false });
             offset.0 += envelope.body().posts.len() as u64;
         }
         store
@@ -48,11 +67,19 @@ impl Store {
 
     pub(super) fn feeds(&self) -> Vec<StoredFeed> {
         let mut feeds: BTreeMap<Instance, StoredFeed> = BTreeMap::new();
-        for Delivery { envelope, .. } in &self.stored {
+        for Delivery { envelope, .. } in self.canonical() {
             let new = || StoredFeed { feed: envelope.feed(), base: Seq(1), runs: Runs::default() };
             feeds.entry(envelope.feed()).or_insert_with(new).runs.add(envelope);
         }
         feeds.into_values().collect()
+    }
+
+    /// All that is stored was said by this peer.
+    pub(super) fn say_all(&mut self) {
+        for held in &mut self.stored {
+            held.own = true;
+            self.said.insert(held.offset);
+        }
     }
 
     /// What waits for an answer.
@@ -70,7 +97,23 @@ impl Store {
                 let posts = keys.iter().map(|key| self.find(key)).collect();
                 Some(Input::KeysFound { ticket, posts })
             }
+            (_, Question::FindLost(ticket, after)) => {
+                let lost = self.lost.range(Offset(after.0 + 1)..).map(|(_, lost)| lost.clone()).take(LOST_POSTS_MAX);
+                Some(Input::LostFound { ticket, posts: lost.collect() })
+            }
+            (Mood::Takes, Question::Settle(settle)) => {
+                let settled = Box::new(self.settle(&settle));
+                Some(Input::Settled { ticket: settle.ticket, settled })
+            }
+            (Mood::Full, Question::Settle(settle)) => Some(Input::SettleFailed(settle.ticket)),
             (Mood::Takes, Question::Append(append)) if self.failed != Some(append.generation) => {
+                for delivery in append.envelopes.iter().filter(|delivery| delivery.own) {
+                    if append.flush {
+                        self.said.insert(delivery.offset);
+                    }
+                    let again = delivery.envelope.body().posts.iter().filter_map(|post| post.was);
+                    again.for_each(|was| self.lost.retain(|_, lost| lost.id != was));
+                }
                 self.stored.extend(append.envelopes.iter().map(kept));
                 Some(Input::Appended(append.ticket))
             }
@@ -80,6 +123,49 @@ impl Store {
                 Some(Input::AppendFailed { ticket: append.ticket, why: "disk full".into() })
             }
         }
+    }
+
+    fn settle(&mut self, settle: &Settle) -> Settled {
+        let mut ours = None;
+        let mut from = settle.end;
+        if let Some(proof) = &settle.proof {
+            let place = proof.place();
+            self.forks.insert((settle.feed, place), proof.clone());
+            let held = self.canonical().map(|held| &held.envelope).filter(|held| held.feed() == settle.feed);
+            ours = held.filter(|held| ForkPlace::of(held) == place).last().cloned();
+            if ours.as_ref().is_some_and(|ours| ours.hash() > proof.winner().hash()) {
+                from = Some(from.map_or(place.seq, |end| end.min(place.seq)));
+            }
+        }
+        if let Some(forget) = settle.forget {
+            self.forks.remove(&(settle.feed, forget));
+        }
+        let posts = from.map_or(0, |from| self.set_aside(settle.feed, from));
+        let empty = StoredFeed { feed: settle.feed, base: Seq(1), runs: Runs::default() };
+        let left = self.feeds().into_iter().find(|feed| feed.feed == settle.feed).unwrap_or(empty);
+        Settled { left, posts, ours }
+    }
+
+    fn set_aside(&mut self, feed: Instance, from: Seq) -> u64 {
+        let mut posts = 0;
+        for held in &mut self.stored {
+            let body = held.envelope.body();
+            if held.forked || body.feed != feed || body.last() < from {
+                continue;
+            }
+            held.forked = true;
+            posts += body.posts.len() as u64;
+            for (index, post) in (0..).zip(&body.posts).filter(|_| self.said.contains(&held.offset)) {
+                let (offset, id) = (Offset(held.offset.0 + index), PostId { feed, seq: body.first.plus(index) });
+                self.lost.insert(offset, LostPost { offset, id, post: post.clone() });
+            }
+        }
+        posts
+    }
+
+    /// What was not set aside.
+    fn canonical(&self) -> impl Iterator<Item = &Delivery> {
+        self.stored.iter().filter(|held| !held.forked)
     }
 
     fn find(&self, key: &str) -> Option<KeyedPost> {
@@ -97,7 +183,7 @@ impl Store {
     }
 
     pub(super) fn read(&self, from: &ReadFrom) -> Vec<VerifiedEnvelope> {
-        let envelopes = self.stored.iter().map(|held| &held.envelope).filter(|held| held.feed_id() == from.feed);
+        let envelopes = self.canonical().map(|held| &held.envelope).filter(|held| held.feed_id() == from.feed);
         let wanted = envelopes.filter(|held| held.last() >= from.from && held.first() <= from.to);
         let wanted: BTreeMap<Seq, &VerifiedEnvelope> = wanted.map(|held| (held.first(), held)).collect();
         let (mut bytes, mut next) = (0, from.from);

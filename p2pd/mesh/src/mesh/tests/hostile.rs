@@ -2,10 +2,7 @@
 
 use bytes::Bytes;
 
-use super::kit::{
-    EPOCH, Peer, at, chain, content, draft, envelope, heads, hello, id, other_digest, pushed, repaired, run, stamp,
-};
-use crate::effect::Event;
+use super::kit::{Peer, at, chain, content, draft, envelope, hello, id, pushed, stamp};
 use crate::envelope::{Body, Envelope, Post, Stamp};
 use crate::id::{Epoch, FeedId, INTEGER_END, Instance, LinkId, Seq};
 use crate::limits::{NEW_FEEDS_BURST, NEWEST_FIRST_POSTS, RANGES_PER_WANT_MAX, REORDER_BYTES_MAX};
@@ -82,63 +79,12 @@ fn w_05_two_frames_that_are_no_messages_are_a_ban() {
 fn w_10_frames_of_later_protocols_are_counted_and_ignored() {
     let mut peer = Peer::new(1);
     let link = linked(&mut peer, 2);
-    for frame in [r#"{"type":"telepathy","to":[1]}"#, r#"{"type":"join"}"#, r#"{"type":"fork","a":1,"b":2}"#] {
+    for frame in [r#"{"type":"telepathy","to":[1]}"#, r#"{"type":"join"}"#, r#"{"type":"range","a":1,"b":2}"#] {
         peer.hear_bytes(link, Bytes::from_static(frame.as_bytes()));
     }
     assert_eq!((peer.count("frames_unknown_total"), peer.count("frames_ignored_total")), (1, 2));
     assert_eq!(peer.mesh.status().peers_up, 1);
     assert!(peer.said(link).is_empty());
-}
-
-#[test]
-fn w_14_two_bodies_for_one_number_are_told_and_the_first_stays() {
-    let mut peer = Peer::new(1);
-    let (one, other) = (linked(&mut peer, 2), linked(&mut peer, 4));
-    let (a, b) = (envelope(3, 7, 1, None, "a"), envelope(3, 7, 1, None, "b"));
-    peer.hear(one, &pushed(std::slice::from_ref(&a)));
-    peer.events();
-    let second = envelope(3, 7, 2, Some(b.hash()), "b2");
-    peer.hear(other, &pushed(&[b, second.clone()]));
-    let feed = second.feed();
-    let fork = Event::ForkSeen { feed, seq: Seq(2), held: Some(a.hash()) };
-    assert!(peer.events().contains(&fork));
-    assert_eq!(peer.history(), ["a"]);
-    assert_eq!(peer.mesh.status().peers_up, 2, "who brought it may be honest");
-}
-
-#[test]
-fn w_14_who_holds_the_other_branch_of_a_fork_is_not_blamed_for_it() {
-    let mut peer = Peer::new(1);
-    let link = linked(&mut peer, 2);
-    peer.hear(link, &pushed(&[envelope(3, 7, 1, None, "b")]));
-    let other = chain(3, 7, 2, &["a"]);
-    let honest = linked(&mut peer, 4);
-    peer.events();
-    let mut sent = 0;
-    peer.converse(600_000, |link, message| match message {
-        Message::Ping(ping) if link == honest => vec![other_digest(ping)],
-        Message::Heads(_) if link == honest => vec![heads(std::slice::from_ref(&other))],
-        Message::Want(_) if link == honest => {
-            sent += 1;
-            vec![repaired(&other[1..])]
-        }
-        _ => content(message),
-    });
-    assert_eq!(peer.offences(), Vec::<String>::new());
-    assert_eq!(peer.mesh.status().peers_up, 2);
-    assert!(sent < 1_000, "what can never fit is asked for {sent} times in ten minutes");
-}
-
-#[test]
-fn nobody_but_this_run_writes_its_feed() {
-    let mut peer = Peer::new(1);
-    let link = linked(&mut peer, 2);
-    peer.say("ours");
-    peer.events();
-    peer.hear(link, &pushed(&chain(1, EPOCH.0, 3, &["a twin's"])));
-    assert!(peer.events().iter().any(|event| matches!(event, Event::ForkSeen { feed, .. } if *feed == run(1))));
-    peer.say("ours too");
-    assert_eq!(peer.history(), ["ours", "ours too"]);
 }
 
 #[test]

@@ -22,6 +22,7 @@ use crate::wire::frame::PREFIX_LEN;
 use crate::wire::message::{Digest, Envelopes, Head, Heads, Hello, Message, Ping, Pong, Role};
 
 /// One mesh, and everything outside of it but the other peers.
+#[derive(Clone)]
 pub(super) struct Peer {
     pub(super) mesh: Mesh,
     pub(super) store: Store,
@@ -31,6 +32,9 @@ pub(super) struct Peer {
     /// What was done and not yet taken by the test.
     pub(super) effects: Vec<Effect>,
     next_link: u64,
+    /// Which peer it is, and how many epochs it drew.
+    number: u8,
+    epochs: u64,
     /// The numbers delivered of each feed.
     delivered: BTreeMap<FeedId, IntervalSet>,
 }
@@ -192,8 +196,16 @@ impl Peer {
         let store = Store::holding(disk);
         let next_offset =
             Offset(store.stored.iter().map(|held| held.envelope.body().posts.len() as u64).sum::<u64>() + 1);
-        let setup =
-            Setup { key: key(n), epoch: EPOCH, config, feeds: store.feeds(), next_offset, book, seed: u64::from(n) };
+        let setup = Setup {
+            key: key(n),
+            epoch: EPOCH,
+            config,
+            feeds: store.feeds(),
+            forks: Vec::new(),
+            next_offset,
+            book,
+            seed: u64::from(n),
+        };
         let mut peer = Self {
             mesh: Mesh::new(setup, at(0)),
             delivered: store.feeds().iter().map(|feed| (feed.feed.feed_id(), feed.runs.held())).collect(),
@@ -202,7 +214,36 @@ impl Peer {
             now: at(0),
             effects: Vec::new(),
             next_link: 1,
+            number: n,
+            epochs: 0,
         };
+        peer.settle();
+        peer
+    }
+
+    /// Peer `n` as it starts with envelopes on its disk that it said itself.
+    pub(super) fn start_having_said(n: u8, config: Config, disk: &[VerifiedEnvelope]) -> Self {
+        let mut peer = Self::start(n, config, disk, Vec::new());
+        peer.store.say_all();
+        peer
+    }
+
+    /// The same machine after a restart.
+    pub(super) fn restarted(&self, epoch: u64) -> Self {
+        let n = self.number;
+        let next = self.store.stored.last().map_or(1, |held| held.offset.0 + held.envelope.body().posts.len() as u64);
+        let setup = Setup {
+            key: key(n),
+            epoch: Epoch(epoch),
+            config: config(n),
+            feeds: self.store.feeds(),
+            forks: self.store.forks.values().cloned().collect(),
+            next_offset: Offset(next),
+            book: Vec::new(),
+            seed: 2,
+        };
+        let mut peer =
+            Self { mesh: Mesh::new(setup, self.now), effects: Vec::new(), stuck: BTreeMap::new(), ..self.clone() };
         peer.settle();
         peer
     }
@@ -426,6 +467,29 @@ impl Peer {
         texts(&self.store.stored)
     }
 
+    /// The same without what was set aside, and only that.
+    pub(super) fn histories(&self) -> (Vec<String>, Vec<String>) {
+        let (forked, kept): (Vec<Delivery>, _) = self.store.stored.iter().cloned().partition(|held| held.forked);
+        (texts(&kept), texts(&forked))
+    }
+
+    /// A stranger comes, says something and goes.
+    pub(super) fn visit(&mut self, n: u8, messages: &[Message]) {
+        // Far from the numbers of other links.
+        self.next_link = self.next_link.max(1 << 40);
+        let link = self.accept(n);
+        messages.iter().for_each(|message| self.hear(link, message));
+        self.close(link);
+    }
+
+    /// The same machine again, from the same memory, without its links.
+    pub(super) fn resumed_as(&self, number: u8) -> Self {
+        let mut twin = Self { number, ..self.clone() };
+        let links: Vec<LinkId> = twin.mesh.links.keys().copied().collect();
+        links.into_iter().for_each(|link| twin.close(link));
+        twin
+    }
+
     /// The store answers the oldest question that waits, in the mood it is in now.
     #[track_caller]
     pub(super) fn store_answers(&mut self, mood: Mood) {
@@ -477,6 +541,20 @@ impl Peer {
                 Some(Input::ReadDone { ticket: *ticket, envelopes: self.store.read(from) })
             }
             Effect::FindKeys { ticket, keys } => self.store.answer(Question::Find(*ticket, keys.clone())),
+            Effect::Settle(settle) => {
+                let answer = self.store.answer(Question::Settle(settle.clone()));
+                if let Some(Input::Settled { settled, .. }) = &answer {
+                    // What was set aside is no part of the order any more.
+                    self.delivered.insert(settled.left.feed.feed_id(), settled.left.runs.held());
+                }
+                answer
+            }
+            Effect::FindLost { ticket, after } => self.store.answer(Question::FindLost(*ticket, *after)),
+            Effect::DrawEpoch => {
+                // Whatever happens, two runs never draw the same one.
+                self.epochs += 1;
+                Some(Input::EpochDrawn(Some(Epoch(EPOCH.0 + u64::from(self.number) * 1_000 + self.epochs))))
+            }
             Effect::RaiseFrameLimit(_)
             | Effect::Dial { .. }
             | Effect::Hangup(_)

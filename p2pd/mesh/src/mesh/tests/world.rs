@@ -77,6 +77,22 @@ impl World {
         self.peers.get_mut(&n).expect("the test names peers that it made")
     }
 
+    /// Somebody who is no peer comes to `n`, says something and goes.
+    pub(super) fn visit(&mut self, n: u8, author: u8, messages: &[Message]) {
+        let now = self.now();
+        let peer = self.peer(n);
+        peer.now = now;
+        peer.visit(author, messages);
+        self.carry(n);
+    }
+
+    /// The machine of `n` is resumed a second time, from the memory it has now.
+    pub(super) fn resume_twice(&mut self, n: u8, twin: u8) {
+        let resumed = self.peer(n).resumed_as(twin);
+        self.peers.insert(twin, resumed);
+        self.carry(twin);
+    }
+
     pub(super) fn command(&mut self, n: u8, command: Command) {
         self.input(n, Input::Command(command));
     }
@@ -138,6 +154,11 @@ impl World {
         self.now_us = end;
         let now = self.now();
         self.peers.values_mut().for_each(|peer| peer.now = now);
+    }
+
+    /// Who a peer is: a twin is who its other is.
+    fn id_of(&self, n: u8) -> PeerId {
+        self.peers[&n].mesh.status().instance.map_or(id(n), |instance| instance.id)
     }
 
     fn now(&self) -> Now {
@@ -219,7 +240,7 @@ impl World {
         let there = self.peers.keys().copied().find(|n| addr(*n) == *to);
         let reason = match there {
             Some(n) if self.silent.contains(&(from, n)) || self.silent.contains(&(n, from)) => DialFailure::Unreachable,
-            Some(n) if expected.is_some_and(|expected| expected != id(n)) => DialFailure::WrongPeer,
+            Some(n) if expected.is_some_and(|expected| expected != self.id_of(n)) => DialFailure::WrongPeer,
             Some(n) => return self.join(from, dial, n),
             None => DialFailure::Unreachable,
         };
@@ -234,7 +255,8 @@ impl World {
         for (here, there, dial) in [(ends[0], ends[1], Some(dial)), (ends[1], ends[0], None)] {
             let remote = format!("10.0.0.{}:8080", there.0).parse().unwrap();
             let local = format!("10.0.0.{}", here.0).parse().unwrap();
-            self.input(here.0, Input::LinkOpened(LinkOpened { link: here.1, dial, peer: id(there.0), remote, local }));
+            let peer = self.id_of(there.0);
+            self.input(here.0, Input::LinkOpened(LinkOpened { link: here.1, dial, peer, remote, local }));
         }
     }
 }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::{
-    Bye, ByeCode, Digest, Envelopes, Have, Head, Heads, Hello, Message, MessageError, Ping, Pong, Reserved, Role,
+    Bye, ByeCode, Digest, Envelopes, Fork, Have, Head, Heads, Hello, Message, MessageError, Ping, Pong, Reserved, Role,
     VIEW_ID_LEN, View, Want,
 };
 use crate::envelope::Envelope;
@@ -59,7 +59,7 @@ impl Message {
             "neighbor_reply" => Self::Reserved(Reserved::NeighborReply),
             "shuffle" => Self::Reserved(Reserved::Shuffle),
             "shuffle_reply" => Self::Reserved(Reserved::ShuffleReply),
-            "fork" => Self::Reserved(Reserved::Fork),
+            "fork" => Self::Fork(Box::new(Fork { a: parse_envelope(&object, "a")?, b: parse_envelope(&object, "b")? })),
             _ => Self::Unknown,
         })
     }
@@ -135,6 +135,13 @@ fn parse_envelopes(object: &Object<'_>, frame: &Bytes) -> Result<Envelopes, Mess
     let items = items.collect::<Result<_, _>>()?;
     let more = matches!(object.optional("more"), Some(Value::Bool(true)));
     Ok(Envelopes { items, hop: object.integer("hop")?, live: object.bool("live")?, more })
+}
+
+/// Of two that share a frame each gets bytes of its own, so that one can be kept without the other.
+fn parse_envelope(object: &Object<'_>, key: &'static str) -> Result<Envelope, MessageError> {
+    let item = object.required(key)?.object(key)?;
+    let signature = signature_from_base64url(item.text("sig")?)?;
+    Ok(Envelope::parse(Bytes::copy_from_slice(item.raw("body")?.as_bytes()), signature)?)
 }
 
 fn parse_have(value: &Value<'_>) -> Result<Have, MessageError> {

@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 use super::{Digest, Have, Hello, Message, Role};
 use crate::envelope::{Envelope, RawEnvelope};
 use crate::id::{FeedId, base64url};
+use crate::limits::FRAME_LEN_MAX;
 use crate::membership::record::{Addr, Record};
 use crate::wire::frame::{PREFIX_LEN, finish_frame};
 
@@ -62,6 +63,7 @@ impl Message {
                     })
                     .collect(),
             }),
+            Self::Fork(fork) => encode_fork(&fork.a.raw(), &fork.b.raw()),
             Self::Reserved(_) | Self::Unknown => unreachable!("this version sends no such frame"),
         }
     }
@@ -75,14 +77,38 @@ pub(crate) fn encode_envelopes(items: &[RawEnvelope], hop: u64, live: bool, more
     let more = if more { r#","more":true"# } else { "" };
     out.extend_from_slice(format!(r#"{{"type":"envelopes","hop":{hop},"live":{live}{more},"items":["#).as_bytes());
     for (at, item) in items.iter().enumerate() {
-        out.extend_from_slice(if at == 0 { br#"{"body":"# } else { br#",{"body":"# });
-        out.extend_from_slice(&item.bytes);
-        out.extend_from_slice(br#","sig":""#);
-        out.extend_from_slice(base64url(&item.signature).as_bytes());
-        out.extend_from_slice(br#""}"#);
+        if at > 0 {
+            out.push(b',');
+        }
+        encode_item(item, &mut out);
     }
     out.extend_from_slice(b"]}");
     Bytes::from(finish_frame(out))
+}
+
+/// Whether the proof that two envelopes make has room in a frame.
+pub(crate) fn fork_fits(a: &Envelope, b: &Envelope) -> bool {
+    a.bytes().len() + b.bytes().len() + 2 * ITEM_OVERHEAD + FRAME_OVERHEAD <= FRAME_LEN_MAX
+}
+
+fn encode_fork(a: &RawEnvelope, b: &RawEnvelope) -> Bytes {
+    let len = a.bytes.len() + b.bytes.len() + 2 * ITEM_OVERHEAD + FRAME_OVERHEAD;
+    let mut out = Vec::with_capacity(len);
+    out.resize(PREFIX_LEN, 0);
+    out.extend_from_slice(br#"{"type":"fork","a":"#);
+    encode_item(a, &mut out);
+    out.extend_from_slice(br#","b":"#);
+    encode_item(b, &mut out);
+    out.push(b'}');
+    Bytes::from(finish_frame(out))
+}
+
+fn encode_item(item: &RawEnvelope, out: &mut Vec<u8>) {
+    out.extend_from_slice(br#"{"body":"#);
+    out.extend_from_slice(&item.bytes);
+    out.extend_from_slice(br#","sig":""#);
+    out.extend_from_slice(base64url(&item.signature).as_bytes());
+    out.extend_from_slice(br#""}"#);
 }
 
 impl Digest {

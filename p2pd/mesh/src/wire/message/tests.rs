@@ -96,7 +96,12 @@ fn message(name: &str) -> Message {
         "neighbor_reply" => Message::Reserved(Reserved::NeighborReply),
         "shuffle" => Message::Reserved(Reserved::Shuffle),
         "shuffle_reply" => Message::Reserved(Reserved::ShuffleReply),
-        "fork" => Message::Reserved(Reserved::Fork),
+        "fork" => {
+            let (a, mut other) = (envelope(3), envelope(3).body().clone());
+            other.posts.truncate(1);
+            let b = Envelope::clone(&other.sign(&key()));
+            Message::Fork(Box::new(Fork { a, b }))
+        }
         "later" => Message::Unknown,
         other => panic!("{other} is no golden frame"),
     }
@@ -122,9 +127,10 @@ const SENT: &[&str] = &[
     "prune",
     "gone",
     "heads",
+    "fork",
 ];
 const READ_ONLY: &[&str] =
-    &["range", "join", "forward_join", "neighbor", "neighbor_reply", "shuffle", "shuffle_reply", "fork", "later"];
+    &["range", "join", "forward_join", "neighbor", "neighbor_reply", "shuffle", "shuffle_reply", "later"];
 
 fn file(name: &str) -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("src/wire/golden").join(format!("{name}.json"))
