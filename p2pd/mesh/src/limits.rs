@@ -106,6 +106,8 @@ pub const AUTHOR_KEYS_MAX: usize = 1_024;
 pub const OUTBOX_POSTS_MAX: usize = 16_384;
 /// Bytes of text waiting to be sealed.
 pub const OUTBOX_BYTES_MAX: usize = 4 << 20;
+/// Suspicions that wait for one link to take them. Each is only a hint, so more are dropped.
+pub const SUSPICIONS_PER_LINK_MAX: usize = 64;
 /// Heartbeats asked for by users and not yet answered.
 pub const PINGS_MAX: usize = 64;
 

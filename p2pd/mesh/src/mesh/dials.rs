@@ -10,9 +10,10 @@ use super::link::Up;
 use crate::effect::{Effect, Event};
 use crate::id::{DialId, PeerId};
 use crate::input::DialFailure;
-use crate::limits::{DIALS_FOR_CONFIGURED, DIALS_IN_FLIGHT_MAX};
+use crate::limits::{BOOK_LEN_MAX, DIALS_FOR_CONFIGURED, DIALS_IN_FLIGHT_MAX};
 use crate::membership::record::Addr;
 use crate::reconnect::{Backoff, CAP, CAP_OTHERS, Target};
+use crate::status::Count;
 use crate::time::{Mono, Now};
 use crate::timers::Timer;
 
@@ -87,6 +88,24 @@ impl Dials {
         if let Some(dialing) = self.targets.get_mut(&Target::Addr(addr.clone())) {
             dialing.place = place.to_vec();
         }
+    }
+
+    /// It is due, and waits for its turn.
+    pub(super) fn is_waiting(&self, target: &Target) -> bool {
+        self.waiting.contains(target)
+    }
+
+    pub(super) fn targets_len(&self) -> usize {
+        self.targets.len()
+    }
+
+    pub(super) fn census(&self) -> Vec<Count> {
+        let peers = self.targets.len() - self.addrs().count();
+        vec![
+            Count::new("dials in flight", self.in_flight.len(), DIALS_IN_FLIGHT_MAX),
+            Count::new("dials in turn", self.waiting.len(), self.targets.len()),
+            Count::new("peers to be dialed", peers, BOOK_LEN_MAX),
+        ]
     }
 
     /// A dial is over.
@@ -307,7 +326,10 @@ impl Mesh {
             return;
         }
         if self.is_crowded(&target) {
-            self.dials.waiting.push_back(target);
+            // A user may ask for it again and again meanwhile.
+            if !self.dials.is_waiting(&target) {
+                self.dials.waiting.push_back(target);
+            }
             return;
         }
         let candidates = match &target {

@@ -8,6 +8,7 @@ use crate::id::{Epoch, FeedId, Instance, LinkId, Seq};
 use crate::limits::{
     ENVELOPES_FRAME_BYTES, ENVELOPES_PER_FRAME_MAX, REORDER_BYTES_MAX, REORDER_BYTES_PER_FEED_MAX, TAIL_BYTES_MAX,
 };
+use crate::status::Count;
 use crate::sync::Sum;
 use crate::time::Mono;
 
@@ -149,8 +150,7 @@ impl Feeds {
     pub(super) fn wait(&mut self, envelope: VerifiedEnvelope, posts_max: usize) -> bool {
         let Some(state) = self.map.get_mut(&envelope.feed_id()) else { return false };
         let len = envelope.bytes().len();
-        let bytes: usize = state.waiting.values().map(|waiting| waiting.bytes().len()).sum();
-        let posts: usize = state.waiting.values().map(|waiting| waiting.body().posts.len()).sum();
+        let (bytes, posts) = (state.waiting_bytes(), state.waiting_posts());
         let fits = bytes + len <= REORDER_BYTES_PER_FEED_MAX && self.waiting_bytes + len <= REORDER_BYTES_MAX;
         if !fits || posts + envelope.body().posts.len() > posts_max.max(1) {
             return false;
@@ -166,10 +166,26 @@ impl Feeds {
     /// Gives back what waits beyond a gap that nobody is left to fill.
     pub(super) fn stop_waiting(&mut self, id: &FeedId) {
         if let Some(state) = self.map.get_mut(id) {
-            let bytes: usize = state.waiting.values().map(|waiting| waiting.bytes().len()).sum();
-            self.waiting_bytes -= bytes;
+            self.waiting_bytes -= state.waiting_bytes();
             state.waiting.clear();
         }
+    }
+
+    pub(super) fn census(&self, posts_max: usize, links: usize) -> Vec<Count> {
+        let bytes: usize = self.map.values().map(FeedState::waiting_bytes).sum();
+        let largest = self.map.values().map(FeedState::waiting_bytes).max().unwrap_or(0);
+        let posts = self.map.values().map(FeedState::waiting_posts).max().unwrap_or(0);
+        let tried = self.map.values().map(|state| state.tried.len()).max().unwrap_or(0);
+        vec![
+            Count::new("bytes beyond gaps", self.waiting_bytes, REORDER_BYTES_MAX),
+            Count::new("bytes beyond gaps, counted again", bytes, self.waiting_bytes),
+            Count::new("bytes beyond the gaps of a feed", largest, REORDER_BYTES_PER_FEED_MAX),
+            Count::new("posts beyond the gaps of a feed", posts, posts_max.max(1)),
+            Count::new("links asked in vain for a feed", tried, links),
+            Count::new("feeds by author", self.by_instance.len(), self.map.len()),
+            Count::new("bytes of the newest envelopes", self.tail.bytes, TAIL_BYTES_MAX),
+            Count::new("order of the newest envelopes", self.tail.order.len(), self.tail.by_place.len()),
+        ]
     }
 
     /// Takes out the waiting envelope that comes next, and drops what fell behind.
@@ -211,6 +227,14 @@ impl FeedState {
     pub(super) fn holds(&self, envelope: &Envelope) -> bool {
         let waiting = || self.waiting.get(&envelope.first()).is_some_and(|held| held.last() >= envelope.last());
         envelope.last() <= self.accepted.head || waiting()
+    }
+
+    fn waiting_bytes(&self) -> usize {
+        self.waiting.values().map(|waiting| waiting.bytes().len()).sum()
+    }
+
+    fn waiting_posts(&self) -> usize {
+        self.waiting.values().map(|waiting| waiting.body().posts.len()).sum()
     }
 
     /// Something beyond a gap came already: on a link in order, what is before it will not come by itself.

@@ -98,6 +98,7 @@ impl Mesh {
         let state = match (dialing.in_flight, next) {
             (Some(_), _) => PeerState::Dialing,
             (None, Some(_)) => PeerState::Waiting,
+            (None, None) if self.dials.is_waiting(target) => PeerState::Waiting,
             (None, None) => PeerState::Down,
         };
         PeerStatus {

@@ -1,5 +1,6 @@
 //! Spreading what is new: push, announce, ask, stop.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use rand::RngExt;
@@ -177,8 +178,8 @@ impl Mesh {
             link.feeds.entry(want.feed).or_insert_with(|| LinkFeed::new(push)).push = push;
             link.enqueue(want.feed);
         }
-        let mut feeds: Vec<FeedId> = link.serving.iter().map(|serving| serving.feed).collect();
-        feeds.dedup();
+        // In turn: the ranges of one feed need not stand side by side.
+        let feeds: BTreeSet<FeedId> = link.serving.iter().map(|serving| serving.feed).collect();
         let is_over = feeds.len() > WANTS_PER_LINK_MAX;
         if is_over {
             link.serving.retain(|serving| serving.feed != want.feed);

@@ -85,6 +85,20 @@ fn no_more_than_eight_dials_are_under_way_and_two_of_them_only_to_configured_pee
 }
 
 #[test]
+fn a_user_who_asks_again_and_again_for_a_dial_that_waits_its_turn_makes_nothing_grow() {
+    let book = (10..40).map(|n| (record(n), 0)).collect();
+    let mut peer = Peer::start(1, config(1), &[], book);
+    peer.run_for(10_000);
+    for _ in 0..100 {
+        peer.command(Command::Reconnect(None));
+        peer.run_for(10);
+    }
+    let waiting = peer.mesh.census().into_iter().find(|count| count.what == "dials in turn").unwrap();
+    assert_eq!(waiting.len, 30 - (DIALS_IN_FLIGHT_MAX - DIALS_FOR_CONFIGURED));
+    assert!(peer.mesh.peers(peer.now).iter().all(|status| status.state != PeerState::Down), "nobody is given up");
+}
+
+#[test]
 fn a_book_full_of_the_dead_does_not_delay_a_configured_address() {
     let dead = |n: u32| {
         let mut seed = [9; 32];
