@@ -31,6 +31,8 @@ pub struct Hostile {
     said: u64,
     effects: VecDeque<Effect>,
     spoken: Vec<String>,
+    /// It never reads, and says just enough to be taken for alive.
+    clings: bool,
 }
 
 impl Hostile {
@@ -52,7 +54,13 @@ impl Hostile {
             said: 0,
             effects: VecDeque::new(),
             spoken: Vec::new(),
+            clings: false,
         }
+    }
+
+    /// From now on it does nothing but hold on to its links.
+    pub fn cling(&mut self) {
+        self.clings = true;
     }
 
     /// Something happened.
@@ -78,6 +86,9 @@ impl Hostile {
             return self.dial();
         }
         let link = self.dice.pick(&ready);
+        if self.clings {
+            return self.linger(&ready);
+        }
         match self.dice.below(11) {
             0 => self.send_raw(link, br#"{"type":"have","h":"#),
             1 => self.send_prefix(link, u32::MAX),
@@ -88,6 +99,15 @@ impl Hostile {
             8 => self.announce_nothing(link),
             9 => self.speak(link, unix_ms),
             _ => self.send_raw(link, br#"{"type":"from_the_future","a":[[[[1]]]]}"#),
+        }
+    }
+
+    fn linger(&mut self, links: &[LinkId]) {
+        if links.len() < self.victims.len() {
+            self.dial();
+        }
+        for link in links {
+            self.send_raw(*link, br#"{"type":"from_the_future"}"#);
         }
     }
 
@@ -102,7 +122,7 @@ impl Hostile {
     }
 
     fn on_opened(&mut self, opened: &LinkOpened, unix_ms: u64) {
-        self.links.insert(opened.link, false);
+        self.links.insert(opened.link, self.clings);
         let addrs = [self.own_addr.clone()];
         let hello = Hello {
             proto: (1, 1),

@@ -40,6 +40,8 @@ pub struct Machine {
     pub disk_slowness: u32,
     /// The process.
     pub run: Option<Run>,
+    /// It ran at least once.
+    pub was_on: bool,
     /// What readers were shown: one stream for each life of the disk.
     pub streams: Vec<History>,
 }
@@ -96,6 +98,16 @@ pub struct Run {
     pub remembered: BTreeSet<(FeedId, Seq)>,
     /// Times that a timer was due again at once.
     pub spins: u32,
+    /// The highest that its wall clock ever was.
+    pub wall_max_ms: u64,
+    /// The wall clock is told to be at least this: only with a bug.
+    pub clock_told_ms: u64,
+    /// The machine ran before.
+    pub is_restart: bool,
+    /// The disk refused something since the last append that it took.
+    pub was_refused: bool,
+    /// Dials of this run that failed.
+    pub dials_failed: u32,
     born: Mono,
 }
 
@@ -126,6 +138,7 @@ impl Machine {
             disk_full: false,
             disk_slowness: 1,
             run: None,
+            was_on: false,
             streams,
         }
     }
@@ -201,6 +214,11 @@ impl Run {
             answered_early: BTreeSet::new(),
             remembered: BTreeSet::new(),
             spins: 0,
+            wall_max_ms: 0,
+            clock_told_ms: 0,
+            is_restart: false,
+            was_refused: false,
+            dials_failed: 0,
             born,
         }
     }

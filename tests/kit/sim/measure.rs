@@ -47,11 +47,31 @@ pub enum Milestone {
     Suspected,
     /// A link broke in the middle of a frame.
     CutInFrame,
+    /// A restarted peer was sent what it held.
+    DuplicateAfterRestart,
+    /// More came beyond a gap than may wait there.
+    ReorderOverflow,
+    /// A link was ended because it took no byte for too long.
+    WriteStalled,
+    /// Everybody who announced a feed was asked for it in vain.
+    WantLap,
+    /// Comparing heads showed what was missing.
+    HeadsRepaired,
+    /// A disk took appends again after it had refused some.
+    DiskResumed,
+    /// Posts came from a peer whose clock is more than a minute off.
+    ClockFarOff,
+    /// A key of an earlier run was answered with the old post.
+    KeyRepeatedAfterRestart,
+    /// A peer had all the links that it may have.
+    LinksFull,
+    /// A peer came back at another address and was linked again.
+    Moved,
 }
 
 impl Milestone {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 21] = [
         Self::UnflushedLost,
         Self::DiedInAppend,
         Self::DuplicateArrived,
@@ -63,6 +83,16 @@ impl Milestone {
         Self::HostileFound,
         Self::Suspected,
         Self::CutInFrame,
+        Self::DuplicateAfterRestart,
+        Self::ReorderOverflow,
+        Self::WriteStalled,
+        Self::WantLap,
+        Self::HeadsRepaired,
+        Self::DiskResumed,
+        Self::ClockFarOff,
+        Self::KeyRepeatedAfterRestart,
+        Self::LinksFull,
+        Self::Moved,
     ];
 }
 

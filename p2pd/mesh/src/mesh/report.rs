@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::Mesh;
 use super::dials::Dialing;
 use super::link::Link;
-use crate::id::{FeedId, PeerId};
+use crate::id::{FeedId, Instance, LinkId, PeerId};
 use crate::membership::record::{Addr, Record};
 use crate::reconnect::Target;
 use crate::status::{PeerState, PeerStatus, Status};
@@ -155,6 +155,12 @@ impl Mesh {
             head.saturating_sub(held)
         };
         self.feeds.iter().map(|(id, state)| behind((id, state.stored.head.0))).sum()
+    }
+
+    /// The link over which a feed is pushed to us, or was last fetched.
+    #[must_use]
+    pub fn provider_of(&self, feed: Instance) -> Option<LinkId> {
+        self.feeds.get(&feed.feed_id())?.provider
     }
 
     /// Posts that wait to be sealed.

@@ -24,6 +24,12 @@ pub(super) enum Undo {
     Kill(Place, Death),
     /// The next part of a flood.
     Flood(Place, u32),
+    /// One post now, and so many more, one a second.
+    Murmur(Place, u32),
+    /// Ways are blocked for a while from now on.
+    Block(Vec<(Place, Place)>, Duration),
+    /// A line is as fast as others again.
+    SpeedUpLine(Place),
 }
 
 /// How a process ends.
@@ -46,7 +52,13 @@ impl World {
             Undo::SpeedUpDisk(place) => self.machines[place.0].disk_slowness = 1,
             Undo::Kill(place, death) if self.in_trouble => self.kill(place, death),
             Undo::Flood(place, left) if self.in_trouble => self.flood(place, left),
-            Undo::Kill(..) | Undo::Flood(..) => (),
+            Undo::Block(ways, span) if self.in_trouble => {
+                self.block(&ways);
+                self.later(span, Undo::Unblock(ways));
+            }
+            Undo::SpeedUpLine(place) => self.network.set_line(place, None),
+            Undo::Murmur(place, left) if self.in_trouble => self.murmur(place, left),
+            Undo::Kill(..) | Undo::Flood(..) | Undo::Murmur(..) | Undo::Block(..) => (),
         }
     }
 
@@ -122,6 +134,23 @@ impl World {
         }
     }
 
+    /// The process at `place` takes nothing from its links.
+    pub fn stop_reading(&mut self, place: Place) {
+        if let Some(run) = self.machines[place.0].run.as_mut() {
+            run.reads_paused = true;
+        }
+    }
+
+    /// The line of the machine takes so many bytes a second.
+    pub fn slow_line(&mut self, place: Place, rate: u64) {
+        self.network.set_line(place, Some(rate));
+    }
+
+    /// Flushes at `place` take this many times longer.
+    pub fn slow_disk(&mut self, place: Place, slowness: u32) {
+        self.machines[place.0].disk_slowness = slowness;
+    }
+
     /// It goes on, with all that waited.
     pub fn resume(&mut self, place: Place) {
         let Some(run) = self.machines[place.0].run.as_mut().filter(|run| run.stalled) else { return };
@@ -190,6 +219,14 @@ impl World {
         }
     }
 
+    /// A user at `place` says one thing a second.
+    pub(super) fn murmur(&mut self, place: Place, left: u32) {
+        self.speak(place, Manner { posts: 1, keyed: false });
+        if left > 0 {
+            self.later(Duration::from_secs(1), Undo::Murmur(place, left - 1));
+        }
+    }
+
     /// All faults are over: every way is free, everybody runs, no disk is full.
     pub fn heal(&mut self) {
         self.in_trouble = false;
@@ -202,6 +239,7 @@ impl World {
         for place in self.all_places() {
             self.machines[place.0].disk_full = false;
             self.machines[place.0].disk_slowness = 1;
+            self.network.set_line(place, None);
             self.resume(place);
             self.read_again(place);
             let is_hostile = self.machines[place.0].character == Character::Hostile;
@@ -245,6 +283,9 @@ impl World {
         let duplicates: u64 = mesh.peers(self.machines[place.0].now(self.now)).iter().map(|p| p.posts_duplicate).sum();
         if duplicates > 0 {
             self.measure.reach(Milestone::DuplicateArrived);
+        }
+        if duplicates > 0 && run.is_restart {
+            self.measure.reach(Milestone::DuplicateAfterRestart);
         }
     }
 }
