@@ -248,7 +248,8 @@ impl Plan {
         let hostile = if is_stuck { 1 } else { hostile };
         // Just enough links for everybody, and nobody more.
         let is_tight = dice.chance(0.2);
-        if is_tight {
+        // Nobody can find a machine that moved if all that knows it is a copy of one that it knew.
+        if is_tight || weights.iter().any(|(kind, _)| *kind == FaultKind::Move) {
             weights.retain(|(kind, _)| *kind != FaultKind::Clone);
         }
         let trouble = if is_stuck { 60 } else { dice.pick(&[5, 15, 30]) };

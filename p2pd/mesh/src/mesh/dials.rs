@@ -83,6 +83,11 @@ impl Dials {
         }
     }
 
+    /// Somebody else says that it is there: addresses change hands, so we may not be there any more.
+    pub(super) fn forget_selves(&mut self, addrs: &[Addr]) {
+        self.selves.retain(|addr| !addrs.contains(addr));
+    }
+
     /// Who answered at an address has said where it is.
     pub(super) fn note_place(&mut self, addr: &Addr, place: &[Addr]) {
         if let Some(dialing) = self.targets.get_mut(&Target::Addr(addr.clone())) {

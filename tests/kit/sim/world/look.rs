@@ -109,7 +109,9 @@ impl World {
         let is_free = !run.leaving && !run.stalled && run.up.len() < self.plan.max_connections;
         for status in &peers {
             let Some(id) = status.id.filter(|id| self.is_plain(*id)) else { continue };
-            if !is_free || status.state != PeerState::Down {
+            // Where two machines changed places, each knows only its own address of the other until it hears better.
+            let is_nowhere = status.addresses.iter().all(|addr| self.resolve(addr) == Some(place));
+            if !is_free || is_nowhere || status.state != PeerState::Down {
                 self.watch.idle.remove(&(run.process, id));
                 continue;
             }

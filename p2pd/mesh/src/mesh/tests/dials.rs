@@ -128,6 +128,20 @@ fn a_book_full_of_the_dead_does_not_delay_a_configured_address() {
 }
 
 #[test]
+fn an_address_that_was_ours_is_dialed_when_somebody_else_says_that_it_is_there_now() {
+    let mut peer = Peer::with(1, |config| config.peers = vec![addr(2)]);
+    peer.run_for(100);
+    let dial = peer.dial();
+    peer.answer(dial, 1);
+    peer.run_for(60_000);
+    assert_eq!(peer.dials(), [], "we are there ourselves");
+    let link = peer.accept(3);
+    peer.hear(link, &Message::Peers(vec![record(2)]));
+    peer.run_for(1_000);
+    assert!(peer.dials().iter().any(|(_, to, expected)| *to == addr(2) && *expected == Some(id(2))));
+}
+
+#[test]
 fn who_was_not_dialed_for_want_of_room_is_dialed_when_there_is_room() {
     let mut peer = Peer::with(1, |config| config.max_connections = 1);
     let link = peer.accept(2);
