@@ -40,6 +40,8 @@ pub struct Machine {
     pub disk_slowness: u32,
     /// The process.
     pub run: Option<Run>,
+    /// Nothing that was due before starts it.
+    pub is_kept_off: bool,
     /// It ran at least once.
     pub was_on: bool,
     /// What readers were shown: one stream for each life of the disk.
@@ -138,6 +140,7 @@ impl Machine {
             disk_full: false,
             disk_slowness: 1,
             run: None,
+            is_kept_off: false,
             was_on: false,
             streams,
         }

@@ -10,7 +10,7 @@ use p2p_mesh::time::Mono;
 use super::measure::Measure;
 use super::network::Place;
 use super::people::Manner;
-use super::world::{Death, World};
+use super::world::World;
 use crate::checker::Violation;
 
 /// Runs until everybody is linked and holds the same. Gives how long that took, and what came too late.
@@ -146,7 +146,7 @@ fn check_absence(world: &mut World) -> Vec<Violation> {
     let is_alone = |place: &Place| !honest.iter().any(|other| other != place && world.is_same_peer(*place, *other));
     let Some(gone) = honest.iter().copied().rfind(is_alone).filter(|_| honest.len() > 1) else { return Vec::new() };
     let died_ms = world.machine(gone).unix_ms(world.now());
-    world.kill(gone, Death::PowerCut);
+    world.keep_off(gone);
     let plan = world.plan();
     let seen_after = plan.heartbeat_interval.mul_f64(1.1) + plan.heartbeat_timeout + SEEN_SLACK;
     world.run_for(seen_after + ABSENT_FOR);
@@ -193,8 +193,11 @@ fn everybody(what: String) -> Violation {
 fn transfer_time(world: &World) -> Duration {
     let bytes = |place: Place| world.machine(place).disk.log().iter().map(|entry| entry.envelope.bytes().len()).sum();
     let most: usize = world.honest().into_iter().map(bytes).max().unwrap_or(0);
-    let rate = world.plan().network.bandwidth;
-    rate.map_or(Duration::ZERO, |rate| Duration::from_secs_f64(most as f64 * 2.0 / rate as f64))
+    let network = world.plan().network;
+    // No more than a window for each way there and back.
+    let window = network.socket_bytes as f64 / (2.0 * network.latency_max.as_secs_f64());
+    let rate = network.bandwidth.map_or(window, |rate| window.min(rate as f64));
+    Duration::from_secs_f64(most as f64 * 2.0 / rate)
 }
 
 /// The longest backoff, the longest silence, and the repair.

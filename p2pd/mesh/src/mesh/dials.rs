@@ -300,7 +300,7 @@ impl Mesh {
 
     /// Whether a link to a peer is there or about to be. One to an older run of it is none where its newest record
     /// names another place: there a second machine has the same identity, and both must be reached.
-    fn is_linking(&self, id: PeerId) -> bool {
+    pub(super) fn is_linking(&self, id: PeerId) -> bool {
         let record = self.book.get(&id).map(|entry| &entry.record);
         let is_newest =
             |up: &Up| record.is_none_or(|record| record.epoch <= up.instance.epoch || record.addrs == up.addrs);

@@ -70,6 +70,10 @@ impl Mesh {
         let mut addresses = entry.map(|entry| entry.record.addrs.clone()).unwrap_or_default();
         addresses.extend(configured.iter().filter(|addr| !addresses.contains(addr)).cloned().collect::<Vec<_>>());
         let mut status = self.unlinked(&target, now);
+        if status.state == PeerState::Down && self.is_linking(id) {
+            // Its hello is waited for.
+            status.state = PeerState::Dialing;
+        }
         status.id = Some(id);
         status.name = entry.map(|entry| entry.record.name.clone()).unwrap_or_default();
         status.epoch = entry.map(|entry| entry.record.epoch);

@@ -213,6 +213,9 @@ impl World {
 
     /// A user at `place` says very much.
     pub(super) fn flood(&mut self, place: Place, left: u32) {
+        if self.people.operations().len() > FLOODS_MAX {
+            return;
+        }
         self.speak(place, Manner { posts: FLOOD_POSTS, keyed: false });
         if left > 0 {
             self.later(Duration::from_millis(30), Undo::Flood(place, left - 1));
@@ -290,5 +293,7 @@ impl World {
     }
 }
 
+/// There is no flood any more after so many posts, so that no schedule takes long.
+const FLOODS_MAX: usize = 8_000;
 /// Posts of one send in a flood.
 const FLOOD_POSTS: u64 = 250;

@@ -191,8 +191,15 @@ impl World {
         ids.len() < self.machines.len()
     }
 
+    /// The power of a machine fails, until it is switched on: the end of no earlier fault does that.
+    pub fn keep_off(&mut self, place: Place) {
+        self.kill(place, Death::PowerCut);
+        self.machines[place.0].is_kept_off = true;
+    }
+
     /// A machine is switched on, unless it is.
     pub fn switch_on(&mut self, place: Place) {
+        self.machines[place.0].is_kept_off = false;
         self.start(place);
     }
 
@@ -360,7 +367,7 @@ impl World {
 
     /// Switches a machine on: a new run on whatever its disk holds.
     fn start(&mut self, place: Place) {
-        if self.machines[place.0].run.is_some() {
+        if self.machines[place.0].run.is_some() || self.machines[place.0].is_kept_off {
             return;
         }
         self.processes += 1;

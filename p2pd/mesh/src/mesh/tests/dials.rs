@@ -128,6 +128,19 @@ fn a_book_full_of_the_dead_does_not_delay_a_configured_address() {
 }
 
 #[test]
+fn a_peer_whose_hello_is_waited_for_is_not_shown_as_given_up() {
+    let mut peer = Peer::start(1, config(1), &[], vec![(record(2), 0)]);
+    peer.run_for(1_000);
+    let dial = peer.dial();
+    let state = |peer: &Peer| peer.mesh.peers(peer.now)[0].state;
+    assert_eq!(state(&peer), PeerState::Dialing);
+    peer.open(2, Some(dial));
+    assert_eq!(state(&peer), PeerState::Dialing);
+    peer.run_for(6_000);
+    assert_ne!(state(&peer), PeerState::Down);
+}
+
+#[test]
 fn an_address_that_was_ours_is_dialed_when_somebody_else_says_that_it_is_there_now() {
     let mut peer = Peer::with(1, |config| config.peers = vec![addr(2)]);
     peer.run_for(100);
