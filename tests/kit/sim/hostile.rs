@@ -75,6 +75,7 @@ impl Hostile {
             | Input::AppendFailed { .. }
             | Input::ReadDone { .. }
             | Input::KeysFound { .. }
+            | Input::Retained { .. }
             | Input::Command(_) => (),
         }
     }

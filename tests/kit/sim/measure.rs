@@ -67,11 +67,13 @@ pub enum Milestone {
     LinksFull,
     /// A peer came back at another address and was linked again.
     Moved,
+    /// Older posts of a feed came behind newer ones.
+    NewestFirst,
 }
 
 impl Milestone {
     /// All of them.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::UnflushedLost,
         Self::DiedInAppend,
         Self::DuplicateArrived,
@@ -93,6 +95,7 @@ impl Milestone {
         Self::KeyRepeatedAfterRestart,
         Self::LinksFull,
         Self::Moved,
+        Self::NewestFirst,
     ];
 }
 

@@ -1,10 +1,8 @@
 //! One schedule: a world of a seed, first with faults, then without, and the verdict.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use p2p_mesh::feed::{IntervalSet, Tip};
-use p2p_mesh::id::{Hash, Instance, LinkId, PeerId};
+use p2p_mesh::id::{Hash, LinkId, PeerId};
 
 use super::machine::Machine;
 use super::measure::Measure;
@@ -15,6 +13,7 @@ use super::trace::Detail;
 use super::world::World;
 use crate::checker::{
     Begins, History, Signatures, Violation, check_acks, check_content, check_end, check_envelopes_with, check_stream,
+    check_whole,
 };
 
 /// What became of one schedule.
@@ -74,9 +73,12 @@ pub fn judge(world: &World) -> Vec<Violation> {
     let mut signatures = Signatures::default();
     for machine in &honest {
         for stream in &machine.streams {
-            violations.extend(check_stream(stream, Begins::AtTheFirst));
+            violations.extend(check_stream(stream));
             violations.extend(check_content(operations, stream));
         }
+        // Earlier streams ended with their disk, perhaps before the older posts came.
+        violations
+            .extend(machine.streams.last().into_iter().flat_map(|stream| check_whole(stream, Begins::AtTheFirst)));
         let stored = machine.disk.log().iter();
         let stored = stored.map(|entry| (entry.envelope.bytes().clone(), *entry.envelope.signature()));
         violations.extend(check_envelopes_with(&machine.name, stored, &mut signatures));
@@ -102,10 +104,7 @@ impl World {
     /// All honest disks hold the same.
     #[must_use]
     pub fn are_disks_equal(&self) -> bool {
-        let held = |place: &Place| -> BTreeMap<Instance, (IntervalSet, Tip)> {
-            let feeds = self.machine(*place).disk.stored_feeds();
-            feeds.into_iter().map(|stored| (stored.feed, (stored.held, stored.tip))).collect()
-        };
+        let held = |place: &Place| self.machine(*place).disk.stored_feeds();
         let honest = self.honest();
         let first = honest.first().map(held);
         honest.iter().skip(1).all(|place| Some(held(place)) == first)

@@ -5,8 +5,8 @@ use super::link::Link;
 use crate::limits::{
     AUTHOR_KEYS_MAX, BODY_LEN_MAX, BOOK_LEN_MAX, DIALS_IN_FLIGHT_MAX, ENVELOPES_FRAME_BYTES, FRAME_LEN_MAX,
     FRAME_LEN_MAX_BEFORE_HELLO, HALF_OPEN_MAX, IN_FLIGHT_BYTES_MAX, NEIGHBORS_MAX, NEW_FEEDS_BURST, PENALTIES_MAX,
-    PINGS_MAX, RANGES_PER_WANT_MAX, REORDER_BYTES_PER_FEED_MAX, REPAIRS_PER_LINK_MAX, SEAL_BYTES_MAX,
-    SUSPICIONS_PER_LINK_MAX, UNSTORED_BYTES_MAX, WANTS_PER_LINK_MAX,
+    PINGS_MAX, REORDER_BYTES_PER_FEED_MAX, REPAIRS_PER_LINK_MAX, SEAL_BYTES_MAX, SUSPICIONS_PER_LINK_MAX,
+    UNSTORED_BYTES_MAX, WANTS_PER_LINK_MAX,
 };
 use crate::status::Count;
 
@@ -59,7 +59,7 @@ fn count_link(link: &Link, feeds: usize) -> Vec<Count> {
         Count::new("bytes in flight on a link", link.in_flight, in_flight_max),
         Count::new("feeds of a link", link.feeds.len(), feeds_max),
         Count::new("feeds to be pushed on a link", link.ring.len(), feeds_max),
-        Count::new("wants to be served on a link", link.serving.len(), WANTS_PER_LINK_MAX * RANGES_PER_WANT_MAX),
+        Count::new("wants to be served on a link", link.serving.len(), WANTS_PER_LINK_MAX),
         Count::new("feeds asked for on a link", link.asked.len(), REPAIRS_PER_LINK_MAX),
         Count::new("feeds named by heads on a link", link.heads_named.len(), feeds_max),
         Count::new("users that wait for a pong", link.pings.len(), PINGS_MAX),

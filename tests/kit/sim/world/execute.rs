@@ -169,6 +169,15 @@ impl World {
             let said = envelope.body().posts.iter().filter_map(|post| self.people.said_at(&post.text));
             self.measure.latencies.extend(said.map(|at| self.now.since(at)));
         }
+        let head =
+            self.machines[place.0].run.as_mut().map(|run| run.heads_shown.entry(envelope.feed_id()).or_default());
+        if let Some(head) = head.filter(|_| honest) {
+            let is_older = envelope.last() < *head;
+            *head = envelope.last().max(*head);
+            if is_older {
+                self.measure.reach(Milestone::NewestFirst);
+            }
+        }
         if honest && !is_stored && matches!(self.plan.bug, None | Some(Bug::ForwardBeforeStore)) {
             let id = PostId { feed: envelope.feed(), seq: envelope.first() };
             let peer = self.machines[place.0].name.clone();
@@ -250,6 +259,7 @@ impl Run {
             | Input::AppendFailed { .. }
             | Input::ReadDone { .. }
             | Input::KeysFound { .. }
+            | Input::Retained { .. }
             | Input::Command(_) => (),
         }
     }
