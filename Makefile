@@ -60,7 +60,7 @@ docs: export RUSTDOCFLAGS := -D warnings
 docs: ## Build the documentation
 	$(CARGO) doc $(CARGO_FLAGS) --workspace --no-deps
 
-sim: ## Run the simulator: make sim SCHEDULES=2000 ARGS="--seed 7"
+sim: ## Run the simulator: make sim SCHEDULES=2000 ARGS="--seed 7", or a day of partitions: ARGS="--long 24"
 	$(CARGO) run $(CARGO_FLAGS) -p p2p-tests --bin sim -- --schedules $(SCHEDULES) $(ARGS)
 
 fortunes: build ## Send every text of Debian's fortunes through six peers, with and without kill -9

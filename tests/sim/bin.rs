@@ -1,10 +1,12 @@
 //! The simulator as a program: many schedules, or one of them again with its trace.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 use p2p_tests::sim::batch;
 use p2p_tests::sim::bug::Bug;
+use p2p_tests::sim::long;
 use p2p_tests::sim::plan::Plan;
 use p2p_tests::sim::schedule;
 use p2p_tests::sim::trace::Detail;
@@ -31,6 +33,9 @@ struct Args {
     /// Put this bug in, to see that it is found: `NoVerify`, `NoRepair` and so on.
     #[arg(long)]
     bug: Option<String>,
+    /// Instead of schedules, one world of so many virtual hours, partitioned every few minutes.
+    #[arg(long)]
+    long: Option<u64>,
     /// Threads.
     #[arg(long, default_value_t = 2)]
     threads: usize,
@@ -45,6 +50,9 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    if let Some(hours) = args.long {
+        return run_long(args.seed.unwrap_or(1), hours);
+    }
     let plan = |seed| {
         let plan = bug.map_or_else(|| Plan::of_seed(seed), |bug| Plan::with_bug(seed, bug));
         Plan { peers: args.peers.unwrap_or(plan.peers).max(1), ..plan }
@@ -64,6 +72,19 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     ExitCode::SUCCESS
+}
+
+fn run_long(seed: u64, hours: u64) -> ExitCode {
+    let report = long::run(seed, Duration::from_secs(hours * 3_600));
+    println!("{hours} hours, seed={seed}: {} partitions, {} posts", report.heals, report.operations);
+    println!(
+        "linked again at most {:?} after each, equal {:?} after that",
+        report.linked_after_max, report.equal_after_max
+    );
+    for violation in report.violations.iter().take(VIOLATIONS_SHOWN) {
+        println!("  {violation}");
+    }
+    if report.violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn run_one(plan: Plan, verbose: bool) -> ExitCode {
@@ -87,5 +108,6 @@ fn parse_bug(name: &str) -> Result<Bug, String> {
 
 /// Lines of the trace that are shown without being asked for.
 const TAIL_LINES: usize = 60;
+const VIOLATIONS_SHOWN: usize = 20;
 /// Fewer schedules than this need not have seen everything.
 const MILESTONES_NEED: u64 = 1_000;

@@ -45,5 +45,35 @@ fn g_06_forgotten_keys_are_found() {
     check(Bug::ForgottenKeys);
 }
 
+#[test]
+fn d_06_a_failed_append_that_counts_as_done_is_found() {
+    check(Bug::FailureIgnored);
+}
+
+#[test]
+fn what_is_told_before_it_is_stored_is_found() {
+    check(Bug::ForwardBeforeStore);
+}
+
+#[test]
+fn pushing_on_what_was_repaired_is_found() {
+    check(Bug::EagerRepair);
+}
+
+#[test]
+fn links_that_are_never_forgotten_are_found() {
+    check(Bug::LeakedLinks);
+}
+
+#[test]
+fn a_dialer_that_gives_up_is_found() {
+    check(Bug::DeadDial);
+}
+
+#[test]
+fn k_01_following_a_broken_clock_is_found() {
+    check(Bug::ClockFollowed);
+}
+
 /// Each bug must show in one of so many worlds.
 const SEEDS: u64 = 250;

@@ -152,3 +152,23 @@ fn an_idle_mesh_sends_heartbeats_only() {
     let heartbeats: u64 = world.measure.frames.values().sum();
     assert!((200..=1_400).contains(&heartbeats), "{heartbeats}");
 }
+
+/// Each is told of the one before it. From one address that all are told of, the links can close up into
+/// groups that nobody else gets into: where links are full, a newcomer is refused.
+#[test]
+fn in_a_chain_where_nobody_may_have_a_link_to_everybody_all_hear_the_same() {
+    for (seed, topology) in (0..6).zip([Topology::Line, Topology::Ring].into_iter().cycle()) {
+        for (peers, max_connections) in [(6, 3), (12, 4)] {
+            let plan = Plan { max_connections, topology, ..Plan::calm(seed, peers) };
+            let mut world = World::new(plan, Detail::Fingerprint);
+            world.start_all();
+            world.run_for(Duration::from_secs(60));
+            world.honest().iter().for_each(|place| world.speak(*place, ONE));
+            world.run_for(Duration::from_secs(10));
+            let what = format!("seed={seed} {topology:?} {peers} peers, {max_connections} links");
+            assert!(world.are_disks_equal(), "{what}");
+            assert_eq!(world.machine(Place(0)).history().posts.len(), peers, "{what}");
+            assert_eq!(world.violations(), [], "{what}");
+        }
+    }
+}

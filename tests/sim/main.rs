@@ -2,4 +2,6 @@
 
 mod bugs;
 mod gates;
+mod long;
+mod one_slow;
 mod schedules;

@@ -115,6 +115,8 @@ pub const OUTBOX_BYTES_MAX: usize = 4 << 20;
 pub const REMEMBERED_SPANS_MAX: usize = 65_536;
 /// Missing runs of one feed that are listed.
 pub const HOLES_LISTED_MAX: usize = 64;
+/// Suspicions that wait for one link to take them. Each is only a hint, so more are dropped.
+pub const SUSPICIONS_PER_LINK_MAX: usize = 64;
 /// Heartbeats asked for by users and not yet answered.
 pub const PINGS_MAX: usize = 64;
 

@@ -41,6 +41,29 @@ pub struct Status {
     pub counters: BTreeMap<&'static str, u64>,
 }
 
+/// How much there is of something that must not grow without end, and how much there may be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Count {
+    /// What is counted.
+    pub what: &'static str,
+    /// How much there is.
+    pub len: usize,
+    /// How much there may be.
+    pub max: usize,
+}
+
+impl Count {
+    pub(crate) fn new(what: &'static str, len: usize, max: usize) -> Self {
+        Self { what, len, max }
+    }
+
+    /// There is more than there may be.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.len > self.max
+    }
+}
+
 /// How a peer is doing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum PeerState {

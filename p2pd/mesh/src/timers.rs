@@ -67,6 +67,11 @@ impl Timers {
         self.by_timer.get(timer).copied()
     }
 
+    /// How many are set. Both maps are to hold the same.
+    pub(crate) fn len(&self) -> usize {
+        self.by_timer.len().max(self.by_time.len())
+    }
+
     pub(crate) fn next(&self) -> Option<Mono> {
         self.by_time.first().map(|(at, _)| *at)
     }

@@ -10,7 +10,7 @@ use std::fmt;
 use bytes::Bytes;
 use p2p_mesh::envelope::{AuthorKey, Envelope};
 use p2p_mesh::feed::IntervalSet;
-use p2p_mesh::id::{Instance, Offset, PeerId, PostId, Seq};
+use p2p_mesh::id::{Hash, Instance, Offset, PeerId, PostId, Seq};
 
 /// One thing a user tried to say, and what became of it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -170,6 +170,41 @@ pub enum Violation {
         /// Its first post.
         id: PostId,
     },
+    /// A queue or a map holds more than it may.
+    Over {
+        /// Who.
+        peer: String,
+        /// Which one, how much it holds and how much it may.
+        what: String,
+    },
+    /// A post was shown, and with that passed on, before it was stored.
+    ToldTooSoon {
+        /// Who.
+        peer: String,
+        /// Which post.
+        id: PostId,
+    },
+    /// A peer that could be reached was not.
+    GivenUp {
+        /// Who should have dialed.
+        peer: String,
+        /// Whom, and for how long.
+        what: String,
+    },
+    /// A peer stamps its posts with a time that its own clock is far from.
+    ClockMoved {
+        /// Who.
+        peer: String,
+        /// By how much, in milliseconds.
+        ahead_ms: u64,
+    },
+    /// Many more copies arrived than were missing.
+    Storm {
+        /// Envelopes that arrived.
+        copies: u64,
+        /// Those that were new.
+        firsts: u64,
+    },
     /// Something else that must always hold did not.
     Invariant {
         /// Who.
@@ -313,10 +348,43 @@ pub fn check_end(operations: &[Operation], histories: &[History]) -> Vec<Violati
     violations
 }
 
+/// Signatures that were checked already: what many peers store is checked once.
+#[derive(Debug, Default)]
+pub struct Signatures {
+    keys: BTreeMap<PeerId, Option<AuthorKey>>,
+    good: BTreeSet<(Hash, [u8; 64])>,
+}
+
+impl Signatures {
+    fn is_good(&mut self, envelope: &Envelope) -> bool {
+        let name = (envelope.hash(), *envelope.signature());
+        if self.good.contains(&name) {
+            return true;
+        }
+        let author = envelope.feed().id;
+        let key = self.keys.entry(author).or_insert_with(|| AuthorKey::new(&author).ok());
+        let is_good = key.as_ref().is_some_and(|key| envelope.clone().verify(key).is_ok());
+        if is_good {
+            self.good.insert(name);
+        }
+        is_good
+    }
+}
+
 /// Checks what a peer stores, in whatever order it was stored: every envelope is valid, signed by its author, and
 /// continues the one before it in its feed, where that is stored.
 #[must_use]
 pub fn check_envelopes(peer: &str, stored: impl IntoIterator<Item = (Bytes, [u8; 64])>) -> Vec<Violation> {
+    check_envelopes_with(peer, stored, &mut Signatures::default())
+}
+
+/// The same for one of many peers.
+#[must_use]
+pub fn check_envelopes_with(
+    peer: &str,
+    stored: impl IntoIterator<Item = (Bytes, [u8; 64])>,
+    signatures: &mut Signatures,
+) -> Vec<Violation> {
     let mut violations = Vec::new();
     let mut feeds: BTreeMap<Instance, Vec<Envelope>> = BTreeMap::new();
     for (body, signature) in stored {
@@ -325,8 +393,7 @@ pub fn check_envelopes(peer: &str, stored: impl IntoIterator<Item = (Bytes, [u8;
             continue;
         };
         let feed = envelope.feed();
-        let verified = AuthorKey::new(&feed.id).and_then(|key| envelope.clone().verify(&key));
-        if verified.is_err() {
+        if !signatures.is_good(&envelope) {
             violations.push(Violation::BadSignature { peer: peer.to_owned(), feed: Some(feed) });
         }
         feeds.entry(feed).or_default().push(envelope);
@@ -447,6 +514,11 @@ impl fmt::Display for Violation {
             }
             Self::BadSignature { peer, feed: None } => write!(f, "{peer} stores what is no envelope"),
             Self::BrokenChain { peer, id } => write!(f, "{peer} stores {id} behind an envelope it does not continue"),
+            Self::Over { peer, what } => write!(f, "{peer} holds more than it may: {what}"),
+            Self::ToldTooSoon { peer, id } => write!(f, "{peer} shows {id} before it is stored"),
+            Self::GivenUp { peer, what } => write!(f, "{peer} does not reach {what}"),
+            Self::ClockMoved { peer, ahead_ms } => write!(f, "{peer} stamps {ahead_ms} ms ahead of its own clock"),
+            Self::Storm { copies, firsts } => write!(f, "{copies} envelopes arrived, and {firsts} were missing"),
             Self::Invariant { peer, what } => write!(f, "{peer}: {what}"),
         }
     }

@@ -122,3 +122,16 @@ impl fmt::Display for Batch {
 /// After so many failures more of them show nothing new.
 const FAILED_MAX: usize = 10;
 const VIOLATIONS_SHOWN: usize = 5;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_that_lacks_one_thing_is_told_so() {
+        let mut batch = Batch::default();
+        assert_eq!(batch.never_happened(), Milestone::ALL);
+        Milestone::ALL[1..].iter().for_each(|milestone| batch.measure.reach(*milestone));
+        assert_eq!(batch.never_happened(), Milestone::ALL[..1]);
+    }
+}

@@ -22,11 +22,23 @@ pub enum Bug {
     LossyDedup,
     /// A restart forgets which keys were used.
     ForgottenKeys,
+    /// What the disk refused counts as stored.
+    FailureIgnored,
+    /// What came from others is told and passed on before it is stored.
+    ForwardBeforeStore,
+    /// What was repaired is pushed on as if it were new.
+    EagerRepair,
+    /// A link that was hung up is never forgotten.
+    LeakedLinks,
+    /// After some dials that failed, nobody is dialed any more.
+    DeadDial,
+    /// Any clock is followed, however far it is ahead.
+    ClockFollowed,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 13] = [
         Self::AckBeforeFlush,
         Self::RememberBeforeVerify,
         Self::NoVerify,
@@ -34,6 +46,12 @@ impl Bug {
         Self::ReusedNumber,
         Self::LossyDedup,
         Self::ForgottenKeys,
+        Self::FailureIgnored,
+        Self::ForwardBeforeStore,
+        Self::EagerRepair,
+        Self::LeakedLinks,
+        Self::DeadDial,
+        Self::ClockFollowed,
     ];
 
     /// Whether this violation is what the bug does, not a side effect.
@@ -51,6 +69,12 @@ impl Bug {
             ),
             Self::LossyDedup => matches!(violation, Violation::DeliveredTwice { .. }),
             Self::ForgottenKeys => matches!(violation, Violation::KeyTwice { .. }),
+            Self::FailureIgnored => matches!(violation, Violation::AckLost { .. } | Violation::Hole { .. }),
+            Self::ForwardBeforeStore => matches!(violation, Violation::ToldTooSoon { .. }),
+            Self::EagerRepair => matches!(violation, Violation::Storm { .. }),
+            Self::LeakedLinks => matches!(violation, Violation::Over { .. }),
+            Self::DeadDial => matches!(violation, Violation::GivenUp { .. }),
+            Self::ClockFollowed => matches!(violation, Violation::ClockMoved { .. }),
         }
     }
 }

@@ -34,6 +34,8 @@ pub struct Hostile {
     newest_ms: u64,
     effects: VecDeque<Effect>,
     spoken: Vec<String>,
+    /// It never reads, and says just enough to be taken for alive.
+    clings: bool,
 }
 
 impl Hostile {
@@ -57,7 +59,13 @@ impl Hostile {
             newest_ms: 0,
             effects: VecDeque::new(),
             spoken: Vec::new(),
+            clings: false,
         }
+    }
+
+    /// From now on it does nothing but hold on to its links.
+    pub fn cling(&mut self) {
+        self.clings = true;
     }
 
     /// Something happened.
@@ -88,6 +96,9 @@ impl Hostile {
             return self.dial();
         }
         let link = self.dice.pick(&ready);
+        if self.clings {
+            return self.linger(&ready);
+        }
         match self.dice.below(13) {
             0 => self.send_raw(link, br#"{"type":"have","h":"#),
             1 => self.send_prefix(link, u32::MAX),
@@ -102,6 +113,15 @@ impl Hostile {
         }
     }
 
+    fn linger(&mut self, links: &[LinkId]) {
+        if links.len() < self.victims.len() {
+            self.dial();
+        }
+        for link in links {
+            self.send_raw(*link, br#"{"type":"from_the_future"}"#);
+        }
+    }
+
     /// What shall be done next.
     pub fn poll_effect(&mut self) -> Option<Effect> {
         self.effects.pop_front()
@@ -113,7 +133,7 @@ impl Hostile {
     }
 
     fn on_opened(&mut self, opened: &LinkOpened, unix_ms: u64) {
-        self.links.insert(opened.link, false);
+        self.links.insert(opened.link, self.clings);
         let addrs = [self.own_addr.clone()];
         let hello = Hello {
             proto: (1, 1),

@@ -40,6 +40,10 @@ pub struct Machine {
     pub disk_slowness: u32,
     /// The process.
     pub run: Option<Run>,
+    /// Nothing that was due before starts it.
+    pub is_kept_off: bool,
+    /// It ran at least once.
+    pub was_on: bool,
     /// What readers were shown: one stream for each life of the disk.
     pub streams: Vec<History>,
 }
@@ -98,6 +102,16 @@ pub struct Run {
     pub heads_shown: BTreeMap<FeedId, Seq>,
     /// Times that a timer was due again at once.
     pub spins: u32,
+    /// The highest that its wall clock ever was.
+    pub wall_max_ms: u64,
+    /// The wall clock is told to be at least this: only with a bug.
+    pub clock_told_ms: u64,
+    /// The machine ran before.
+    pub is_restart: bool,
+    /// The disk refused something since the last append that it took.
+    pub was_refused: bool,
+    /// Dials of this run that failed.
+    pub dials_failed: u32,
     /// When its clock began.
     pub born: Mono,
 }
@@ -129,6 +143,8 @@ impl Machine {
             disk_full: false,
             disk_slowness: 1,
             run: None,
+            is_kept_off: false,
+            was_on: false,
             streams,
         }
     }
@@ -221,6 +237,11 @@ impl Run {
             remembered: BTreeSet::new(),
             heads_shown: BTreeMap::new(),
             spins: 0,
+            wall_max_ms: 0,
+            clock_told_ms: 0,
+            is_restart: false,
+            was_refused: false,
+            dials_failed: 0,
             born,
         }
     }

@@ -53,13 +53,33 @@ pub enum Milestone {
     BranchSetAside,
     /// A run found that it ran twice, and went on under another epoch.
     EpochChanged,
+    /// A restarted peer was sent what it held.
+    DuplicateAfterRestart,
+    /// More came beyond a gap than may wait there.
+    ReorderOverflow,
+    /// A link was ended because it took no byte for too long.
+    WriteStalled,
+    /// Everybody who announced a feed was asked for it in vain.
+    WantLap,
+    /// Comparing heads showed what was missing.
+    HeadsRepaired,
+    /// A disk took appends again after it had refused some.
+    DiskResumed,
+    /// Posts came from a peer whose clock is more than a minute off.
+    ClockFarOff,
+    /// A key of an earlier run was answered with the old post.
+    KeyRepeatedAfterRestart,
+    /// A peer had all the links that it may have.
+    LinksFull,
+    /// A peer came back at another address and was linked again.
+    Moved,
     /// Older posts of a feed came behind newer ones.
     NewestFirst,
 }
 
 impl Milestone {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 25] = [
         Self::UnflushedLost,
         Self::DiedInAppend,
         Self::DuplicateArrived,
@@ -74,6 +94,16 @@ impl Milestone {
         Self::ForkProven,
         Self::BranchSetAside,
         Self::EpochChanged,
+        Self::DuplicateAfterRestart,
+        Self::ReorderOverflow,
+        Self::WriteStalled,
+        Self::WantLap,
+        Self::HeadsRepaired,
+        Self::DiskResumed,
+        Self::ClockFarOff,
+        Self::KeyRepeatedAfterRestart,
+        Self::LinksFull,
+        Self::Moved,
         Self::NewestFirst,
     ];
 }

@@ -17,6 +17,8 @@ pub struct Plan {
     pub peers: usize,
     /// Neighbours that do what they like.
     pub hostile: usize,
+    /// Those never read and say just enough to be taken for alive.
+    pub hostile_clings: bool,
     /// Neighbours that follow the protocol, but pass on nothing that others said.
     pub censors: usize,
     /// Who knows whom at the start.
@@ -47,6 +49,10 @@ pub struct Plan {
     pub fault_gap: Duration,
     /// How often each kind of fault is drawn.
     pub weights: Vec<(FaultKind, f64)>,
+    /// When all is settled, everybody talks on, and copies are counted.
+    pub talks_after: bool,
+    /// After that one peer is gone for a while, and the others are looked at.
+    pub misses_after: bool,
     /// The bug put in on purpose.
     pub bug: Option<Bug>,
 }
@@ -117,11 +123,23 @@ pub enum FaultKind {
     Flood,
     /// A machine is off for so long that others dial it in vain at their slowest.
     LongAbsence,
+    /// Every two machines in turn do not hear each other.
+    EveryPair,
+    /// Links stop one after the other, and come back in another order.
+    Swizzle,
+    /// A way between two machines comes and goes.
+    Flap,
+    /// One machine hangs on a line of 64 kbit a second.
+    SlowLine,
+    /// A machine comes back at another address, or two change places.
+    Move,
+    /// A process reads nothing while somebody says very much.
+    StuckInFlood,
 }
 
 impl FaultKind {
     /// All of them.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 31] = [
         Self::Reset,
         Self::CutAtByte,
         Self::OneWay,
@@ -147,6 +165,12 @@ impl FaultKind {
         Self::DialTogether,
         Self::Flood,
         Self::LongAbsence,
+        Self::EveryPair,
+        Self::Swizzle,
+        Self::Flap,
+        Self::SlowLine,
+        Self::Move,
+        Self::StuckInFlood,
     ];
 
     /// How often it is drawn, against the others.
@@ -155,7 +179,8 @@ impl FaultKind {
             Self::IsolateSendKill => 3.0,
             Self::Crash | Self::PowerCut => 1.5,
             Self::OldDisk | Self::Clone | Self::ResumedTwice | Self::Leave => 0.4,
-            Self::Flood | Self::LongAbsence => 0.15,
+            Self::Flood | Self::LongAbsence | Self::StuckInFlood => 0.15,
+            Self::Move => 0.5,
             Self::Reset
             | Self::CutAtByte
             | Self::OneWay
@@ -171,6 +196,10 @@ impl FaultKind {
             | Self::SlowReader
             | Self::DiskFull
             | Self::SlowDisk
+            | Self::EveryPair
+            | Self::Swizzle
+            | Self::Flap
+            | Self::SlowLine
             | Self::DialTogether => 1.0,
         }
     }
@@ -184,6 +213,7 @@ impl Plan {
             seed,
             peers,
             hostile: 0,
+            hostile_clings: false,
             censors: 0,
             topology: Topology::Star,
             network: NetworkPlan {
@@ -205,6 +235,8 @@ impl Plan {
             trouble: Duration::ZERO,
             fault_gap: Duration::MAX,
             weights: Vec::new(),
+            talks_after: false,
+            misses_after: false,
             bug: None,
         }
     }
@@ -218,9 +250,22 @@ impl Plan {
         let (heartbeat_interval, heartbeat_timeout) = dice.pick(&[(30, 5), (30, 5), (5, 2)]);
         let heartbeat_timeout = Duration::from_secs(heartbeat_timeout);
         let slow = dice.pick(&[1, 1, 10, 60]);
+        let (hostile, censors) = (dice.pick(&[0, 0, 1]), dice.pick(&[0, 0, 0, 1]));
+        let mut weights = draw_weights(dice);
+        let is_stuck = weights.iter().any(|(kind, _)| *kind == FaultKind::StuckInFlood) && dice.chance(0.3);
+        let hostile = if is_stuck { 1 } else { hostile };
+        // Just enough links for everybody, and nobody more.
+        let is_tight = dice.chance(0.2);
+        // Nobody can find a machine that moved if all that knows it is a copy of one that it knew.
+        if is_tight || weights.iter().any(|(kind, _)| *kind == FaultKind::Move) {
+            weights.retain(|(kind, _)| *kind != FaultKind::Clone);
+        }
+        let trouble = if is_stuck { 60 } else { dice.pick(&[5, 15, 30]) };
         Self {
-            hostile: dice.pick(&[0, 0, 1]),
-            censors: dice.pick(&[0, 0, 0, 1]),
+            hostile,
+            hostile_clings: is_stuck,
+            censors,
+            max_connections: if is_tight { peers + hostile + censors - 1 } else { 50 },
             topology: dice.pick(&[Topology::Star, Topology::Line, Topology::Ring, Topology::Chords]),
             network: NetworkPlan {
                 latency_min: Duration::from_micros(latency_min),
@@ -238,11 +283,19 @@ impl Plan {
             think: Duration::from_millis(dice.pick(&[200, 1_000, 3_000])),
             batch_max: dice.pick(&[1, 3, 20]),
             keyed: dice.pick(&[0.0, 0.5, 1.0]),
-            trouble: Duration::from_secs(dice.pick(&[5, 15, 30])),
+            trouble: Duration::from_secs(trouble),
             fault_gap: Duration::from_millis(dice.pick(&[400, 1_500, 5_000, 100_000])),
-            weights: draw_weights(dice),
+            weights,
+            talks_after: dice.chance(0.2),
+            misses_after: dice.chance(0.2),
             ..Self::calm(seed, peers)
         }
+    }
+
+    /// Everybody follows the protocol and passes on what others said.
+    #[must_use]
+    pub fn is_honest(&self) -> bool {
+        self.hostile == 0 && self.censors == 0
     }
 
     /// The world of a seed with a bug in it, and with what the bug needs to show.
@@ -257,6 +310,11 @@ impl Plan {
                 vec![(FaultKind::OldDisk, 3.0), (FaultKind::Crash, 1.0)]
             }
             Bug::NoRepair => vec![(FaultKind::Isolate, 3.0), (FaultKind::Crash, 2.0)],
+            Bug::FailureIgnored => vec![(FaultKind::DiskFull, 3.0)],
+            Bug::EagerRepair | Bug::LeakedLinks => vec![(FaultKind::Halves, 3.0), (FaultKind::Isolate, 2.0)],
+            Bug::DeadDial => vec![(FaultKind::Crash, 3.0), (FaultKind::PowerCut, 3.0)],
+            Bug::ClockFollowed => vec![(FaultKind::ClockJump, 3.0)],
+            Bug::ForwardBeforeStore => Vec::new(),
             Bug::NoVerify | Bug::RememberBeforeVerify | Bug::LossyDedup => {
                 plan.hostile = 1;
                 Vec::new()

@@ -11,11 +11,12 @@ use super::measure::Measure;
 use super::network::{Place, other};
 use super::people::SessionId;
 use super::plan::Plan;
+use super::settle::{self, EQUAL_WITHIN};
 use super::trace::Detail;
 use super::world::World;
 use crate::checker::{
-    Begins, History, Operation, Outcome, Violation, check_acks, check_content, check_end, check_envelopes,
-    check_stream, check_whole,
+    Begins, History, Operation, Outcome, Signatures, Violation, check_acks, check_content, check_end,
+    check_envelopes_with, check_stream, check_whole,
 };
 
 /// What became of one schedule.
@@ -46,16 +47,16 @@ pub fn run(plan: Plan, detail: Detail) -> Report {
     world.begin_trouble();
     world.run_for(trouble);
     world.heal();
-    let equal_after = world.run_until(EQUAL_WITHIN, |world| {
-        world.are_links_complete() && world.are_disks_equal() && !world.people().is_anybody_waiting()
-    });
+    let before = (world.measure.copies, world.measure.firsts);
+    let (equal_after, late) = settle::recover(&mut world);
     let mut violations = world.violations().to_vec();
+    violations.extend(late);
     if equal_after.is_none() && violations.is_empty() {
         violations.extend(world.why_unequal());
     }
     let mut measure = std::mem::take(&mut world.measure);
     if violations.is_empty() {
-        violations.extend(check_quiet(&mut world));
+        violations.extend(settle::check_all(&mut world, &mut measure, before));
         violations.extend(check_receipts(&world));
     }
     world.count_all_duplicates();
@@ -73,6 +74,7 @@ pub fn judge(world: &World) -> Vec<Violation> {
     let operations = world.people().operations();
     let honest: Vec<&Machine> = world.honest().into_iter().map(|place| world.machine(place)).collect();
     let mut violations = world.check_acks();
+    let mut signatures = Signatures::default();
     for machine in &honest {
         for (at, stream) in machine.streams.iter().enumerate() {
             // Offsets are those of the disk that is there now for the last stream only.
@@ -87,7 +89,7 @@ pub fn judge(world: &World) -> Vec<Violation> {
         }
         let stored = machine.disk.canonical();
         let stored = stored.map(|entry| (entry.envelope.bytes().clone(), *entry.envelope.signature()));
-        violations.extend(check_envelopes(&machine.name, stored));
+        violations.extend(check_envelopes_with(&machine.name, stored, &mut signatures));
         let shown = machine.streams.last().map_or(0, |stream| stream.posts.len());
         let held = machine.history().posts.len();
         if shown != held {
@@ -98,29 +100,6 @@ pub fn judge(world: &World) -> Vec<Violation> {
     let histories: Vec<History> = honest.iter().map(|machine| machine.history()).collect();
     violations.extend(check_end(operations, &histories));
     violations
-}
-
-/// After everything is settled there are heartbeats and nothing else.
-fn check_quiet(world: &mut World) -> Option<Violation> {
-    world.run_for(SETTLE);
-    world.measure = Measure { milestones: std::mem::take(&mut world.measure.milestones), ..Measure::default() };
-    world.run_for(world.plan().heartbeat_interval * 3);
-    let mut frames = world.measure.frames.clone();
-    frames.retain(|kind, _| !matches!(kind.as_str(), "ping" | "pong"));
-    if world.plan().censors > 0 {
-        // A censor says what it has and never gives it: comparing with it goes on, ever more rarely, and so does
-        // refusing it.
-        frames.retain(|kind, _| kind == "envelopes");
-    }
-    // A wait or a silent link from the days of trouble may end only now, and one more or less is told to all. A storm
-    // is more than that.
-    let late: u64 = ["hello", "peers", "view", "bye", "suspect"].iter().filter_map(|kind| frames.get(*kind)).sum();
-    if late <= LATE_LINK_FRAMES_PER_PEER * world.honest().len() as u64 {
-        frames.retain(|kind, _| !matches!(kind.as_str(), "hello" | "peers" | "view" | "bye" | "suspect"));
-    }
-    let broken = (!frames.is_empty()).then(|| format!("the mesh is not quiet: {frames:?}"));
-    let broken = broken.or_else(|| (!world.are_links_complete()).then(|| "links did not stay".to_owned()));
-    broken.map(|what| Violation::Invariant { peer: "everybody".to_owned(), what })
 }
 
 /// After everything is settled everybody knows of every linked honest peer that it holds what was acknowledged.
@@ -147,9 +126,6 @@ fn check_receipts(world: &World) -> Vec<Violation> {
     };
     world.honest().into_iter().filter_map(|place| unsure(world.machine(place))).collect()
 }
-
-/// Frames that one late link and its news may cost each peer.
-const LATE_LINK_FRAMES_PER_PEER: u64 = 4;
 
 impl World {
     /// Every two honest runs have exactly one link that both say is up.
@@ -236,8 +212,3 @@ impl World {
         None
     }
 }
-
-/// The longest backoff, the longest silence, and the repair.
-const EQUAL_WITHIN: Duration = Duration::from_secs(120);
-/// Announcements and comparisons that are still on their way.
-const SETTLE: Duration = Duration::from_secs(10);

@@ -10,9 +10,10 @@ use super::link::Up;
 use crate::effect::{Effect, Event};
 use crate::id::{DialId, PeerId};
 use crate::input::DialFailure;
-use crate::limits::{DIALS_FOR_CONFIGURED, DIALS_IN_FLIGHT_MAX};
+use crate::limits::{BOOK_LEN_MAX, DIALS_FOR_CONFIGURED, DIALS_IN_FLIGHT_MAX};
 use crate::membership::record::Addr;
 use crate::reconnect::{Backoff, CAP, CAP_OTHERS, Target};
+use crate::status::Count;
 use crate::time::{Mono, Now};
 use crate::timers::Timer;
 
@@ -76,7 +77,7 @@ impl Dials {
     }
 
     /// We are another run now, and may meet the one that we took for ourselves.
-    pub(super) fn forget_selves(&mut self) {
+    pub(super) fn forget_all_selves(&mut self) {
         self.selves.clear();
     }
 
@@ -87,11 +88,34 @@ impl Dials {
         }
     }
 
+    /// Somebody else says that it is there: addresses change hands, so we may not be there any more.
+    pub(super) fn forget_selves(&mut self, addrs: &[Addr]) {
+        self.selves.retain(|addr| !addrs.contains(addr));
+    }
+
     /// Who answered at an address has said where it is.
     pub(super) fn note_place(&mut self, addr: &Addr, place: &[Addr]) {
         if let Some(dialing) = self.targets.get_mut(&Target::Addr(addr.clone())) {
             dialing.place = place.to_vec();
         }
+    }
+
+    /// It is due, and waits for its turn.
+    pub(super) fn is_waiting(&self, target: &Target) -> bool {
+        self.waiting.contains(target)
+    }
+
+    pub(super) fn targets_len(&self) -> usize {
+        self.targets.len()
+    }
+
+    pub(super) fn census(&self) -> Vec<Count> {
+        let peers = self.targets.len() - self.addrs().count();
+        vec![
+            Count::new("dials in flight", self.in_flight.len(), DIALS_IN_FLIGHT_MAX),
+            Count::new("dials in turn", self.waiting.len(), self.targets.len()),
+            Count::new("peers to be dialed", peers, BOOK_LEN_MAX),
+        ]
     }
 
     /// A dial is over.
@@ -282,7 +306,7 @@ impl Mesh {
 
     /// Whether a link to a peer is there or about to be. One to an older run of it is none where its newest record
     /// names another place: there a second machine has the same identity, and both must be reached.
-    fn is_linking(&self, id: PeerId) -> bool {
+    pub(super) fn is_linking(&self, id: PeerId) -> bool {
         let record = self.book.get(&id).map(|entry| &entry.record);
         let is_newest =
             |up: &Up| record.is_none_or(|record| record.epoch <= up.instance.epoch || record.addrs == up.addrs);
@@ -313,7 +337,10 @@ impl Mesh {
             return;
         }
         if self.is_crowded(&target) {
-            self.dials.waiting.push_back(target);
+            // A user may ask for it again and again meanwhile.
+            if !self.dials.is_waiting(&target) {
+                self.dials.waiting.push_back(target);
+            }
             return;
         }
         let candidates = match &target {

@@ -64,7 +64,7 @@ impl Mesh {
         self.me.record = Record::sign(&self.me.key, rev, &self.me.addrs, &self.config.name, epoch);
         self.effects.push_back(Effect::Event(Event::EpochChanged { old, new: self.me.instance }));
         // Links are between runs. Where we seemed to find ourselves, it may have been the other one.
-        self.dials.forget_selves();
+        self.dials.forget_all_selves();
         let links: Vec<LinkId> = self.links.keys().copied().collect();
         for id in links {
             self.refuse(id, ByeCode::Restart, NEW_RUN, now);

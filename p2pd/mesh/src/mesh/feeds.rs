@@ -11,6 +11,7 @@ use crate::limits::{
     ENVELOPES_FRAME_BYTES, ENVELOPES_PER_FRAME_MAX, FORK_PROOFS_BYTES_MAX, REORDER_BYTES_MAX,
     REORDER_BYTES_PER_FEED_MAX, RUNS_PER_FEED_MAX, TAIL_BYTES_MAX,
 };
+use crate::status::Count;
 use crate::sync::Sum;
 use crate::time::Mono;
 use crate::wire::message::Digest;
@@ -29,6 +30,8 @@ pub(super) struct Feeds {
     /// Posts missing between base and head, of all feeds. What feeds claim adds up to more than 64 bits.
     holes: u128,
     waiting_bytes: usize,
+    /// The most runs of a feed that the store told of: what is there stays, however many they are.
+    runs_found: usize,
 }
 
 /// One feed.
@@ -189,6 +192,7 @@ impl Feeds {
     pub(super) fn replace(&mut self, stored: StoredFeed, now: Mono) -> Floor {
         let id = stored.feed.feed_id();
         self.entry(id, Some(stored.feed), now);
+        self.runs_found = self.runs_found.max(stored.runs.len());
         self.change(&id, |state| {
             state.base = state.base.max(stored.base);
             state.accepted = stored.runs.clone();
@@ -237,8 +241,7 @@ impl Feeds {
     pub(super) fn wait(&mut self, envelope: VerifiedEnvelope, posts_max: usize) -> bool {
         let Some(state) = self.map.get_mut(&envelope.feed_id()) else { return false };
         let len = envelope.bytes().len();
-        let bytes: usize = state.waiting.values().map(|waiting| waiting.bytes().len()).sum();
-        let posts: usize = state.waiting.values().map(|waiting| waiting.body().posts.len()).sum();
+        let (bytes, posts) = (state.waiting_bytes(), state.waiting_posts());
         let fits = bytes + len <= REORDER_BYTES_PER_FEED_MAX && self.waiting_bytes + len <= REORDER_BYTES_MAX;
         if !fits || posts + envelope.body().posts.len() > posts_max.max(1) {
             return false;
@@ -262,10 +265,28 @@ impl Feeds {
     /// Gives back what waits beyond a gap that nobody is left to fill.
     pub(super) fn stop_waiting(&mut self, id: &FeedId) {
         if let Some(state) = self.map.get_mut(id) {
-            let bytes: usize = state.waiting.values().map(|waiting| waiting.bytes().len()).sum();
-            self.waiting_bytes -= bytes;
+            self.waiting_bytes -= state.waiting_bytes();
             state.waiting.clear();
         }
+    }
+
+    pub(super) fn census(&self, posts_max: usize, links: usize) -> Vec<Count> {
+        let bytes: usize = self.map.values().map(FeedState::waiting_bytes).sum();
+        let largest = self.map.values().map(FeedState::waiting_bytes).max().unwrap_or(0);
+        let posts = self.map.values().map(FeedState::waiting_posts).max().unwrap_or(0);
+        let runs = self.map.values().map(|state| state.accepted.len().max(state.stored.len())).max().unwrap_or(0);
+        let tried = self.map.values().map(|state| state.tried.len()).max().unwrap_or(0);
+        vec![
+            Count::new("bytes beyond gaps", self.waiting_bytes, REORDER_BYTES_MAX),
+            Count::new("bytes beyond gaps, counted again", bytes, self.waiting_bytes),
+            Count::new("bytes beyond the gaps of a feed", largest, REORDER_BYTES_PER_FEED_MAX),
+            Count::new("posts beyond the gaps of a feed", posts, posts_max.max(1)),
+            Count::new("runs of a feed", runs, RUNS_PER_FEED_MAX.max(self.runs_found)),
+            Count::new("links asked in vain for a feed", tried, links),
+            Count::new("feeds by author", self.by_instance.len(), self.map.len()),
+            Count::new("bytes of the newest envelopes", self.tail.bytes, TAIL_BYTES_MAX),
+            Count::new("order of the newest envelopes", self.tail.order.len(), self.tail.by_place.len()),
+        ]
     }
 
     /// Takes out the waiting envelope that comes next in the run that now holds `seq`, and drops what was overtaken.
@@ -353,6 +374,14 @@ impl FeedState {
 
     fn sums(&self) -> (Tip, Seq, u64, u64) {
         (self.stored.tip(), self.stored.floor(), self.stored.count(), self.holes())
+    }
+
+    fn waiting_bytes(&self) -> usize {
+        self.waiting.values().map(|waiting| waiting.bytes().len()).sum()
+    }
+
+    fn waiting_posts(&self) -> usize {
+        self.waiting.values().map(|waiting| waiting.body().posts.len()).sum()
     }
 
     /// Something beyond a gap came already: on a link in order, what is before it will not come by itself.

@@ -206,6 +206,7 @@ impl Mesh {
             Learned::Full => return self.count("records_dropped_total", 1),
             Learned::News => (),
         }
+        self.dials.forget_selves(&record.addrs);
         self.effects.push_back(Effect::SaveRecord { record, seen_ms });
         self.dial_news(id, now);
         for link in self.links.values_mut().filter(|link| link.is_up() && Some(link.id) != via && link.peer != id) {

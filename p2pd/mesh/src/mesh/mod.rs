@@ -1,5 +1,6 @@
 //! The mesh: inputs go in, effects come out.
 
+mod census;
 mod dials;
 mod epoch;
 mod feeds;
@@ -36,7 +37,7 @@ use crate::effect::{Delivery, Effect, Event};
 use crate::envelope::AuthorKey;
 use crate::id::{FeedId, Instance, LinkId, Offset, PeerId, Seq};
 use crate::input::{Command, Input, Ticket};
-use crate::limits::{IN_FLIGHT_BYTES_MAX, UNSTORED_BYTES_MAX};
+use crate::limits::{IN_FLIGHT_BYTES_MAX, SUSPICIONS_PER_LINK_MAX, UNSTORED_BYTES_MAX};
 use crate::liveness::Verdict;
 use crate::membership::book::Book;
 use crate::membership::record::{Addr, Record};
@@ -323,7 +324,8 @@ impl Mesh {
         self.count("heartbeats_missed_total", 1);
         if let Some(instance) = self.links.get(&id).and_then(|link| link.up()).map(|up| up.instance) {
             let frame = crate::wire::message::Message::Suspect(instance).encode();
-            for (other, link) in self.links.iter_mut().filter(|(other, link)| **other != id && link.is_up()) {
+            let takes = |link: &Link| link.is_up() && link.control.frames.len() < SUSPICIONS_PER_LINK_MAX;
+            for (other, link) in self.links.iter_mut().filter(|(other, link)| **other != id && takes(link)) {
                 link.control.frames.push_back(frame.clone());
                 self.dirty.insert(*other);
             }

@@ -11,6 +11,7 @@ use crate::limits::{
     BODY_LEN_MAX, KEY_LEN_MAX, OUTBOX_BYTES_MAX, OUTBOX_POSTS_MAX, POSTS_PER_ENVELOPE_MAX, ROOM_LEN_MAX,
     SEAL_BYTES_MAX, TEXT_LEN_MAX,
 };
+use crate::status::Count;
 use crate::time::Now;
 use crate::timers::Timer;
 
@@ -312,6 +313,18 @@ impl Outbox {
 
     pub(super) fn len(&self) -> usize {
         self.entries.len()
+    }
+
+    pub(super) fn census(&self) -> Vec<Count> {
+        // What was taken out and is being flushed is still to be answered.
+        let unanswered_max = 2 * OUTBOX_POSTS_MAX;
+        vec![
+            Count::new("posts to be sealed", self.entries.len(), OUTBOX_POSTS_MAX),
+            Count::new("bytes to be sealed", self.bytes, OUTBOX_BYTES_MAX),
+            Count::new("sends without an answer", self.publishes.len(), unanswered_max),
+            Count::new("keys in use", self.keys.len(), unanswered_max),
+            Count::new("keys being looked up", self.lookups.len(), OUTBOX_POSTS_MAX),
+        ]
     }
 }
 

@@ -69,6 +69,10 @@ impl Penalties {
         (std::mem::take(&mut penalty.points), true)
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// Until when a peer is not heard; none if it is welcome.
     pub(super) fn banned_until(&self, peer: &PeerId, now: Mono) -> Option<Mono> {
         self.0.get(peer).map(|penalty| penalty.banned_until).filter(|until| *until > now)

@@ -464,6 +464,7 @@ impl Mesh {
             state.tried.clear();
         }
         if has_holders {
+            self.count("sync_laps_total", 1);
             self.timers.set(Timer::Repair(feed), now.mono + LAP_WAIT);
         } else {
             self.behind.remove(&feed);

@@ -6,7 +6,7 @@ use super::Mesh;
 use super::dials::Dialing;
 use super::holders::Known;
 use super::link::Link;
-use crate::id::{Epoch, Instance, PeerId, Seq};
+use crate::id::{Epoch, Instance, LinkId, PeerId, Seq};
 use crate::limits::FORKS_SHOWN_MAX;
 use crate::membership::record::{Addr, Record};
 use crate::reconnect::Target;
@@ -86,6 +86,10 @@ impl Mesh {
         let mut addresses = entry.map(|entry| entry.record.addrs.clone()).unwrap_or_default();
         addresses.extend(configured.iter().filter(|addr| !addresses.contains(addr)).cloned().collect::<Vec<_>>());
         let mut status = self.unlinked(&target, now);
+        if status.state == PeerState::Down && self.is_linking(id) {
+            // Its hello is waited for.
+            status.state = PeerState::Dialing;
+        }
         status.id = Some(id);
         status.name = entry.map(|entry| entry.record.name.clone()).unwrap_or_default();
         status.epoch = entry.map(|entry| entry.record.epoch);
@@ -116,6 +120,7 @@ impl Mesh {
         let state = match (dialing.in_flight, next) {
             (Some(_), _) => PeerState::Dialing,
             (None, Some(_)) => PeerState::Waiting,
+            (None, None) if self.dials.is_waiting(target) => PeerState::Waiting,
             (None, None) => PeerState::Down,
         };
         PeerStatus {
@@ -144,6 +149,12 @@ impl Mesh {
             forks: 0,
             last_seen_ms: 0,
         }
+    }
+
+    /// The link over which a feed is pushed to us, or was last fetched.
+    #[must_use]
+    pub fn provider_of(&self, feed: Instance) -> Option<LinkId> {
+        self.feeds.get(&feed.feed_id())?.provider
     }
 
     /// Posts that wait to be sealed.

@@ -5,6 +5,7 @@
 //! links is not simulated: an open link has proven ids.
 
 mod socket;
+mod ways;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -20,6 +21,7 @@ use super::agenda::Agenda;
 use super::dice::Dice;
 pub use socket::NextFrame;
 use socket::{Segment, Socket, State};
+pub use ways::WRITE_STALLED;
 
 /// A machine's place in the network, from 0.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -62,6 +64,11 @@ pub struct Network {
     ports: BTreeMap<Place, Port>,
     blocked: BTreeMap<(Place, Place), Mono>,
     off: BTreeMap<Place, Mono>,
+    /// Machines that are not where they were at the beginning.
+    moved: BTreeMap<Place, IpAddr>,
+    moves: u8,
+    /// Machines behind a slow line: bytes a second.
+    slow: BTreeMap<Place, u64>,
     sockets: BTreeMap<LinkId, Socket>,
     signals: VecDeque<Signal>,
     cables: u64,
@@ -87,6 +94,8 @@ enum NetworkEvent {
     CloseDeadline(LinkId),
     /// The kernel of this end gives up if the way is blocked since before this moment.
     GiveUp(LinkId, Mono),
+    /// The process of this end hangs up if nothing more was taken since so much was.
+    WriteStall(LinkId, u64),
 }
 
 /// A dial on its way.
@@ -106,14 +115,6 @@ impl Place {
     pub fn ip(self) -> IpAddr {
         IpAddr::V4(Ipv4Addr::new(10, 0, (self.0 / 250) as u8, (self.0 % 250 + 1) as u8))
     }
-
-    /// The machine that has this address.
-    #[must_use]
-    pub fn of(ip: IpAddr) -> Option<Self> {
-        let IpAddr::V4(four) = ip else { return None };
-        let [10, 0, high, low] = four.octets() else { return None };
-        Some(Self(usize::from(high) * 250 + usize::from(low.checked_sub(1)?)))
-    }
 }
 
 impl Network {
@@ -127,72 +128,12 @@ impl Network {
             ports: BTreeMap::new(),
             blocked: BTreeMap::new(),
             off: BTreeMap::new(),
+            moved: BTreeMap::new(),
+            moves: 0,
+            slow: BTreeMap::new(),
             sockets: BTreeMap::new(),
             signals: VecDeque::new(),
             cables: 0,
-        }
-    }
-
-    /// A process listens at `place`; the machine is on.
-    pub fn attach(&mut self, place: Place, process: ProcessId, id: PeerId) {
-        self.off.remove(&place);
-        self.ports.insert(place, Port { process, id, stalled: false });
-    }
-
-    /// The process at `place` is gone; its kernel resets every link.
-    pub fn detach(&mut self, place: Place, now: Mono) {
-        self.ports.remove(&place);
-        for link in self.links_of(place) {
-            self.abandon(link);
-            self.send_reset(link, now);
-        }
-    }
-
-    /// The machine is gone, and nobody is told.
-    pub fn power_off(&mut self, place: Place, now: Mono) {
-        self.ports.remove(&place);
-        self.off.insert(place, now);
-        for link in self.links_of(place) {
-            self.abandon(link);
-            self.arm_keepalive(other(link), now);
-        }
-    }
-
-    /// The process at `place` finishes no handshake while it is stalled.
-    pub fn set_stalled(&mut self, place: Place, stalled: bool) {
-        if let Some(port) = self.ports.get_mut(&place) {
-            port.stalled = stalled;
-        }
-    }
-
-    /// Blocks the way from one machine to another, silently.
-    pub fn block(&mut self, from: Place, to: Place, now: Mono) {
-        self.blocked.entry((from, to)).or_insert(now);
-        for link in self.links_between(from, to) {
-            self.arm_keepalive(link, now);
-            self.arm_keepalive(other(link), now);
-        }
-    }
-
-    /// Frees the way again. What waited is sent again by the kernel, a while later.
-    pub fn unblock(&mut self, from: Place, to: Place, now: Mono) {
-        if self.blocked.remove(&(from, to)).is_none() {
-            return;
-        }
-        for link in self.links_between(from, to) {
-            let Some(socket) = self.sockets.get_mut(&link) else { continue };
-            let again = now + self.dice.span(Duration::from_millis(20), RETRANSMIT_MAX);
-            for _ in 0..std::mem::take(&mut socket.stuck) {
-                self.agenda.push(again, NetworkEvent::Arrive(link));
-            }
-        }
-    }
-
-    /// Resets every link between two machines, as a router does that forgot them.
-    pub fn reset_between(&mut self, one: Place, two: Place, now: Mono) {
-        for link in self.links_between(one, two) {
-            self.agenda.push(now, NetworkEvent::Reset(link));
-            self.agenda.push(now, NetworkEvent::Reset(other(link)));
         }
     }
 
@@ -205,20 +146,6 @@ impl Network {
     #[must_use]
     pub fn place_of(&self, link: LinkId) -> Option<Place> {
         self.sockets.get(&link).map(|socket| socket.place)
-    }
-
-    /// Cuts the link when this end has sent `bytes` more, in the middle of whatever that is.
-    pub fn cut_after(&mut self, link: LinkId, bytes: u64) {
-        if let Some(socket) = self.sockets.get_mut(&link) {
-            socket.cut_at = Some(socket.sent + bytes);
-        }
-    }
-
-    /// No link is going to be cut any more.
-    pub fn forget_cuts(&mut self) {
-        for socket in self.sockets.values_mut() {
-            socket.cut_at = None;
-        }
     }
 
     /// Dials. The answer comes as a signal.
@@ -246,6 +173,7 @@ impl Network {
         socket.unsent_bytes += bytes.len();
         socket.unsent.push_back(bytes);
         self.pump(link, now);
+        self.arm_write_stall(link, now);
     }
 
     /// Frames up to the full length are read from now on.
@@ -332,6 +260,7 @@ impl Network {
             NetworkEvent::Reset(link) => self.on_reset(link, "connection reset"),
             NetworkEvent::CloseDeadline(link) => self.on_close_deadline(link, now),
             NetworkEvent::GiveUp(link, since) => self.on_give_up(link, since, now),
+            NetworkEvent::WriteStall(link, sent) => self.on_write_stall(link, sent, now),
         }
     }
 
@@ -376,8 +305,8 @@ impl Network {
             link,
             dial: Some(knock.dial),
             peer: port.id,
-            remote: SocketAddr::new(knock.to.ip(), LISTEN_PORT),
-            local: knock.from.ip(),
+            remote: SocketAddr::new(self.ip(knock.to), LISTEN_PORT),
+            local: self.ip(knock.from),
         };
         self.signals.push_back(Signal::Input(knock.process, Input::LinkOpened(opened)));
         // The side that was dialed knows who dialed only after the last message of the handshake.
@@ -396,9 +325,10 @@ impl Network {
             return;
         };
         socket.opened = true;
+        let (place, remote) = (socket.place, socket.remote);
         let port = 32_768 + (link.0 % 28_000) as u16;
-        let remote = SocketAddr::new(socket.remote.ip(), port);
-        let opened = LinkOpened { link, dial: None, peer, remote, local: socket.place.ip() };
+        let remote = SocketAddr::new(self.ip(remote), port);
+        let opened = LinkOpened { link, dial: None, peer, remote, local: self.ip(place) };
         self.signals.push_back(Signal::Input(process, Input::LinkOpened(opened)));
         self.signals.push_back(Signal::Readable(process, link));
     }
@@ -466,7 +396,9 @@ impl Network {
         let Some(socket) = self.sockets.get_mut(&link).filter(|socket| socket.state != State::Closed) else { return };
         let mut taken = 0;
         let mut segments = Vec::new();
-        while let Some(segment) = socket.take_segment(self.plan.socket_bytes) {
+        let is_slow = self.slow.contains_key(&socket.place) || self.slow.contains_key(&socket.remote);
+        let room = if is_slow { self.plan.socket_bytes.min(SLOW_SOCKET_BYTES) } else { self.plan.socket_bytes };
+        while let Some(segment) = socket.take_segment(room) {
             if let Segment::Bytes(bytes) = &segment {
                 taken += bytes.len();
             }
@@ -487,8 +419,11 @@ impl Network {
     fn push_segment(&mut self, link: LinkId, segment: Segment, now: Mono) {
         let latency = self.latency();
         let Some(socket) = self.sockets.get_mut(&link) else { return };
-        let busy = match (&segment, self.plan.bandwidth) {
-            (Segment::Bytes(bytes), Some(rate)) => Duration::from_micros(bytes.len() as u64 * 1_000_000 / rate.max(1)),
+        let lines = [self.plan.bandwidth.as_ref(), self.slow.get(&socket.place), self.slow.get(&socket.remote)];
+        let busy = match (&segment, lines.into_iter().flatten().min()) {
+            (Segment::Bytes(bytes), Some(rate)) => {
+                Duration::from_micros(bytes.len() as u64 * 1_000_000 / (*rate).max(1))
+            }
             (Segment::Bytes(_) | Segment::Fin | Segment::Cut, _) => Duration::ZERO,
         };
         socket.last_arrival = (now + latency).max(socket.last_arrival) + busy;
@@ -582,6 +517,8 @@ pub fn outside(places: &[Place], group: &BTreeSet<Place>) -> Vec<Place> {
     places.iter().filter(|place| !group.contains(place)).copied().collect()
 }
 
+/// What a kernel keeps under way on a slow line.
+const SLOW_SOCKET_BYTES: usize = 16_384;
 /// Where every peer listens.
 pub const LISTEN_PORT: u16 = 8_080;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

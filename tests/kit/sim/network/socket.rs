@@ -54,6 +54,7 @@ pub(super) struct Socket {
     pub(super) cut: bool,
     pub(super) frame_limit: usize,
     pub(super) give_up_armed: bool,
+    pub(super) stall_armed: bool,
 }
 
 /// How far gone an end is.
@@ -98,6 +99,7 @@ impl Socket {
             cut: false,
             frame_limit: FRAME_LEN_MAX_BEFORE_HELLO,
             give_up_armed: false,
+            stall_armed: false,
         }
     }
 

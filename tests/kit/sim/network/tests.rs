@@ -26,10 +26,14 @@ fn network() -> Network {
     network
 }
 
-/// Everything that is said until nothing happens any more, with the time.
+/// Everything that is said until nothing happens any more, with the time; nobody loses patience with a slow reader.
 fn run(network: &mut Network) -> Vec<(Mono, Signal)> {
+    run_until(network, Mono(29_000_000))
+}
+
+fn run_until(network: &mut Network, end: Mono) -> Vec<(Mono, Signal)> {
     let mut said = Vec::new();
-    while let Some(at) = network.next_at() {
+    while let Some(at) = network.next_at().filter(|at| *at <= end) {
         network.step();
         said.extend(std::iter::from_fn(|| network.poll_signal()).map(|signal| (at, signal)));
     }
@@ -227,7 +231,36 @@ fn dials_fail_for_every_reason() {
 
 #[test]
 fn places_have_addresses_and_back() {
+    let network = network();
     for place in [Place(0), Place(249), Place(250), Place(999)] {
-        assert_eq!(Place::of(place.ip()), Some(place));
+        assert_eq!(network.place_at(place.ip(), 1_000), Some(place));
     }
+    assert_eq!(network.place_at(Place(999).ip(), 999), None, "there is no such machine");
+}
+
+#[test]
+fn who_moved_is_where_it_moved_to_and_nowhere_else() {
+    let mut network = network();
+    network.move_away(B.0);
+    assert_eq!(network.place_at(B.0.ip(), 2), None);
+    assert_eq!(network.place_at(network.ip(B.0), 2), Some(B.0));
+    network.swap(A.0, B.0);
+    assert_eq!(network.place_at(A.0.ip(), 2), Some(B.0));
+}
+
+#[test]
+fn a_link_that_takes_no_byte_for_thirty_seconds_is_ended_on_both_sides() {
+    let mut network = network();
+    let link = linked(&mut network);
+    network.send(link, frame(&[1; 5_000]), Mono(0));
+    let ends: Vec<(Mono, LinkId, CloseReason)> = run_until(&mut network, Mono(60_000_000))
+        .into_iter()
+        .filter_map(|(at, signal)| match signal {
+            Signal::Input(_, Input::LinkClosed { link, reason }) => Some((at, link, reason)),
+            Signal::Input(..) | Signal::Readable(..) => None,
+        })
+        .collect();
+    let slow = CloseReason::Failed(WRITE_STALLED.to_owned());
+    assert_eq!(ends[0], (Mono(30_000_000), link, slow));
+    assert_eq!(ends[1].1, other(link));
 }

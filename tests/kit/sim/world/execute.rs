@@ -6,14 +6,14 @@ use bytes::Bytes;
 use p2p_mesh::effect::{Append, Delivery, Effect, Event as Told};
 use p2p_mesh::id::{Instance, LinkId, PeerId, PostId, Seq};
 use p2p_mesh::input::Input;
-use p2p_mesh::limits::{DIALS_IN_FLIGHT_MAX, FRAME_LEN_MAX, IN_FLIGHT_BYTES_MAX};
+use p2p_mesh::limits::{CLOCK_AHEAD_MAX, DIALS_IN_FLIGHT_MAX, FRAME_LEN_MAX, IN_FLIGHT_BYTES_MAX};
 use p2p_mesh::wire::frame::PREFIX_LEN;
 
-use super::{Event, World, resolve};
+use super::{Event, World};
 use crate::checker::Violation;
 use crate::sim::bug::Bug;
 use crate::sim::disk::Job;
-use crate::sim::machine::{Character, Run};
+use crate::sim::machine::{Character, Machine, Run};
 use crate::sim::measure::{Milestone, frame_type};
 use crate::sim::network::{Place, ProcessId};
 
@@ -34,7 +34,8 @@ impl World {
                         self.violate(place, format!("{count} dials at a time"));
                     }
                 }
-                self.network.dial((place, process), dial, resolve(&addr), expected, self.now);
+                let to = self.resolve(&addr);
+                self.network.dial((place, process), dial, to, expected, self.now);
             }
             Effect::Hangup(link) => self.network.hang_up(link, self.now),
             Effect::Append(append) => self.on_append(place, append),
@@ -50,9 +51,12 @@ impl World {
             Effect::ForgetRecord(id) => self.push_job(place, Job::ForgetRecord(id)),
             Effect::Deliver(delivery) => self.on_deliver(place, &delivery),
             Effect::Published { token, results } => {
-                let repeated = results.iter().flatten().filter(|sent| sent.repeated).count();
-                for _ in 0..repeated {
+                for sent in results.iter().flatten().filter(|sent| sent.repeated) {
                     self.measure.reach(Milestone::KeyRepeated);
+                    let run = self.machines[place.0].run.as_ref();
+                    if run.is_some_and(|run| run.instance != sent.id.feed) {
+                        self.measure.reach(Milestone::KeyRepeatedAfterRestart);
+                    }
                 }
                 if let Some(session) = self.people.answer(token, &results) {
                     self.speak_later(session);
@@ -84,7 +88,8 @@ impl World {
         let Some(run) = self.machines[place.0].run.as_mut() else { return };
         let bytes = append.envelopes.iter().map(|delivery| delivery.envelope.bytes().len()).sum();
         run.unstored.insert(append.ticket, bytes);
-        if self.plan.bug == Some(Bug::AckBeforeFlush) && append.flush {
+        let early = if append.flush { Bug::AckBeforeFlush } else { Bug::ForwardBeforeStore };
+        if self.plan.bug == Some(early) {
             run.answered_early.insert(append.ticket);
             let answer = Event::Input(run.process, Box::new(Input::Appended(append.ticket)));
             self.agenda.push(self.now, answer);
@@ -98,11 +103,18 @@ impl World {
         match answer {
             Input::Appended(ticket) => {
                 run.unstored.remove(&ticket);
+                if std::mem::take(&mut run.was_refused) {
+                    self.measure.reach(Milestone::DiskResumed);
+                }
                 (!run.answered_early.remove(&ticket)).then_some(Input::Appended(ticket))
             }
             Input::AppendFailed { ticket, why } => {
                 run.unstored.remove(&ticket);
+                run.was_refused = true;
                 self.measure.reach(Milestone::AppendRefused);
+                if self.plan.bug == Some(Bug::FailureIgnored) {
+                    return Some(Input::Appended(ticket));
+                }
                 (!run.answered_early.remove(&ticket)).then_some(Input::AppendFailed { ticket, why })
             }
             Input::KeysFound { ticket, posts } if self.plan.bug == Some(Bug::ForgottenKeys) => {
@@ -155,7 +167,10 @@ impl World {
         let is_stored = machine.disk.has_offset(delivery.offset);
         machine.show(delivery);
         let (honest, own) = (machine.is_honest(), envelope.feed().id == machine.id);
-        if honest && !own {
+        if honest && !own && self.is_far_off(envelope.feed()) {
+            self.measure.reach(Milestone::ClockFarOff);
+        }
+        if honest && !own && self.unmeasured != Some(place) {
             self.measure.firsts += 1;
             let said = envelope.body().posts.iter().filter_map(|post| self.people.said_at(&post.text));
             self.measure.latencies.extend(said.map(|at| self.now.since(at)));
@@ -169,19 +184,33 @@ impl World {
                 self.measure.reach(Milestone::NewestFirst);
             }
         }
-        if honest && !is_stored && self.plan.bug.is_none() {
-            self.violate(
-                place,
-                format!("it shows {:?} number {} before it is stored", envelope.feed(), envelope.first().0),
-            );
+        if honest && !is_stored && matches!(self.plan.bug, None | Some(Bug::ForwardBeforeStore)) {
+            let id = PostId { feed: envelope.feed(), seq: envelope.first() };
+            let peer = self.machines[place.0].name.clone();
+            self.report(Violation::ToldTooSoon { peer, id });
         }
+        if honest {
+            self.look_at_own(place, delivery);
+        }
+    }
+
+    /// The run is one whose clock is far from the true time.
+    fn is_far_off(&self, feed: Instance) -> bool {
+        let is_far = |machine: &Machine| machine.clock_offset_ms.unsigned_abs() > CLOCK_AHEAD_MAX.as_millis() as u64;
+        let mut machines = self.machines.iter().filter(|machine| is_far(machine));
+        machines.any(|machine| machine.run.as_ref().is_some_and(|run| run.instance == feed))
     }
 
     fn on_told(&mut self, place: Place, told: Told) {
         let honest = self.machines[place.0].is_honest();
         let Some(run) = self.machines[place.0].run.as_mut() else { return };
         match told {
-            Told::LinkUp { link, peer, .. } => drop(run.up.insert(link, peer)),
+            Told::LinkUp { link, peer, .. } => {
+                run.up.insert(link, peer);
+                if self.has_moved.remove(&place) {
+                    self.measure.reach(Milestone::Moved);
+                }
+            }
             Told::LinkDown { link, .. } => drop(run.up.remove(&link)),
             Told::DialFailed { retry_ms, .. } if retry_ms >= BACKOFF_CAP_MS => {
                 self.measure.reach(Milestone::BackoffAtCap);

@@ -25,6 +25,12 @@ pub(super) enum Undo {
     Kill(Place, Death),
     /// The next part of a flood.
     Flood(Place, u32),
+    /// One post now, and so many more, one a second.
+    Murmur(Place, u32),
+    /// Ways are blocked for a while from now on.
+    Block(Vec<(Place, Place)>, Duration),
+    /// A line is as fast as others again.
+    SpeedUpLine(Place),
 }
 
 /// How a process ends.
@@ -47,7 +53,13 @@ impl World {
             Undo::SpeedUpDisk(place) => self.machines[place.0].disk_slowness = 1,
             Undo::Kill(place, death) if self.in_trouble => self.kill(place, death),
             Undo::Flood(place, left) if self.in_trouble => self.flood(place, left),
-            Undo::Kill(..) | Undo::Flood(..) => (),
+            Undo::Block(ways, span) if self.in_trouble => {
+                self.block(&ways);
+                self.later(span, Undo::Unblock(ways));
+            }
+            Undo::SpeedUpLine(place) => self.network.set_line(place, None),
+            Undo::Murmur(place, left) if self.in_trouble => self.murmur(place, left),
+            Undo::Kill(..) | Undo::Flood(..) | Undo::Murmur(..) | Undo::Block(..) => (),
         }
     }
 
@@ -121,6 +133,23 @@ impl World {
             run.stalled = true;
             self.network.set_stalled(place, true);
         }
+    }
+
+    /// The process at `place` takes nothing from its links.
+    pub fn stop_reading(&mut self, place: Place) {
+        if let Some(run) = self.machines[place.0].run.as_mut() {
+            run.reads_paused = true;
+        }
+    }
+
+    /// The line of the machine takes so many bytes a second.
+    pub fn slow_line(&mut self, place: Place, rate: u64) {
+        self.network.set_line(place, Some(rate));
+    }
+
+    /// Flushes at `place` take this many times longer.
+    pub fn slow_disk(&mut self, place: Place, slowness: u32) {
+        self.machines[place.0].disk_slowness = slowness;
     }
 
     /// It goes on, with all that waited.
@@ -229,9 +258,20 @@ impl World {
 
     /// A user at `place` says very much.
     pub(super) fn flood(&mut self, place: Place, left: u32) {
+        if self.people.operations().len() > FLOODS_MAX {
+            return;
+        }
         self.speak(place, Manner { posts: FLOOD_POSTS, keyed: false });
         if left > 0 {
             self.later(Duration::from_millis(30), Undo::Flood(place, left - 1));
+        }
+    }
+
+    /// A user at `place` says one thing a second.
+    pub(super) fn murmur(&mut self, place: Place, left: u32) {
+        self.speak(place, Manner { posts: 1, keyed: false });
+        if left > 0 {
+            self.later(Duration::from_secs(1), Undo::Murmur(place, left - 1));
         }
     }
 
@@ -247,6 +287,7 @@ impl World {
         for place in self.all_places() {
             self.machines[place.0].disk_full = false;
             self.machines[place.0].disk_slowness = 1;
+            self.network.set_line(place, None);
             self.resume(place);
             self.read_again(place);
             let is_hostile = self.machines[place.0].character == Character::Hostile;
@@ -291,8 +332,13 @@ impl World {
         if duplicates > 0 {
             self.measure.reach(Milestone::DuplicateArrived);
         }
+        if duplicates > 0 && run.is_restart {
+            self.measure.reach(Milestone::DuplicateAfterRestart);
+        }
     }
 }
 
+/// There is no flood any more after so many posts, so that no schedule takes long.
+const FLOODS_MAX: usize = 8_000;
 /// Posts of one send in a flood.
 const FLOOD_POSTS: u64 = 250;

@@ -12,7 +12,7 @@ use p2p_mesh::wire::message::{Envelopes, Message};
 use super::{Event, World};
 use crate::sim::bug::Bug;
 use crate::sim::measure::{Milestone, frame_type, has};
-use crate::sim::network::{NextFrame, Place, ProcessId};
+use crate::sim::network::{NextFrame, Place, ProcessId, WRITE_STALLED};
 
 impl World {
     /// A link has something to read, or its process may read again.
@@ -56,7 +56,7 @@ impl World {
                 NextFrame::Nothing => return,
                 NextFrame::Closed(reason) => {
                     self.on_closed_by_reader(place, link, &reason);
-                    return self.feed(process, Input::LinkClosed { link, reason });
+                    return self.on_signal_input(process, Input::LinkClosed { link, reason });
                 }
             }
         }
@@ -89,8 +89,23 @@ impl World {
             {
                 return self.on_frame_with_bug(place, process, link, frame, bug);
             }
+            if frame_type(&frame) == "heads" {
+                return self.on_heads(place, process, link, frame);
+            }
         }
         self.feed(process, Input::Frame { link, frame });
+    }
+
+    fn on_heads(&mut self, place: Place, process: ProcessId, link: LinkId, frame: Bytes) {
+        let missing = |world: &Self| {
+            let run = world.machines[place.0].run.as_ref();
+            run.and_then(|run| run.brain.mesh()).map_or(0, |mesh| mesh.status().missing_posts)
+        };
+        let before = missing(self);
+        self.feed(process, Input::Frame { link, frame });
+        if missing(self) > before {
+            self.measure.reach(Milestone::HeadsRepaired);
+        }
     }
 
     /// The bugs of the receiving side: what the core would refuse, or keep, is kept, or refused, in front of it.
@@ -113,9 +128,52 @@ impl World {
                 let Some(frame) = self.drop_remembered(place, envelopes) else { return };
                 return self.feed(process, Input::Frame { link, frame });
             }
-            Bug::AckBeforeFlush | Bug::NoRepair | Bug::ReusedNumber | Bug::ForgottenKeys => (),
+            Bug::EagerRepair => {
+                let mut bytes = Message::Envelopes(Envelopes { live: true, ..envelopes }).encode();
+                let frame = bytes.split_off(PREFIX_LEN);
+                return self.feed(process, Input::Frame { link, frame });
+            }
+            Bug::ClockFollowed => self.follow_clock(place, &envelopes),
+            Bug::AckBeforeFlush
+            | Bug::NoRepair
+            | Bug::ReusedNumber
+            | Bug::ForgottenKeys
+            | Bug::FailureIgnored
+            | Bug::ForwardBeforeStore
+            | Bug::LeakedLinks
+            | Bug::DeadDial => (),
         }
         self.feed(process, Input::Frame { link, frame });
+    }
+
+    /// Something from the network for a mesh, unless a bug swallows it.
+    pub(super) fn on_signal_input(&mut self, process: ProcessId, input: Input) {
+        let place = self.places.get(&process).copied();
+        let Some(run) = place.and_then(|place| self.machines[place.0].run.as_mut()) else { return };
+        match &input {
+            Input::DialFailed { .. } => run.dials_failed += 1,
+            Input::LinkClosed { reason: CloseReason::Failed(why), .. } if why == WRITE_STALLED => {
+                self.measure.reach(Milestone::WriteStalled);
+            }
+            _ => (),
+        }
+        let is_swallowed = match (self.plan.bug, &input) {
+            (Some(Bug::DeadDial), Input::DialFailed { .. }) => run.dials_failed > DIALS_BEFORE_DEATH,
+            (Some(Bug::LeakedLinks), Input::LinkClosed { reason, .. }) => *reason == CloseReason::HungUp,
+            _ => false,
+        };
+        if is_swallowed {
+            return run.note(&input);
+        }
+        self.feed(process, input);
+    }
+
+    /// The adapter's clock becomes what others stamped.
+    fn follow_clock(&mut self, place: Place, envelopes: &Envelopes) {
+        let newest = envelopes.items.iter().map(|envelope| envelope.body().last_at().ms).max().unwrap_or(0);
+        if let Some(run) = self.machines[place.0].run.as_mut() {
+            run.clock_told_ms = run.clock_told_ms.max(newest);
+        }
     }
 
     fn take_unverified(&mut self, place: Place, envelope: &Envelope) {
@@ -176,5 +234,7 @@ fn numbers(envelope: &Envelope) -> impl Iterator<Item = (FeedId, Seq)> {
     (envelope.first().0..=envelope.last().0).map(move |seq| (feed, Seq(seq)))
 }
 
+/// So often a dial may fail where the bug lets nobody dial after that.
+const DIALS_BEFORE_DEATH: u32 = 3;
 /// Envelopes that the lossy dedup remembers.
 const DEDUP_CACHE_LEN: usize = 4;

@@ -5,6 +5,7 @@
 mod execute;
 mod faults;
 mod links;
+mod look;
 mod trouble;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,14 +17,14 @@ use p2p_mesh::id::{Epoch, Instance, LinkId, PeerId};
 use p2p_mesh::input::{Command, Input, LinkOpened};
 use p2p_mesh::membership::record::Addr;
 use p2p_mesh::mesh::Mesh;
-use p2p_mesh::time::Mono;
+use p2p_mesh::time::{Mono, Now};
 
 use super::agenda::Agenda;
 use super::dice::Dice;
 use super::disk::Space;
 use super::hostile::Hostile;
 use super::machine::{Brain, Character, Machine, Run};
-use super::measure::{Measure, Milestone};
+use super::measure::Measure;
 use super::network::{LISTEN_PORT, Network, Place, ProcessId, Signal};
 use super::people::{Manner, People, SessionId};
 use super::plan::{Plan, Topology};
@@ -31,6 +32,7 @@ use super::trace::{Detail, Trace};
 use crate::checker::Violation;
 pub use faults::Death;
 use faults::Undo;
+use look::{LOOK_INTERVAL, Watch};
 
 /// Everything there is in one run.
 #[derive(Debug)]
@@ -52,8 +54,13 @@ pub struct World {
     /// Faults happen, and users talk of their own accord.
     in_trouble: bool,
     processes: u64,
+    watch: Watch,
+    /// Machines that got another address and were not linked since.
+    has_moved: BTreeSet<Place>,
     /// What was counted since it was last taken.
     pub measure: Measure,
+    /// Deliveries here are not counted.
+    pub unmeasured: Option<Place>,
 }
 
 /// What happens, but for the network.
@@ -98,7 +105,10 @@ impl World {
             places: BTreeMap::new(),
             in_trouble: false,
             processes: 0,
+            watch: Watch::default(),
+            has_moved: BTreeSet::new(),
             measure: Measure::default(),
+            unmeasured: None,
             dice,
             plan,
         };
@@ -171,6 +181,31 @@ impl World {
         &self.machines[place.0]
     }
 
+    /// Two machines have one identity.
+    #[must_use]
+    pub fn is_same_peer(&self, one: Place, two: Place) -> bool {
+        self.machines[one.0].id == self.machines[two.0].id
+    }
+
+    /// Some machines have one identity.
+    #[must_use]
+    pub fn has_clones(&self) -> bool {
+        let ids: BTreeSet<PeerId> = self.machines.iter().map(|machine| machine.id).collect();
+        ids.len() < self.machines.len()
+    }
+
+    /// The power of a machine fails, until it is switched on: the end of no earlier fault does that.
+    pub fn keep_off(&mut self, place: Place) {
+        self.kill(place, Death::PowerCut);
+        self.machines[place.0].is_kept_off = true;
+    }
+
+    /// A machine is switched on, unless it is.
+    pub fn switch_on(&mut self, place: Place) {
+        self.machines[place.0].is_kept_off = false;
+        self.start(place);
+    }
+
     /// The users.
     #[must_use]
     pub fn people(&self) -> &People {
@@ -224,6 +259,12 @@ impl World {
         self.twins.contains(&feed) || !self.is_honest_peer(feed.id)
     }
 
+    /// The machine that an address means now.
+    fn resolve(&self, addr: &Addr) -> Option<Place> {
+        let named = || addr.host().strip_prefix("peer")?.strip_suffix(".sim")?.parse().ok().map(Place);
+        addr.ip().map_or_else(named, |ip| self.network.place_at(ip, self.machines.len()))
+    }
+
     pub(super) fn is_honest_peer(&self, id: PeerId) -> bool {
         self.machines.iter().any(|machine| machine.id == id && machine.is_honest())
     }
@@ -243,7 +284,7 @@ impl World {
         }
         while let Some(signal) = self.network.poll_signal() {
             match signal {
-                Signal::Input(process, input) => self.feed(process, input),
+                Signal::Input(process, input) => self.on_signal_input(process, input),
                 Signal::Readable(process, link) => self.on_readable(process, link),
             }
         }
@@ -274,9 +315,11 @@ impl World {
             return;
         }
         run.note(&input);
+        run.wall_max_ms = run.wall_max_ms.max(now.unix_ms);
         let line = || format!("{} <- {}", machine.name, describe(&input));
         self.trace.note(self.now, &[&process.0.to_le_bytes(), fingerprint(&input)], line);
-        run.brain.handle(input, now);
+        let told_ms = now.unix_ms.max(run.clock_told_ms);
+        run.brain.handle(input, Now { unix_ms: told_ms, ..now });
         self.settle(place);
     }
 
@@ -316,6 +359,7 @@ impl World {
             && mesh.poll_timeout().is_some_and(|due| due <= now.mono)
         {
             self.trace.note(self.now, &[b"timer", &process.0.to_le_bytes()], || format!("{} timer", machine.name));
+            run.wall_max_ms = run.wall_max_ms.max(now.unix_ms);
             mesh.handle_timeout(now);
             if mesh.poll_timeout().is_some_and(|due| due <= now.mono) {
                 run.spins += 1;
@@ -332,7 +376,7 @@ impl World {
 
     /// Switches a machine on: a new run on whatever its disk holds.
     fn start(&mut self, place: Place) {
-        if self.machines[place.0].run.is_some() {
+        if self.machines[place.0].run.is_some() || self.machines[place.0].is_kept_off {
             return;
         }
         self.processes += 1;
@@ -342,20 +386,27 @@ impl World {
         let setup = self.setup(place, instance, seed);
         let brain = match self.machines[place.0].character {
             Character::Honest | Character::Censor => {
-                let now =
-                    p2p_mesh::time::Now { mono: Mono(BOOT_US), unix_ms: self.machines[place.0].unix_ms(self.now) };
+                let now = Now { mono: Mono(BOOT_US), unix_ms: self.machines[place.0].unix_ms(self.now) };
                 Brain::Mesh(Box::new(Mesh::new(setup, now)))
             }
             Character::Hostile => {
                 self.agenda.push(self.now + Duration::from_millis(300), Event::Act(process));
                 let victims = self.honest().into_iter().map(address).collect();
                 let Setup { key, epoch, seed, .. } = setup;
-                Brain::Hostile(Box::new(Hostile::new(key, epoch, address(place), victims, seed)))
+                let mut hostile = Hostile::new(key, epoch, address(place), victims, seed);
+                if self.plan.hostile_clings {
+                    hostile.cling();
+                }
+                Brain::Hostile(Box::new(hostile))
             }
         };
         let machine = &mut self.machines[place.0];
         machine.disk.begin_run(instance.epoch);
-        machine.run = Some(Run::new(process, instance, brain, self.now));
+        let mut run = Run::new(process, instance, brain, self.now);
+        run.wall_max_ms = machine.unix_ms(self.now);
+        run.reads_paused = machine.character == Character::Hostile && self.plan.hostile_clings;
+        run.is_restart = std::mem::replace(&mut machine.was_on, true);
+        machine.run = Some(run);
         machine.resume_stream();
         self.places.insert(process, place);
         self.network.attach(place, process, instance.id);
@@ -482,31 +533,6 @@ impl World {
         let wait = self.dice.gap(Duration::from_millis(400));
         self.agenda.push(self.now + wait, Event::Act(process));
     }
-
-    /// Looks at what must always hold.
-    fn on_look(&mut self) {
-        self.agenda.push(self.now + LOOK_INTERVAL, Event::Look);
-        let mut broken = Vec::new();
-        for machine in self.machines.iter().filter(|machine| machine.is_honest()) {
-            let Some(run) = &machine.run else { continue };
-            if run.up.len() > self.plan.max_connections {
-                broken.push((machine.place, format!("{} links are up", run.up.len())));
-            }
-            let Some(mesh) = run.brain.mesh() else { continue };
-            if mesh.status().missing_posts > FAR_BEHIND_POSTS {
-                self.measure.reach(Milestone::FarBehind);
-            }
-        }
-        for (place, what) in broken {
-            self.violate(place, what);
-        }
-    }
-
-    fn violate(&mut self, place: Place, what: String) {
-        let peer = self.machines[place.0].name.clone();
-        self.trace.note(self.now, &[b"violation"], || format!("{peer} VIOLATION {what}"));
-        self.violations.push(Violation::Invariant { peer, what });
-    }
 }
 
 /// Where a machine listens.
@@ -518,12 +544,6 @@ pub fn address(place: Place) -> Addr {
 /// The same by name.
 fn name(place: Place) -> Addr {
     format!("peer{}.sim:{LISTEN_PORT}", place.0).parse().expect("letters, digits and dots are a host name")
-}
-
-/// The machine that an address means.
-fn resolve(addr: &Addr) -> Option<Place> {
-    let named = || addr.host().strip_prefix("peer")?.strip_suffix(".sim")?.parse().ok().map(Place);
-    addr.ip().map_or_else(named, Place::of)
 }
 
 /// What makes an input unlike others, for the fingerprint.
@@ -577,8 +597,6 @@ fn describe(input: &Input) -> String {
 const FULL_MESH_MAX: usize = 32;
 /// The default of `dedup_cache_size`.
 const REORDER_POSTS_MAX: usize = 256;
-const FAR_BEHIND_POSTS: u64 = 1_000;
-const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 /// More than this shows nothing new.
 const VIOLATIONS_MAX: usize = 20;

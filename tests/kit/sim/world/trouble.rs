@@ -115,7 +115,7 @@ impl World {
                 self.later(span, Undo::MakeRoom(place));
             }
             FaultKind::SlowDisk => {
-                self.machines[place.0].disk_slowness = 100;
+                self.slow_disk(place, 100);
                 self.later(span, Undo::SpeedUpDisk(place));
             }
             FaultKind::DialTogether => self.dial_together(),
@@ -124,6 +124,15 @@ impl World {
                 self.flood(place, 6);
             }
             FaultKind::LongAbsence => self.die_for(place, Death::PowerCut, Duration::from_secs(200)),
+            FaultKind::EveryPair => self.every_pair(span),
+            FaultKind::Swizzle => self.swizzle(span),
+            FaultKind::Flap => self.flap(place, span),
+            FaultKind::SlowLine => {
+                self.slow_line(place, SLOW_LINE_BYTES_PER_SECOND);
+                self.later(span, Undo::SpeedUpLine(place));
+            }
+            FaultKind::Move => self.move_machines(span),
+            FaultKind::StuckInFlood => self.stuck_in_flood(place),
         }
     }
 
@@ -141,6 +150,76 @@ impl World {
         self.later(wait, Undo::Kill(place, death));
         let absence = self.draw_span();
         self.later(wait + absence, Undo::Start(place));
+    }
+
+    /// Each pair is cut once, and they share the time.
+    fn every_pair(&mut self, span: Duration) {
+        let all = self.all_places();
+        let pairs: Vec<(Place, Place)> =
+            all.iter().flat_map(|a| all.iter().map(move |b| (*a, *b))).filter(|(a, b)| a < b).collect();
+        let each = span / pairs.len().max(1) as u32;
+        for (turn, (a, b)) in (0u32..).zip(pairs) {
+            self.later(each * turn, Undo::Block(vec![(a, b), (b, a)], each));
+        }
+    }
+
+    /// Some machines are cut off one after the other; then they come back one after the other, in another order.
+    fn swizzle(&mut self, span: Duration) {
+        let all = self.all_places();
+        let mut chosen: Vec<Place> = Vec::new();
+        for place in &all {
+            if self.dice.chance(0.5) {
+                chosen.push(*place);
+            }
+        }
+        for place in chosen {
+            let stops = self.dice.span(Duration::ZERO, span / 2);
+            let resumes = self.dice.span(span / 2, span);
+            self.later(stops, Undo::Block(World::between(&[place], &all), resumes - stops));
+        }
+    }
+
+    /// The way to another machine is there for a moment and then not, again and again.
+    fn flap(&mut self, place: Place, span: Duration) {
+        let ways = World::between(&[place], &[self.other_than(place)]);
+        let longest = self.dice.pick(&[100, 1_000, 4_000]);
+        let mut at = Duration::ZERO;
+        while at < span {
+            let gone = self.dice.span(Duration::from_millis(20), Duration::from_millis(longest));
+            let there = self.dice.span(Duration::from_millis(20), Duration::from_millis(longest));
+            self.later(at, Undo::Block(ways.clone(), gone));
+            at += gone + there;
+        }
+    }
+
+    /// Only the last two machines ever move: whoever moved finds the others where they were.
+    fn move_machines(&mut self, span: Duration) {
+        let honest = self.plan.peers;
+        let Some(one) = honest.checked_sub(1).filter(|one| *one > 0).map(Place) else { return };
+        let two = Place(one.0 - 1);
+        let changes_places = two.0 > 0 && self.dice.chance(0.3);
+        let movers = if changes_places { vec![one, two] } else { vec![one] };
+        for place in &movers {
+            self.die_for(*place, Death::PowerCut, span);
+        }
+        if changes_places {
+            self.network.swap(one, two);
+        } else {
+            self.network.move_away(one);
+        }
+        self.has_moved.extend(movers);
+    }
+
+    /// Long enough for whoever writes to it to lose patience.
+    fn stuck_in_flood(&mut self, place: Place) {
+        self.stop_reading(place);
+        self.later(STUCK_LONG, Undo::ReadAgain(place));
+        // It goes on talking, or the others would take it for dead long before.
+        self.murmur(place, STUCK_LONG.as_secs() as u32);
+        let speaker = self.other_than(place);
+        if self.machines[speaker.0].is_honest() {
+            self.flood(speaker, 12);
+        }
     }
 
     fn die_for(&mut self, place: Place, death: Death, span: Duration) {
@@ -216,5 +295,9 @@ fn beyond_neighbors(all: &[Place]) -> Vec<(Place, Place)> {
         .collect()
 }
 
+/// 64 kbit a second.
+const SLOW_LINE_BYTES_PER_SECOND: u64 = 8_000;
+/// A link that takes nothing is ended after 30 s.
+const STUCK_LONG: Duration = Duration::from_secs(45);
 /// Clones and neighbours beyond the planned peers.
 const MACHINES_MORE: usize = 3;

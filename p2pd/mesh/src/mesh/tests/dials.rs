@@ -85,6 +85,20 @@ fn no_more_than_eight_dials_are_under_way_and_two_of_them_only_to_configured_pee
 }
 
 #[test]
+fn a_user_who_asks_again_and_again_for_a_dial_that_waits_its_turn_makes_nothing_grow() {
+    let book = (10..40).map(|n| (record(n), 0)).collect();
+    let mut peer = Peer::start(1, config(1), &[], book);
+    peer.run_for(10_000);
+    for _ in 0..100 {
+        peer.command(Command::Reconnect(None));
+        peer.run_for(10);
+    }
+    let waiting = peer.mesh.census().into_iter().find(|count| count.what == "dials in turn").unwrap();
+    assert_eq!(waiting.len, 30 - (DIALS_IN_FLIGHT_MAX - DIALS_FOR_CONFIGURED));
+    assert!(peer.mesh.peers(peer.now).iter().all(|status| status.state != PeerState::Down), "nobody is given up");
+}
+
+#[test]
 fn a_book_full_of_the_dead_does_not_delay_a_configured_address() {
     let dead = |n: u32| {
         let mut seed = [9; 32];
@@ -111,6 +125,33 @@ fn a_book_full_of_the_dead_does_not_delay_a_configured_address() {
     }
     let longest = configured.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap();
     assert!(longest <= 36_000, "the cap of 30 s and the end of one dial, not {longest} ms");
+}
+
+#[test]
+fn a_peer_whose_hello_is_waited_for_is_not_shown_as_given_up() {
+    let mut peer = Peer::start(1, config(1), &[], vec![(record(2), 0)]);
+    peer.run_for(1_000);
+    let dial = peer.dial();
+    let state = |peer: &Peer| peer.mesh.peers(peer.now)[0].state;
+    assert_eq!(state(&peer), PeerState::Dialing);
+    peer.open(2, Some(dial));
+    assert_eq!(state(&peer), PeerState::Dialing);
+    peer.run_for(6_000);
+    assert_ne!(state(&peer), PeerState::Down);
+}
+
+#[test]
+fn an_address_that_was_ours_is_dialed_when_somebody_else_says_that_it_is_there_now() {
+    let mut peer = Peer::with(1, |config| config.peers = vec![addr(2)]);
+    peer.run_for(100);
+    let dial = peer.dial();
+    peer.answer(dial, 1);
+    peer.run_for(60_000);
+    assert_eq!(peer.dials(), [], "we are there ourselves");
+    let link = peer.accept(3);
+    peer.hear(link, &Message::Peers(vec![record(2)]));
+    peer.run_for(1_000);
+    assert!(peer.dials().iter().any(|(_, to, expected)| *to == addr(2) && *expected == Some(id(2))));
 }
 
 #[test]

@@ -17,6 +17,7 @@ use crate::input::{CloseReason, Command, DialFailure, Draft, Input, LinkOpened};
 use crate::limits::{FRAME_LEN_MAX, NEWEST_FIRST_POSTS};
 use crate::membership::record::{Addr, Record};
 use crate::mesh::Mesh;
+use crate::status::Count;
 use crate::time::{Mono, Now};
 use crate::wire::frame::PREFIX_LEN;
 use crate::wire::message::{Digest, Envelopes, Head, Heads, Hello, Message, Ping, Pong, Role};
@@ -522,9 +523,15 @@ impl Peer {
                 answers.extend(self.execute(&effect));
                 self.effects.push(effect);
             }
-            let Some(answer) = answers.pop_front() else { return };
+            let Some(answer) = answers.pop_front() else { return self.check_bounds() };
             self.mesh.handle(answer, self.now);
         }
+    }
+
+    /// Every queue and map is within its limit.
+    fn check_bounds(&self) {
+        let over: Vec<Count> = self.mesh.census().into_iter().filter(Count::is_over).collect();
+        assert!(over.is_empty(), "{over:?}");
     }
 
     fn execute(&mut self, effect: &Effect) -> Option<Input> {
