@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help deps check build run run-config test fmt fmt-check lint docs sim fortunes bench demo-local demo-local-stop clean
+.PHONY: help deps check build run run-config test fmt fmt-check lint docs sim chaos fortunes bench demo-local demo-local-stop clean
 
 # Where rustup puts cargo, for shells that were opened before it was installed.
 export PATH := $(HOME)/.cargo/bin:$(PATH)
@@ -13,6 +13,7 @@ CARGO ?= cargo
 CARGO_FLAGS := --locked -j $(JOBS)
 CONFIG ?= example-config.yaml
 SCHEDULES ?= 2000
+SEEDS ?= 5
 ARGS ?=
 
 help: ## List these targets
@@ -62,6 +63,10 @@ docs: ## Build the documentation
 
 sim: ## Run the simulator: make sim SCHEDULES=2000 ARGS="--seed 7", or a day of partitions: ARGS="--long 24"
 	$(CARGO) run $(CARGO_FLAGS) -p p2p-tests --bin sim -- --schedules $(SCHEDULES) $(ARGS)
+
+# Root with iproute2 and iptables gets namespaces of the kernel, everybody else a fault proxy on loopback.
+chaos: build ## Torment six real daemons: make chaos SEEDS=20 ARGS="--time 60s", or ARGS="--seed 7"
+	$(CARGO) run $(CARGO_FLAGS) -p p2p-tests --bin chaos -- --seeds $(SEEDS) $(ARGS)
 
 fortunes: build ## Send every text of Debian's fortunes through six peers, with and without kill -9
 	tests/fortunes.sh --install

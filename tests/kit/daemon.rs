@@ -35,6 +35,10 @@ pub struct Options {
     pub env: Vec<(String, String)>,
     /// The network key, where it is not the one of the network.
     pub network_key: Option<PathBuf>,
+    /// Where it listens, where that is not a free port of loopback.
+    pub listen: Option<String>,
+    /// The program it is started by, with its first arguments, such as `ip netns exec NAME`. It must become the daemon.
+    pub under: Vec<String>,
 }
 
 /// A daemon that runs. It is killed when this is dropped, and if the test failed, the end of its log is shown.
@@ -367,6 +371,21 @@ impl TestPeer {
         self.wait_exit()
     }
 
+    /// How it ended, where it has.
+    ///
+    /// # Panics
+    ///
+    /// The system cannot say it.
+    #[track_caller]
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("a child can be asked for")
+    }
+
+    /// `P2P_*` and other variables of the next start.
+    pub fn set_env(&mut self, env: Vec<(String, String)>) {
+        self.options.env = env;
+    }
+
     /// Starts it again, on what is on its disk; at a new port, so it must find the others.
     ///
     /// # Panics
@@ -409,8 +428,9 @@ fn spawn(network: &TempDir, dir: &Path, options: &Options) -> Child {
     drop(fs::remove_file(dir.join(READY)));
     let log = File::options().create(true).append(true).open(dir.join("log")).expect("a log file");
     let key = options.network_key.clone().unwrap_or_else(|| network.path().join("network.key"));
-    let mut command = program("p2pd", network.path());
-    command.args(["run", "-l", "127.0.0.1:0", "--name", options.shown_as.as_ref().unwrap_or(&options.name)]);
+    let mut command = under(program("p2pd", network.path()), &options.under);
+    command.args(["run", "-l", options.listen.as_deref().unwrap_or("127.0.0.1:0")]);
+    command.args(["--name", options.shown_as.as_ref().unwrap_or(&options.name)]);
     command.arg("-c").arg(network.path().join(CONFIG));
     command.arg("--data-dir").arg(dir.join("data"));
     command.arg("--api").arg(format!("unix:{}", dir.join(SOCKET).display()));
@@ -422,6 +442,19 @@ fn spawn(network: &TempDir, dir: &Path, options: &Options) -> Child {
     let log_too = log.try_clone().expect("a second handle of the log");
     command.stdin(Stdio::null()).stdout(log_too).stderr(log);
     command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"))
+}
+
+/// The same program, started by another one.
+fn under(command: Command, under: &[String]) -> Command {
+    let Some((first, rest)) = under.split_first() else { return command };
+    let mut wrapped = Command::new(first);
+    wrapped.args(rest).arg(command.get_program()).env_clear();
+    wrapped.envs(command.get_envs().filter_map(|(key, value)| Some((key, value?))));
+    wrapped.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+    if let Some(dir) = command.get_current_dir() {
+        wrapped.current_dir(dir);
+    }
+    wrapped
 }
 
 /// Time in which a broken link is seen on loopback, generously: what a program must not take longer for.

@@ -1,5 +1,7 @@
-//! What the tests are made with: the judge of histories, the simulator, and a harness of real processes.
+//! What the tests are made with: the judge of histories, the simulator, a harness of real processes, and the nemesis
+//! that torments them.
 
+pub mod chaos;
 pub mod checker;
 pub mod daemon;
 pub mod member;

@@ -157,10 +157,10 @@ fn read_to_end(mut pipe: impl Read + Send + 'static) -> thread::JoinHandle<Vec<u
 
 /// Tests lie in `target/PROFILE/deps`, the programs in `target/PROFILE`.
 fn program_path(name: &str) -> PathBuf {
-    let test = std::env::current_exe().expect("a test knows where it is");
+    let this = std::env::current_exe().expect("a test knows where it is");
     let is_deps = |folder: &&Path| folder.file_name() == Some(OsStr::new("deps"));
-    let folder = test.ancestors().find(is_deps).and_then(Path::parent);
-    let path = folder.expect("a test lies in the folder deps").join(name);
+    let folder = this.ancestors().find(is_deps).unwrap_or(&this).parent();
+    let path = folder.expect("every program lies in a folder").join(name);
     assert!(path.is_file(), "{} is not there: run `make build` first", path.display());
     path
 }

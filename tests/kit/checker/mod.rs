@@ -72,6 +72,17 @@ pub struct Shown {
     pub late: bool,
 }
 
+/// What one reader of a peer was shown, over all its streams, each of which went on where the one before ended.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Seen {
+    /// The reader, and the posts in the order in which they came.
+    pub stream: History,
+    /// First and last place of what it was told is not there any more.
+    pub gaps: Vec<(Offset, Offset)>,
+    /// Everything up to here was shown.
+    pub until: Offset,
+}
+
 /// A broken promise.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Violation {
@@ -155,6 +166,20 @@ pub enum Violation {
         id: PostId,
         /// How many are lacking.
         count: usize,
+    },
+    /// A reader was shown later posts of its peer, and neither this one nor a gap.
+    Unseen {
+        /// The reader.
+        reader: String,
+        /// The post.
+        id: PostId,
+    },
+    /// A reader was shown a post that its peer does not have in the end.
+    Withdrawn {
+        /// The reader.
+        reader: String,
+        /// The post.
+        id: PostId,
     },
     /// A stored envelope is not valid or not signed by its author.
     BadSignature {
@@ -371,6 +396,21 @@ impl Signatures {
     }
 }
 
+/// Checks what a reader was shown against the history of its peer at the end: every post or a gap, and nothing else.
+#[must_use]
+pub fn check_seen(history: &History, seen: &Seen) -> Vec<Violation> {
+    let reader = || seen.stream.peer.clone();
+    let held: BTreeSet<PostId> = history.posts.iter().map(|post| post.id).collect();
+    let shown: BTreeSet<PostId> = seen.stream.posts.iter().map(|post| post.id).collect();
+    let is_told = |offset| offset > seen.until || seen.gaps.iter().any(|(from, to)| (*from..=*to).contains(&offset));
+    let unseen = history.posts.iter().filter(|post| !shown.contains(&post.id) && !is_told(post.offset));
+    let mut violations: Vec<Violation> =
+        unseen.map(|post| Violation::Unseen { reader: reader(), id: post.id }).collect();
+    let withdrawn = shown.difference(&held);
+    violations.extend(withdrawn.map(|id| Violation::Withdrawn { reader: reader(), id: *id }));
+    violations
+}
+
 /// Checks what a peer stores, in whatever order it was stored: every envelope is valid, signed by its author, and
 /// continues the one before it in its feed, where that is stored.
 #[must_use]
@@ -509,6 +549,8 @@ impl fmt::Display for Violation {
             Self::Unequal { has, lacks, id, count } => {
                 write!(f, "{lacks} lacks {count} posts that {has} has, the first is {id}")
             }
+            Self::Unseen { reader, id } => write!(f, "{reader} was shown neither {id} nor a gap"),
+            Self::Withdrawn { reader, id } => write!(f, "{reader} was shown {id}, which its peer does not have"),
             Self::BadSignature { peer, feed: Some(feed) } => {
                 write!(f, "{peer} stores an envelope of {feed:?} that its author did not sign")
             }

@@ -160,6 +160,17 @@ fn histories_that_differ_are_seen_from_both_sides() {
 }
 
 #[test]
+fn each_of_many_histories_is_compared() {
+    let (operations, full) = good();
+    let named = |peer: &str, count: usize| history(peer, &full.posts[..count]);
+    let same = check_end(&operations, &[named("p1", 3), named("p2", 3), named("p3", 3)]);
+    assert_eq!(same, []);
+    let seen = check_end(&[], &[named("p1", 3), named("p2", 3), named("p3", 2)]);
+    let unequal = Violation::Unequal { has: "p1".into(), lacks: "p3".into(), id: id(1, 2), count: 1 };
+    assert_eq!(seen, [unequal]);
+}
+
+#[test]
 fn a_number_that_was_used_twice_is_seen() {
     let acked = [said(1, "a", Outcome::Ok(id(1, 1))), said(1, "b", Outcome::Ok(id(1, 1)))];
     assert_eq!(check_acks(&acked), [Violation::NumberReused { id: id(1, 1) }]);
@@ -187,6 +198,107 @@ fn a_key_that_names_two_posts_is_seen() {
 fn a_session_out_of_order_is_seen() {
     let acked = [said(1, "a", Outcome::Ok(id(1, 2))), said(1, "b", Outcome::Ok(id(1, 1)))];
     assert_eq!(check_acks(&acked), [Violation::AckOrder { id: id(1, 1) }]);
+}
+
+#[test]
+fn a_session_that_says_a_key_again_or_begins_a_new_run_is_in_order() {
+    let keyed = |text: &str, id| Operation { key: Some(text.into()), ..said(1, text, Outcome::Ok(id)) };
+    let old = id(1, 1);
+    let again = [keyed("a", old), keyed("b", id(1, 2)), keyed("a", old)];
+    assert_eq!(check_acks(&again), []);
+    let run = |epoch, seq| PostId { feed: Instance { epoch: Epoch(epoch), ..old.feed }, seq: Seq(seq) };
+    let restarted = [said(1, "a", Outcome::Ok(run(1, 9))), said(1, "b", Outcome::Ok(run(2, 1)))];
+    assert_eq!(check_acks(&restarted), []);
+}
+
+#[test]
+fn two_sessions_need_no_order_between_them() {
+    let mut acked = [said(1, "a", Outcome::Ok(id(1, 2))), said(1, "b", Outcome::Ok(id(1, 1)))];
+    acked[1].session = 2;
+    assert_eq!(check_acks(&acked), []);
+}
+
+#[test]
+fn a_key_of_two_authors_names_two_posts_and_that_is_right() {
+    let keyed = |offset, id| Shown { key: Some("k".into()), ..shown(offset, id, "a") };
+    let said = |seed| Operation { key: Some("k".into()), ..said(seed, "a", Outcome::Unknown) };
+    let both = history("p1", &[keyed(1, id(1, 1)), keyed(2, id(2, 1))]);
+    assert_eq!(check_content(&[said(1), said(2)], &both), []);
+}
+
+#[test]
+fn a_post_with_another_author_key_or_room_than_was_said_is_seen() {
+    let operations = [said(1, "a", Outcome::Unknown)];
+    let good = shown(1, id(1, 1), "a");
+    assert_eq!(check_content(&operations, &history("p1", std::slice::from_ref(&good))), []);
+    let wrong = [
+        Shown { id: id(2, 1), ..good.clone() },
+        Shown { key: Some("k".into()), ..good.clone() },
+        Shown { room: "ops".into(), ..good },
+    ];
+    for post in wrong {
+        let not_sent = Violation::NotSent { peer: "p1".into(), id: post.id, text: "a".into() };
+        assert_eq!(check_content(&operations, &history("p1", &[post])), [not_sent]);
+    }
+}
+
+fn seen(posts: &[Shown], gaps: &[(u64, u64)], until: u64) -> Seen {
+    let gaps = gaps.iter().map(|(from, to)| (Offset(*from), Offset(*to))).collect();
+    Seen { stream: history("r", posts), gaps, until: Offset(until) }
+}
+
+#[test]
+fn a_reader_that_was_shown_all_or_told_of_a_gap_or_is_not_there_yet_is_served() {
+    let (_, history) = good();
+    assert_eq!(check_seen(&history, &seen(&history.posts, &[], 3)), []);
+    assert_eq!(check_seen(&history, &seen(&history.posts[2..], &[(1, 2)], 3)), []);
+    assert_eq!(check_seen(&history, &seen(&history.posts[..1], &[], 1)), []);
+}
+
+#[test]
+fn a_post_that_a_reader_was_not_shown_is_seen() {
+    let (_, history) = good();
+    let unseen = |id| Violation::Unseen { reader: "r".into(), id };
+    let one_missing = [history.posts[0].clone(), history.posts[2].clone()];
+    assert_eq!(check_seen(&history, &seen(&one_missing, &[], 3)), [unseen(id(2, 1))]);
+    assert_eq!(check_seen(&history, &seen(&history.posts[2..], &[(1, 1)], 3)), [unseen(id(2, 1))]);
+}
+
+#[test]
+fn a_post_that_was_shown_and_is_not_held_in_the_end_is_seen() {
+    let (_, history) = good();
+    let withdrawn = [&history.posts[..], &[shown(4, id(2, 2), "e")]].concat();
+    let violation = Violation::Withdrawn { reader: "r".into(), id: id(2, 2) };
+    assert_eq!(check_seen(&history, &seen(&withdrawn, &[], 4)), [violation]);
+}
+
+#[test]
+fn every_violation_says_who_and_which() {
+    let [peer, reader, has, lacks] = ["p1", "r", "p1", "p2"].map(str::to_owned);
+    let (post, feed) = (id(1, 7), Some(id(1, 7).feed));
+    let all = [
+        Violation::DeliveredTwice { peer: peer.clone(), id: post },
+        Violation::OutOfOrder { peer: peer.clone(), id: post },
+        Violation::Hole { peer: peer.clone(), id: post, expected: 6 },
+        Violation::OffsetOrder { peer: peer.clone(), offset: Offset(7) },
+        Violation::NotSent { peer: peer.clone(), id: post, text: "7".into() },
+        Violation::Altered { peer: peer.clone(), id: post },
+        Violation::AckLost { peer: peer.clone(), id: post },
+        Violation::NumberReused { id: post },
+        Violation::KeyTwice { key: "7".into(), id: post },
+        Violation::AckOrder { id: post },
+        Violation::Unequal { has, lacks, id: post, count: 7 },
+        Violation::Unseen { reader: reader.clone(), id: post },
+        Violation::Withdrawn { reader, id: post },
+        Violation::BadSignature { peer: peer.clone(), feed },
+        Violation::BrokenChain { peer: peer.clone(), id: post },
+        Violation::Invariant { peer, what: "7".into() },
+    ];
+    let texts: std::collections::BTreeSet<String> = all.iter().map(ToString::to_string).collect();
+    assert_eq!(texts.len(), all.len(), "each says something else");
+    for text in texts {
+        assert!(text.contains('7') || text.contains("p1"), "{text}");
+    }
 }
 
 fn envelope(seed: u8, first: u64, prev: Option<Hash>) -> VerifiedEnvelope {
