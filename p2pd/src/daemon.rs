@@ -273,6 +273,7 @@ impl DaemonError {
                 ApiError::InUse(_) | ApiError::NotSocket(_) | ApiError::Bind { .. } => exit::CANNOT_BIND,
             },
             Self::Store(StoreError::Damaged(_) | StoreError::Full(_) | StoreError::Failed(_)) => exit::STORE,
+            Self::Store(StoreError::Misplaced(_)) => exit::BAD_CONFIG,
             Self::System { .. } => exit::FATAL,
         }
     }

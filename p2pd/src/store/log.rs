@@ -96,7 +96,12 @@ pub(super) fn read_log(
         if !entries.is_empty() && (posts >= posts_max || bytes >= bytes_max) {
             return Ok(LogPage { entries, end: false });
         }
-        let delivery = delivery(index, row)?;
+        let delivery = match delivery(index, row) {
+            Ok(delivery) => delivery,
+            // What stands before it is given; who asks again behind that is told.
+            Err(Fault::Damaged(_)) if !entries.is_empty() => return Ok(LogPage { entries, end: false }),
+            Err(fault) => return Err(fault),
+        };
         posts += delivery.envelope.body().posts.len();
         bytes += delivery.envelope.bytes().len();
         entries.push(delivery);

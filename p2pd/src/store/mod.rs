@@ -133,6 +133,10 @@ pub enum Job {
 pub enum StoreEvent {
     /// An answer for the mesh.
     Input(Input),
+    /// Something was not found as it was written. It is shown to nobody, and the rest can be used.
+    Damaged(String),
+    /// The disk takes something again.
+    Recovered,
     /// A flush failed, or own posts cannot be looked up: what is on disk is not known any more. The daemon must stop,
     /// and answer nothing. Nothing comes behind this.
     Failed(StoreError),
@@ -169,6 +173,9 @@ pub enum StoreError {
     /// The file is not what it should be.
     #[error("{0}")]
     Damaged(String),
+    /// It is another identity's, or lies where the database cannot reach: something must be set right first.
+    #[error("{0}")]
+    Misplaced(String),
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use p2p_mesh::input::{Input, KeyedPost, Ticket, content_hash};
 
 use super::kit::*;
 use crate::query::RoomSummary;
-use crate::store::{Job, file};
+use crate::store::{Job, StoreEvent, file};
 
 fn ten(author: &mut Author) -> Vec<VerifiedEnvelope> {
     (1..=10).map(|ms| author.chat(ms, "x")).collect()
@@ -218,7 +218,10 @@ fn a_flipped_bit_is_found_and_never_served() {
         let db = rusqlite::Connection::open(file::path(dir.path())).unwrap();
         db.execute(&format!("UPDATE envelopes SET {change} WHERE offset = 2"), ()).unwrap();
         assert_eq!(store.read(author.feed, 1, 9, usize::MAX), said[..1], "{change}");
-        let error = store.log(0, 100, usize::MAX).unwrap_err();
+        let before = store.log(0, 100, usize::MAX).unwrap();
+        assert_eq!((offsets(&before.entries), before.end), (vec![1], false), "what stands before it is given");
+        let error = store.log(1, 100, usize::MAX).unwrap_err();
+        assert!(matches!(store.opened.events.blocking_recv(), Some(StoreEvent::Damaged(why)) if why == error));
         assert!(error.contains("offset 2"), "{change}: {error}");
         assert_eq!(offsets(&store.log(2, 100, usize::MAX).unwrap().entries), [3], "{change}");
         store.close();
