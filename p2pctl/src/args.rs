@@ -65,15 +65,21 @@ pub(crate) enum Command {
     Watch(Watch),
     /// Read what was said
     History(History),
+    /// Find what was said, by words in it
+    Search(Search),
+    /// Show who holds a post
+    Receipts(Receipts),
     /// List the rooms
     Rooms,
     /// List the peers, or change them
     Peers(Peers),
     /// Show the daemon's state
     Status(Watching),
+    /// Show what is held of each author, what is missing, and who agrees
+    Sync(Sync),
     /// Measure the way to a peer and back
     Ping(Ping),
-    /// Wait until the daemon is ready, or has peers
+    /// Wait until the daemon is ready, has peers, is in sync, or delivered a post
     Wait(Wait),
     /// Say by the exit code whether the daemon is well: 0 or 1
     Health(Health),
@@ -105,12 +111,34 @@ pub(crate) struct Send {
     /// Sent again with the same key, a message is not repeated. With -l or -0, item N gets KEY/N
     #[arg(long, value_name = "KEY")]
     pub(crate) key: Option<String>,
+    /// Come back when it is stored here (the default), was sent to a peer, is held by N others, by everybody who is
+    /// online, or by everyone known. Exit 8 where that takes too long
+    #[arg(short, long, value_name = "stored|sent|N|online|everyone", value_parser = wanted)]
+    pub(crate) wait: Option<Wanted>,
+    /// How long that may take; as long as --timeout where nothing is said
+    #[arg(long, value_name = "SPAN", value_parser = span, requires = "wait")]
+    pub(crate) wait_timeout: Option<Duration>,
     /// Each line of stdin is a message
     #[arg(short = 'l', long, conflicts_with_all = ["text", "null"])]
     pub(crate) lines: bool,
     /// Each text of stdin up to a NUL is a message
     #[arg(short = '0', long, conflicts_with = "text")]
     pub(crate) null: bool,
+}
+
+/// How far a post has to come before `send` comes back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Wanted {
+    /// On disk here.
+    Stored,
+    /// On its way to one peer, or held by it.
+    Sent,
+    /// Held by so many others.
+    Holders(u32),
+    /// Held by every peer that is linked, of which there is one at least.
+    Online,
+    /// Held by every peer that is known.
+    Everyone,
 }
 
 /// Read what is said, as it is said, until Ctrl-C.
@@ -185,6 +213,36 @@ pub(crate) struct History {
     /// Only the texts, each followed by a NUL, exactly as they were sent
     #[arg(short = '0', long)]
     pub(crate) null: bool,
+    /// Go on with what is said from now on, until Ctrl-C
+    #[arg(short, long, conflicts_with = "until")]
+    pub(crate) follow: bool,
+}
+
+/// Find what was said, oldest first: posts that have all the words in them, in upper or lower case.
+#[derive(Debug, Args)]
+pub(crate) struct Search {
+    /// Words, or parts of words
+    #[arg(required = true)]
+    pub(crate) query: Vec<String>,
+    /// Only in this room
+    #[arg(short, long, value_name = "ROOM")]
+    pub(crate) room: Option<String>,
+    /// The newest this many; 0 for all
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 50)]
+    pub(crate) last: u64,
+    /// Only the texts, each followed by a NUL, exactly as they were sent
+    #[arg(short = '0', long)]
+    pub(crate) null: bool,
+}
+
+/// Show who holds a post: of each known peer, whether it holds it, was sent it, is linked, or is away since when.
+#[derive(Debug, Args)]
+pub(crate) struct Receipts {
+    /// As `send` prints it
+    pub(crate) id: String,
+    /// Again whenever something changes
+    #[arg(short, long)]
+    pub(crate) follow: bool,
 }
 
 /// List the peers, or change them. PEER is an id, the first 6 characters of one or more, a name, or name~key.
@@ -233,6 +291,19 @@ pub(crate) struct Watching {
     pub(crate) watch: bool,
 }
 
+/// Show what is held of each author, what is missing, and who agrees. Wide shows every run of each author.
+#[derive(Debug, Args)]
+pub(crate) struct Sync {
+    /// Only authors that said something in this room
+    pub(crate) room: Option<String>,
+    /// Compare with every linked peer now, and wait until nothing is missing. Exit 7 at --timeout
+    #[arg(long, conflicts_with = "watch")]
+    pub(crate) now: bool,
+    /// Again whenever something changes
+    #[arg(long)]
+    pub(crate) watch: bool,
+}
+
 /// Measure the way to a peer and back.
 #[derive(Debug, Args)]
 pub(crate) struct Ping {
@@ -259,6 +330,12 @@ pub(crate) struct Wait {
     /// At least this many peers are up
     #[arg(long, value_name = "N")]
     pub(crate) peers: Option<u32>,
+    /// Nothing is missing and every linked peer was compared with; or no peer is configured and none is linked
+    #[arg(long)]
+    pub(crate) synced: bool,
+    /// Every known peer holds this post; may be given several times
+    #[arg(long, value_name = "ID")]
+    pub(crate) delivered: Vec<String>,
 }
 
 /// Say by the exit code whether the daemon is well: 0 or 1.
@@ -282,13 +359,25 @@ const WORDS: &str = "\
 PEER is an id, 6 or more first characters of one, a name, or name~key as names are shown.
 ROOM is 1 to 64 of a-z, 0-9, '.', '_' and '-', beginning with a letter or digit.
 SPAN has a unit: 500ms, 10s, 1m30s.
+ID is a post's, as `send` prints it: k5x3abcd-1863514283475123-42.
 
 Exit: 0 done, 1 failed, 2 usage, 3 no daemon, 4 denied, 5 not found, 6 refused, 7 timeout,
-9 ambiguous, 11 busy, 130 Ctrl-C, 141 output closed.";
+8 stored but not delivered as far as asked, 9 ambiguous, 11 busy, 130 Ctrl-C, 141 output closed.";
 
 /// A span with its unit, as in 500ms, 10s, 1m30s.
 pub(crate) fn span(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|error| format!("{error} (as in 500ms, 10s, 1m30s)"))
+}
+
+fn wanted(text: &str) -> Result<Wanted, String> {
+    match (text, text.parse()) {
+        ("stored", _) => Ok(Wanted::Stored),
+        ("sent", _) => Ok(Wanted::Sent),
+        ("online", _) => Ok(Wanted::Online),
+        ("everyone", _) => Ok(Wanted::Everyone),
+        (_, Ok(holders @ 1..)) => Ok(Wanted::Holders(holders)),
+        (_, Ok(0) | Err(_)) => Err("stored, sent, a number from 1, online or everyone".to_owned()),
+    }
 }
 
 #[cfg(test)]

@@ -29,6 +29,8 @@ pub enum Exit {
     Rejected = 6,
     /// It took too long.
     Timeout = 7,
+    /// Stored, but not delivered as far as was asked.
+    Partial = 8,
     /// An ambiguous peer, or a key used for something else.
     Conflict = 9,
     /// A limit, a full disk, or a daemon that stops.
@@ -140,6 +142,7 @@ pub(crate) fn exit_of(code: Code) -> Exit {
         | Code::PeerOffline => Exit::Rejected,
         Code::KeyReused => Exit::Conflict,
         Code::Timeout => Exit::Timeout,
+        Code::Partial => Exit::Partial,
         Code::Busy | Code::StoreFailed | Code::Stopping => Exit::Busy,
     }
 }

@@ -1,4 +1,6 @@
-//! The bar of `send -l`.
+//! What a person sees at a terminal while something takes its time.
+
+use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -47,9 +49,85 @@ impl Drop for Progress {
     }
 }
 
+/// A word of what is waited for; nothing where nobody looks. Texts are escaped before they come here.
+pub(crate) struct Spinner(ProgressBar);
+
+impl Spinner {
+    pub(crate) fn new(visible: bool) -> Self {
+        Self(spinning(visible, ProgressBar::new_spinner(), "{spinner} {wide_msg} {elapsed}"))
+    }
+
+    pub(crate) fn say(&self, text: &str) {
+        self.0.set_message(text.to_owned());
+    }
+
+    pub(crate) fn finish(&self) {
+        self.0.finish_and_clear();
+    }
+}
+
+impl Drop for Spinner {
+    fn drop(&mut self) {
+        self.finish();
+    }
+}
+
+/// How much of what was missing has come.
+pub(crate) struct Missing(ProgressBar);
+
+impl Missing {
+    pub(crate) fn new(visible: bool) -> Self {
+        Self(spinning(visible, ProgressBar::new(0), "{spinner} {bar:20} {wide_msg} {elapsed}"))
+    }
+
+    /// So many are missing now. More may turn out to be missing at any time.
+    pub(crate) fn show(&self, missing: u64, text: &str) {
+        let most = self.0.length().unwrap_or(0).max(missing);
+        self.0.set_length(most);
+        self.0.set_position(most - missing);
+        self.0.set_message(text.to_owned());
+    }
+
+    pub(crate) fn finish(&self) {
+        self.0.finish_and_clear();
+    }
+}
+
+impl Drop for Missing {
+    fn drop(&mut self) {
+        self.finish();
+    }
+}
+
+fn spinning(visible: bool, bar: ProgressBar, template: &str) -> ProgressBar {
+    if !visible {
+        return ProgressBar::hidden();
+    }
+    bar.set_style(ProgressStyle::with_template(template).expect("the template is ours"));
+    bar.enable_steady_tick(TICK);
+    bar
+}
+
+/// Turns while nothing comes, so that it is seen to wait.
+const TICK: Duration = Duration::from_millis(120);
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_missing_becomes_less_whatever_turns_up() {
+        for visible in [true, false] {
+            let bar = Missing::new(visible);
+            for (missing, position) in [(10, 0), (4, 6), (14, 0), (0, 14)] {
+                bar.show(missing, "posts are missing");
+                assert!(!visible || bar.0.position() == position, "{missing}");
+            }
+            let spinner = Spinner::new(visible);
+            spinner.say("delivered to 1 of 2");
+            assert!(!visible || spinner.0.message() == "delivered to 1 of 2");
+        }
+    }
 
     #[test]
     fn both_bars_can_be_drawn() {

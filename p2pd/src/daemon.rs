@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 use ed25519_dalek::SigningKey;
 use p2p_mesh::config::Setup;
 use p2p_mesh::id::{Epoch, Instance, PeerId, base32};
+use p2p_mesh::limits::NEWEST_FIRST_POSTS;
 use p2p_mesh::membership::record::Addr;
 use p2p_mesh::mesh::Mesh;
 use tokio::net::TcpListener;
@@ -302,6 +303,7 @@ fn mesh_config(config: &Config, listen: &[SocketAddr]) -> p2p_mesh::config::Conf
         heartbeat_timeout: config.heartbeat_timeout,
         full_mesh_max: config.full_mesh_max,
         reorder_posts_max: config.dedup_cache_size,
+        newest_first_posts: NEWEST_FIRST_POSTS,
         allow: config.allow.iter().copied().collect(),
         block: config.block.iter().copied().collect(),
     }

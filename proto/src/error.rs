@@ -46,6 +46,8 @@ pub enum Code {
     Timeout,
     /// The peer is known and not linked.
     PeerOffline,
+    /// Stored, but not delivered as far as was asked. The client says so; no daemon does.
+    Partial,
 }
 
 /// An error as people and programs see it.
@@ -83,6 +85,7 @@ impl Code {
             Self::Stopping => "STOPPING",
             Self::Timeout => "TIMEOUT",
             Self::PeerOffline => "PEER_OFFLINE",
+            Self::Partial => "PARTIAL",
         }
     }
 
@@ -109,7 +112,7 @@ impl Code {
             | Self::KeyTooLong => GrpcCode::InvalidArgument,
             Self::KeyReused => GrpcCode::AlreadyExists,
             Self::TooLarge | Self::Busy | Self::StoreFailed => GrpcCode::ResourceExhausted,
-            Self::Timeout => GrpcCode::DeadlineExceeded,
+            Self::Timeout | Self::Partial => GrpcCode::DeadlineExceeded,
             Self::PeerOffline => GrpcCode::FailedPrecondition,
         }
     }
@@ -132,7 +135,9 @@ impl Code {
             | Self::RoomInvalid
             | Self::KeyTooLong
             | Self::KeyReused
-            | Self::TooLarge => false,
+            | Self::TooLarge
+            // It is stored: the same request would say it twice.
+            | Self::Partial => false,
         }
     }
 
@@ -222,7 +227,7 @@ impl From<Failure> for Error {
 
 const CODE_KEY: &str = "p2p-code";
 const HINT_KEY: &str = "p2p-hint-bin";
-const ALL: [Code; 18] = [
+const ALL: [Code; 19] = [
     Code::Failed,
     Code::Unreachable,
     Code::PermissionDenied,
@@ -241,6 +246,7 @@ const ALL: [Code; 18] = [
     Code::Stopping,
     Code::Timeout,
     Code::PeerOffline,
+    Code::Partial,
 ];
 
 #[cfg(test)]
@@ -260,5 +266,12 @@ mod tests {
     fn a_status_of_another_program_keeps_its_meaning() {
         assert_eq!(Error::from(Status::unavailable("gone")), Error::new(Code::Unreachable, "gone"));
         assert_eq!(Error::from(Status::unknown("odd")).code, Code::Failed);
+    }
+
+    #[test]
+    fn what_is_stored_already_is_not_to_be_sent_again() {
+        assert!(!Code::Partial.is_retryable());
+        // What has no name is an end of patience, not half a delivery.
+        assert_eq!(Error::from(Status::deadline_exceeded("slow")).code, Code::Timeout);
     }
 }

@@ -1,5 +1,8 @@
 //! What is printed when all is well.
 
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
 use p2p_proto::v1::PeerState;
 use p2p_tests::daemon::{Network, TestPeer};
 use p2p_tests::program::{PATIENCE, eventually};
@@ -88,7 +91,9 @@ fn json_of_a_post_holds_everything_and_is_one_line() {
     drop(one.p2pctl_with(&["send", "-0", "-r", "kitchen", "--key", "k"], b"line\nbreak \x1b[2J").ok());
     let output = one.p2pctl(&["watch", "--all", "--until-caught-up", "-o", "json"]).ok();
     assert!(!output.contains('\u{1b}'), "what moves a cursor is escaped in JSON too");
-    let posts = documents(&output, "post");
+    let (line, end) = output.split_once('\n').unwrap();
+    assert_eq!(documents(end, "caught_up")[0]["offset"], one.status().offset);
+    let posts = documents(line, "post");
     let post = &posts[0];
     assert_eq!(posts.len(), 1);
     assert_eq!(post["text"], "line\nbreak \u{1b}[2J");
@@ -104,6 +109,26 @@ fn json_of_a_post_holds_everything_and_is_one_line() {
     assert_eq!(normal(&[], time), "#-#-#T#:#:#.#Z");
     let history = documents(&one.p2pctl(&["history", "-o", "json"]).ok(), "history");
     assert_eq!(history[0]["posts"][0]["text"], post["text"]);
+}
+
+#[test]
+fn history_goes_on_with_what_is_said_and_repeats_nothing() {
+    let network = Network::new();
+    let one = network.start("one", &[]);
+    drop(one.p2pctl_with(&["send", "-l"], b"before\nlast before").ok());
+    drop(one.p2pctl(&["send", "-r", "kitchen", "elsewhere"]).ok());
+    let mut command = one.p2pctl_command(&["history", "general", "-f", "-n", "1", "-o", "json"]);
+    let mut following = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(following.stdout.take().unwrap()).lines();
+    let mut next = |kind| documents(&lines.next().unwrap().unwrap(), kind).remove(0);
+    assert_eq!(next("post")["text"], "last before");
+    // From here on it is live.
+    next("caught_up");
+    drop(one.p2pctl(&["send", "-r", "kitchen", "elsewhere again"]).ok());
+    drop(one.p2pctl(&["send", "after"]).ok());
+    assert_eq!(next("post")["text"], "after");
+    following.kill().unwrap();
+    following.wait().unwrap();
 }
 
 #[test]

@@ -219,7 +219,8 @@ fn check_end(operations: &[Operation], peers: &[&TestPeer]) {
     violations.extend(check_sessions(operations));
     violations.extend(checker::check_end(operations, &histories));
     for history in &histories {
-        violations.extend(checker::check_stream(history, Begins::AtTheFirst));
+        violations.extend(checker::check_stream(history));
+        violations.extend(checker::check_whole(history, Begins::AtTheFirst));
         violations.extend(checker::check_content(operations, history));
     }
     panic_on(&violations);
@@ -258,8 +259,9 @@ pub fn history(peer: &str, posts: &[v1::Post]) -> History {
         key: Some(post.key.clone()).filter(|key| !key.is_empty()),
         room: post.room.clone(),
         text: post.text.clone(),
+        late: post.late,
     });
-    History { peer: peer.chars().take(8).collect(), posts: shown.collect() }
+    History { peer: peer.chars().take(8).collect(), posts: shown.collect(), gaps: Vec::new() }
 }
 
 #[track_caller]

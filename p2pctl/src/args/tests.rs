@@ -54,6 +54,8 @@ fn what_excludes_each_other_is_refused() {
         "watch -n 5 --all",
         "watch --after 3 --since 10m",
         "history -n 5 --all",
+        "history -f --until 14:30",
+        "sync --now --watch",
         "ping alice --all",
         "peers -a show alice",
         "rooms -q -v",
@@ -64,7 +66,9 @@ fn what_excludes_each_other_is_refused() {
 
 #[test]
 fn what_is_missing_or_no_number_is_refused() {
-    assert_eq!(parse("ping").unwrap_err().kind(), ErrorKind::MissingRequiredArgument);
+    for line in ["ping", "search", "receipts", "send --wait-timeout 1s x"] {
+        assert_eq!(parse(line).unwrap_err().kind(), ErrorKind::MissingRequiredArgument, "{line}");
+    }
     assert_eq!(parse("ping alice -n 0").unwrap_err().kind(), ErrorKind::ValueValidation);
     assert_eq!(parse("watch -n 10001").unwrap_err().kind(), ErrorKind::ValueValidation);
     assert_eq!(parse("history -n x").unwrap_err().kind(), ErrorKind::ValueValidation);

@@ -1,30 +1,57 @@
 //! `history`: what was said, page by page.
 
-use std::io::Write;
+use p2p_proto::v1::watch_request::Start;
+use p2p_proto::v1::{HistoryRequest, HistoryResponse, Post, WatchRequest};
 
-use p2p_proto::v1::{HistoryRequest, HistoryResponse, Post};
-
-use super::{Session, watch, who};
+use super::watch::{self, Writer};
+use super::{Session, who};
 use crate::args;
 use crate::exit::Outcome;
-use crate::output::posts;
+use crate::output::posts::{self, Scene};
+use crate::output::words::{are, counted};
 use crate::parse;
 
 pub(crate) async fn run(args: args::History, session: &mut Session) -> Outcome {
     let request = request(&args, session).await?;
     let all = args.all || args.last == 0;
-    let posts = fetch(request, if all { u64::MAX } else { args.last }, session).await?;
-    if args.null {
-        let out = &mut session.io.stdout;
-        posts.iter().try_for_each(|post| watch::write_raw(post, out))?;
-        return Ok(out.flush()?);
+    let history = fetch(request.clone(), if all { u64::MAX } else { args.last }, session).await?;
+    if args.follow {
+        let mut writer = if args.null { Writer::Raw } else { Writer::posts(session, Scene::Past) };
+        writer.write_all(&history.posts, session)?;
+        tell_expired(&args, &request, history.expired, session);
+        return go_on(request, &history, writer, session).await;
     }
-    let history = HistoryResponse { posts, ..HistoryResponse::default() };
-    session.show(|style, out| posts::render_history(&history, style, out))?;
+    if args.null {
+        Writer::Raw.write_all(&history.posts, session)?;
+    } else {
+        session.show(|style, out| posts::render_history(&history, style, out))?;
+    }
     if history.posts.is_empty() {
         session.note("nothing was said there");
     }
+    tell_expired(&args, &request, history.expired, session);
     Ok(())
+}
+
+/// Shows what is said behind what was shown, as far as it was asked for.
+async fn go_on(request: HistoryRequest, history: &HistoryResponse, writer: Writer, session: &mut Session) -> Outcome {
+    let rooms = if request.room.is_empty() { Vec::new() } else { vec![request.room] };
+    // What was shown is never shown again, whatever the daemon says of its offset.
+    let shown = history.posts.iter().map(|post| post.offset).max().unwrap_or(0);
+    let start = Some(Start::After(history.offset.max(shown)));
+    let watched = WatchRequest { rooms, authors: request.authors, no_own: false, start };
+    watch::go_on(watched, request.since_us, writer, session).await
+}
+
+/// Who asked for everything is told that it is not everything that was ever said.
+fn tell_expired(args: &args::History, request: &HistoryRequest, expired: u64, session: &mut Session) {
+    let is_all = (args.all || args.last == 0) && request.since_us == 0;
+    if expired == 0 || !is_all {
+        return;
+    }
+    // They are counted for all rooms and authors together.
+    let of = if request.room.is_empty() && request.authors.is_empty() { "" } else { " of all rooms" };
+    session.note(&format!("{}{of} {} no longer held (retention)", counted(expired, "older post"), are(expired)));
 }
 
 async fn request(args: &args::History, session: &mut Session) -> Outcome<HistoryRequest> {
@@ -40,13 +67,20 @@ async fn request(args: &args::History, session: &mut Session) -> Outcome<History
 }
 
 /// The newest `wanted` posts, oldest first. Pages come newest first.
-async fn fetch(mut request: HistoryRequest, wanted: u64, session: &mut Session) -> Outcome<Vec<Post>> {
+async fn fetch(mut request: HistoryRequest, wanted: u64, session: &mut Session) -> Outcome<HistoryResponse> {
     let client = session.client().await?;
+    let (mut offset, mut expired) = (None, 0);
     let mut pages: Vec<Vec<Post>> = Vec::new();
     let mut missing = wanted;
     while missing > 0 {
         request.limit = u32::try_from(missing.min(PAGE_POSTS)).expect("a page is small");
-        let page = session.answer("history", client.chat().history(request.clone())).await?;
+        let mut page = session.answer("history", client.chat().history(request.clone())).await?;
+        // What arrives while pages are fetched is no part of this answer: whoever goes on behind it gets it there.
+        let end = *offset.get_or_insert(page.offset);
+        if end > 0 {
+            page.posts.retain(|post| post.offset <= end);
+        }
+        expired = page.expired;
         missing = missing.saturating_sub(page.posts.len() as u64);
         pages.push(page.posts);
         // A daemon that leads in a circle must not hold us.
@@ -55,7 +89,8 @@ async fn fetch(mut request: HistoryRequest, wanted: u64, session: &mut Session) 
         }
         request.page = page.next;
     }
-    Ok(pages.into_iter().rev().flatten().collect())
+    let posts = pages.into_iter().rev().flatten().collect();
+    Ok(HistoryResponse { posts, next: request.page, offset: offset.unwrap_or(0), expired })
 }
 
 /// Posts a page: most texts are short, so a page is far below the limit of a message.

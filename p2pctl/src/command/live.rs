@@ -7,6 +7,7 @@ use p2p_proto::error::{Code, Error};
 use tonic::{Response, Status, Streaming};
 
 use super::Session;
+use crate::connect::Search;
 use crate::exit::{Outcome, Problem, Stop};
 
 /// Shows every state of a stream of states. When the daemon is gone, waits for it to come back, as `watch` does.
@@ -42,6 +43,63 @@ pub(crate) async fn follow<T>(
     }
 }
 
+/// Follows a stream of states until `judge` gives a result. A daemon that is not there yet, or restarts, is waited for,
+/// and `judge` is told why nothing comes meanwhile. It is for the caller to give up.
+pub(crate) async fn until<T, R>(
+    what: &str,
+    session: &Session,
+    open: impl AsyncFn(Client) -> Result<Response<Streaming<T>>, Status>,
+    mut judge: impl FnMut(Result<T, String>) -> Option<R>,
+) -> Outcome<R> {
+    let search = session.search.clone().within(session.timeout, Duration::ZERO);
+    // A connection that is open already answers sooner.
+    let mut client = session.client.clone();
+    loop {
+        let why = match next_stream(client.take(), &search, &open).await {
+            Ok(mut stream) => loop {
+                match stream.message().await {
+                    Ok(Some(state)) => {
+                        if let Some(result) = judge(Ok(state)) {
+                            return Ok(result);
+                        }
+                    }
+                    Ok(None) => break "the daemon ended the stream".to_owned(),
+                    Err(status) if is_gone(&status) => break format!("the daemon is gone ({})", why_gone(&status)),
+                    Err(status) => return Err(Problem::of_status(what, status).into()),
+                }
+            },
+            Err(Refusal::Unreachable(problem)) if problem.retryable => problem.message,
+            Err(Refusal::Unreachable(problem)) => return Err(problem.into()),
+            Err(Refusal::Status(status)) if is_gone(&status) => {
+                format!("the daemon is gone ({})", why_gone(&status))
+            }
+            Err(Refusal::Status(status)) => return Err(Problem::of_status(what, status).into()),
+        };
+        if let Some(result) = judge(Err(why)) {
+            return Ok(result);
+        }
+        tokio::time::sleep(BACKOFF_MIN).await;
+    }
+}
+
+/// Why there is no stream.
+enum Refusal {
+    Unreachable(Problem),
+    Status(Status),
+}
+
+async fn next_stream<T>(
+    client: Option<Client>,
+    search: &Search,
+    open: &impl AsyncFn(Client) -> Result<Response<Streaming<T>>, Status>,
+) -> Result<Streaming<T>, Refusal> {
+    let client = match client {
+        Some(client) => client,
+        None => search.connect().await.map_err(Refusal::Unreachable)?,
+    };
+    Ok(open(client).await.map_err(Refusal::Status)?.into_inner())
+}
+
 /// Tells a person why nothing comes any more.
 pub(crate) fn say_gone(why: &str, session: &mut Session) {
     session.note(&format!("the daemon is gone ({why}); waiting for it to come back"));
@@ -72,6 +130,10 @@ pub(crate) fn why_gone(status: &Status) -> String {
 
 /// A daemon names its own errors; what has no name came from the connection.
 fn is_from_connection(status: &Status) -> bool {
+    // A daemon that is too old has no name for what it does not know.
+    if status.code() == tonic::Code::Unimplemented {
+        return false;
+    }
     let unnamed = Error::from(Status::new(status.code(), "")).code;
     let code = Error::from(status.clone()).code;
     code == unnamed && matches!(code, Code::Failed | Code::Unreachable)
@@ -92,5 +154,6 @@ mod tests {
         let stopping = Status::from(Error::new(Code::Stopping, "the daemon is stopping"));
         assert_eq!((is_gone(&stopping), why_gone(&stopping).as_str()), (true, "the daemon is stopping"));
         assert!(!is_gone(&Status::from(Error::new(Code::PermissionDenied, "not yours"))));
+        assert!(!is_gone(&Status::unimplemented("")));
     }
 }

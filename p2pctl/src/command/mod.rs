@@ -1,6 +1,7 @@
 //! What each command asks the daemon. Rendering is in `output`.
 
 mod daemon;
+mod delivery;
 mod health;
 mod history;
 mod items;
@@ -8,9 +9,12 @@ mod live;
 mod local;
 mod peers;
 mod ping;
+mod receipts;
+mod search;
 mod send;
 mod send_many;
 mod status;
+mod sync;
 mod wait;
 mod watch;
 mod who;
@@ -21,7 +25,7 @@ use std::time::Duration;
 
 use p2p_proto::client::Client;
 use p2p_proto::v1::{RoomsRequest, StatusRequest, StatusResponse};
-use tonic::{Response, Status};
+use tonic::{Response, Status, Streaming};
 
 use crate::args::{Color, Command, Global};
 use crate::connect::{DEFAULT_TIMEOUT, Search};
@@ -114,6 +118,24 @@ impl Session {
         }
     }
 
+    /// Opens a stream and waits for its first item.
+    pub(crate) async fn first<T>(
+        &self,
+        what: &str,
+        call: impl Future<Output = Result<Response<Streaming<T>>, Status>>,
+    ) -> Outcome<T> {
+        let first = async {
+            let item = call.await?.into_inner().message().await?;
+            item.map(Response::new).ok_or_else(|| Status::internal("the daemon ended the stream"))
+        };
+        self.answer(what, first).await
+    }
+
+    /// Somebody looks, at a terminal that can redraw a line.
+    pub(crate) fn is_bar_welcome(&self) -> bool {
+        self.fancy && self.io.terminals.stderr && !self.quiet
+    }
+
     /// Renders to stdout and lets the reader have it.
     pub(crate) fn show(&mut self, render: impl FnOnce(&Style, &mut dyn Write) -> io::Result<()>) -> Outcome {
         self.style.now = (self.io.now)();
@@ -176,9 +198,12 @@ pub(crate) async fn run(command: Command, session: &mut Session) -> Outcome {
         Command::Send(args) => send::run(args, session).await,
         Command::Watch(args) => watch::run(args, session).await,
         Command::History(args) => history::run(args, session).await,
+        Command::Search(args) => search::run(args, session).await,
+        Command::Receipts(args) => receipts::run(&args, session).await,
         Command::Rooms => rooms(session).await,
         Command::Peers(args) => peers::run(args, session).await,
         Command::Status(args) => status::run(&args, session).await,
+        Command::Sync(args) => sync::run(&args, session).await,
         Command::Ping(args) => ping::run(args, session).await,
         Command::Wait(args) => wait::run(&args, session).await,
         Command::Health(args) => health::run(&args, session).await,

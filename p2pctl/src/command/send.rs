@@ -1,22 +1,24 @@
-//! `send`: one message, from words or stdin.
+//! `send`: one message, from words or stdin, stored here or delivered as far as is asked.
 
 use p2p_proto::error::Code;
 use p2p_proto::v1::{Outgoing, PostId, SendRequest};
 use tokio::io::AsyncReadExt;
 
-use super::{Session, send_many, who};
-use crate::args;
-use crate::exit::{Exit, Outcome, Problem, Stop};
+use super::{Session, delivery, send_many, who};
+use crate::args::{self, Wanted};
+use crate::exit::{Exit, Outcome, Problem};
 use crate::output::rest;
 use crate::parse::{self, TEXT_BYTES_MAX};
 
 pub(crate) async fn run(args: args::Send, session: &mut Session) -> Outcome {
     let room = args.room.as_deref().map(parse::room).transpose()?.unwrap_or_default();
     let key = args.key.clone().unwrap_or_default();
+    let (wanted, patience) = (args.wait.unwrap_or(Wanted::Stored), args.wait_timeout.unwrap_or(session.timeout));
     if args.lines || args.null {
         let cut = if args.null { send_many::Cut::Null } else { send_many::Cut::Line };
         let re = resolve_re(args.re.as_deref(), session).await?;
-        return send_many::run(Outgoing { room, text: String::new(), re, key }, cut, session).await;
+        let ends = send_many::run(Outgoing { room, text: String::new(), re, key }, cut, session).await?;
+        return delivery::wait(ends, wanted, patience, session).await;
     }
     let text = if args.text.is_empty() { read_stdin(session).await? } else { args.text.join(" ") };
     check_text(&text)?;
@@ -27,7 +29,9 @@ pub(crate) async fn run(args: args::Send, session: &mut Session) -> Outcome {
     if sent.repeated {
         session.note("this key was sent before: nothing was sent again");
     }
-    session.show(|style, out| rest::render_sent(&sent, style, out))
+    // The id is the reader's before anything is waited for.
+    session.show(|style, out| rest::render_sent(&sent, style, out))?;
+    delivery::wait(Vec::from_iter(sent.id), wanted, patience, session).await
 }
 
 /// What a daemon would refuse anyway is refused before it is asked.
@@ -73,14 +77,8 @@ async fn read_stdin(session: &mut Session) -> Outcome<String> {
 }
 
 async fn resolve_re(written: Option<&str>, session: &mut Session) -> Outcome<Option<PostId>> {
-    let Some(written) = written else { return Ok(None) };
-    let (author, epoch, seq) = parse::post_id(written)?;
-    let author = who::resolve(&author, session).await.map_err(|stop| match stop {
-        Stop::Problem(problem) if problem.exit == Exit::NotFound => {
-            let hint = "write the author's whole id, as JSON output shows it";
-            problem.with_hint(hint).into()
-        }
-        stop => stop,
-    })?;
-    Ok(Some(PostId { author, epoch, seq }))
+    match written {
+        Some(written) => Ok(Some(who::resolve_post(written, session).await?)),
+        None => Ok(None),
+    }
 }

@@ -1,10 +1,10 @@
 //! `send -l` and `send -0`: many messages, on their way at the same time, answered in order.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::mem;
 
 use p2p_proto::error::{Code, Error};
-use p2p_proto::v1::{Outgoing, SendResponse, SendResult, SendStreamRequest, SendStreamResponse, send_result};
+use p2p_proto::v1::{Outgoing, PostId, SendResponse, SendResult, SendStreamRequest, SendStreamResponse, send_result};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -53,8 +53,9 @@ enum Told {
     Empty,
 }
 
-/// Sends every item of stdin like `model`, whose key is the start of each item's key.
-pub(crate) async fn run(model: Outgoing, cut: Cut, session: &mut Session) -> Outcome {
+/// Sends every item of stdin like `model`, whose key is the start of each item's key. Gives the first and the last post
+/// of each feed that was written.
+pub(crate) async fn run(model: Outgoing, cut: Cut, session: &mut Session) -> Outcome<Vec<PostId>> {
     let mut client = session.client().await?.chat();
     let (posts, requests) = mpsc::channel(REQUESTS_WAITING_MAX);
     let (tell, told) = mpsc::channel(TOLD_WAITING_MAX);
@@ -73,7 +74,8 @@ pub(crate) async fn run(model: Outgoing, cut: Cut, session: &mut Session) -> Out
     reading.abort();
     answers.progress.finish();
     outcome?;
-    answers.sum_up(session)
+    answers.sum_up(session)?;
+    Ok(answers.ends())
 }
 
 /// What is shown while posts are stored.
@@ -89,8 +91,8 @@ enum Report {
 
 impl Report {
     fn of(session: &Session) -> Self {
-        let Terminals { stdin, stdout, stderr } = session.io.terminals;
-        match (session.fancy && stderr && !session.quiet, stdout) {
+        let Terminals { stdin, stdout, .. } = session.io.terminals;
+        match (session.is_bar_welcome(), stdout) {
             (true, false) => Self::IdsAndBar,
             (true, true) if !stdin && session.style.format == Format::Text => Self::Bar,
             (true | false, true) | (false, false) => Self::Ids,
@@ -182,6 +184,8 @@ struct Answers {
     progress: Progress,
     /// Sent and not yet answered, in order.
     open: VecDeque<u64>,
+    /// By author and epoch, the lowest and the highest number that was stored.
+    stored: BTreeMap<(String, u64), (u64, u64)>,
     sent: u64,
     repeated: u64,
     empty: u64,
@@ -192,7 +196,8 @@ struct Answers {
 
 impl Answers {
     fn new(cut: Cut, report: Report, progress: Progress) -> Self {
-        Self { cut, report, progress, open: VecDeque::new(), sent: 0, repeated: 0, empty: 0, failed: 0, first: None }
+        let (open, stored) = (VecDeque::new(), BTreeMap::new());
+        Self { cut, report, progress, open, stored, sent: 0, repeated: 0, empty: 0, failed: 0, first: None }
     }
 
     async fn take(
@@ -257,10 +262,27 @@ impl Answers {
         self.sent += sent.len() as u64;
         self.repeated += sent.iter().filter(|sent| sent.repeated).count() as u64;
         self.progress.sent(self.sent);
+        sent.iter().filter_map(|sent| sent.id.as_ref()).for_each(|id| self.keep_end(id));
         if self.report == Report::Bar {
             return Ok(());
         }
         session.show(|style, out| sent.iter().try_for_each(|sent| rest::render_sent(sent, style, out)))
+    }
+
+    fn keep_end(&mut self, id: &PostId) {
+        match self.stored.get_mut(&(id.author.clone(), id.epoch)) {
+            Some((first, last)) => (*first, *last) = (id.seq.min(*first), id.seq.max(*last)),
+            None => drop(self.stored.insert((id.author.clone(), id.epoch), (id.seq, id.seq))),
+        }
+    }
+
+    /// The first and the last post of each feed.
+    fn ends(self) -> Vec<PostId> {
+        let ends = self.stored.into_iter().flat_map(|((author, epoch), (first, last))| {
+            let post = move |seq| PostId { author: author.clone(), epoch, seq };
+            if first == last { vec![post(first)] } else { vec![post(first), post(last)] }
+        });
+        ends.collect()
     }
 
     fn on_failed(&mut self, problem: &Problem, session: &mut Session) {

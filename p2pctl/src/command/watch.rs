@@ -15,26 +15,18 @@ use super::{Session, span, who};
 use crate::args;
 use crate::exit::{Outcome, Problem};
 use crate::output::Format;
-use crate::output::document;
+use crate::output::document::{self, Document};
 use crate::output::posts::{PostWriter, Scene};
+use crate::output::words::{are, counted};
 use crate::parse;
 
 pub(crate) async fn run(args: args::Watch, session: &mut Session) -> Outcome {
     let request = request(&args, session).await?;
     let scene = if request.rooms.len() == 1 { Scene::OneRoom } else { Scene::ManyRooms };
-    let writer =
-        if args.null { Writer::Raw } else { Writer::Posts(Box::new(PostWriter::new(session.style.clone(), scene))) };
+    let writer = if args.null { Writer::Raw } else { Writer::posts(session, scene) };
     let until = args.time.map(|time| Instant::now() + time);
-    let mut watch = Watch {
-        request,
-        writer,
-        shown: 0,
-        count: args.count,
-        idle: args.idle,
-        until_caught_up: args.until_caught_up,
-        last_post: Instant::now(),
-        linked: false,
-    };
+    let (count, idle, until_caught_up) = (args.count, args.idle, args.until_caught_up);
+    let mut watch = Watch { count, idle, until_caught_up, ..Watch::new(request, writer) };
     let end = match until {
         None => watch.follow(session).await?,
         Some(until) => match tokio::time::timeout_at(until, watch.follow(session)).await {
@@ -60,9 +52,19 @@ async fn request(args: &args::Watch, session: &mut Session) -> Outcome<WatchRequ
     Ok(WatchRequest { rooms, authors, no_own: args.no_own, start: Some(start) })
 }
 
+/// Goes on behind what was shown of the past, until Ctrl-C: posts behind `request`'s start, from a moment on.
+pub(crate) async fn go_on(request: WatchRequest, since_us: i64, writer: Writer, session: &mut Session) -> Outcome {
+    // It answered a moment ago.
+    let mut watch = Watch { since_us, linked: true, ..Watch::new(request, writer) };
+    let end = watch.follow(session).await?;
+    watch.finish(end)
+}
+
 struct Watch {
     /// What to ask for; its start moves on with what was shown.
     request: WatchRequest,
+    /// Posts of an earlier time are left out, in microseconds since 1970.
+    since_us: i64,
     writer: Writer,
     shown: u64,
     count: Option<u64>,
@@ -73,7 +75,8 @@ struct Watch {
     linked: bool,
 }
 
-enum Writer {
+/// How posts are written.
+pub(crate) enum Writer {
     Posts(Box<PostWriter>),
     /// Texts as they are, each followed by a NUL.
     Raw,
@@ -96,6 +99,21 @@ enum Stream {
 }
 
 impl Watch {
+    /// Everything, for ever.
+    fn new(request: WatchRequest, writer: Writer) -> Self {
+        Self {
+            request,
+            since_us: i64::MIN,
+            writer,
+            shown: 0,
+            count: None,
+            idle: None,
+            until_caught_up: false,
+            last_post: Instant::now(),
+            linked: false,
+        }
+    }
+
     /// Follows the daemon from run to run.
     async fn follow(&mut self, session: &mut Session) -> Outcome<End> {
         if self.count == Some(0) {
@@ -155,14 +173,20 @@ impl Watch {
         let mut end = None;
         match response.item {
             Some(Item::Batch(batch)) => {
-                self.show(&batch.posts, session)?;
+                let mut posts = batch.posts;
+                posts.retain(|post| post.time_us >= self.since_us);
+                self.show(&posts, session)?;
                 end = self.count.filter(|count| self.shown >= *count).map(|_| End::Count);
             }
             Some(Item::CaughtUp(_)) => {
+                self.writer.tell(&document::caught_up(response.offset), session)?;
                 session.note("caught up");
                 end = self.until_caught_up.then_some(End::CaughtUp);
             }
-            Some(Item::Gap(gap)) => tell_gap(&gap, session),
+            Some(Item::Gap(gap)) => {
+                self.writer.tell(&document::gap(&gap), session)?;
+                tell_gap(&gap, session);
+            }
             Some(Item::Heartbeat(_)) | None => (),
         }
         // Only now: what was not written is asked for again.
@@ -173,13 +197,7 @@ impl Watch {
     fn show(&mut self, posts: &[Post], session: &mut Session) -> Outcome {
         let left = self.count.map_or(usize::MAX, |count| usize::try_from(count - self.shown).unwrap_or(usize::MAX));
         let posts = &posts[..posts.len().min(left)];
-        if let Writer::Posts(writer) = &mut self.writer {
-            writer.view(posts);
-            writer.resize((session.io.screen)().map(|screen| screen.columns));
-        }
-        let out = &mut session.io.stdout;
-        posts.iter().try_for_each(|post| self.writer.write(post, out))?;
-        out.flush()?;
+        self.writer.write_all(posts, session)?;
         self.shown += posts.len() as u64;
         if !posts.is_empty() {
             self.last_post = Instant::now();
@@ -206,6 +224,30 @@ impl Watch {
 }
 
 impl Writer {
+    pub(crate) fn posts(session: &Session, scene: Scene) -> Self {
+        Self::Posts(Box::new(PostWriter::new(session.style.clone(), scene)))
+    }
+
+    /// Writes posts that came together, and lets the reader have them.
+    pub(crate) fn write_all(&mut self, posts: &[Post], session: &mut Session) -> Outcome {
+        if let Self::Posts(writer) = self {
+            writer.view(posts);
+            writer.resize((session.io.screen)().map(|screen| screen.columns));
+        }
+        let out = &mut session.io.stdout;
+        posts.iter().try_for_each(|post| self.write(post, out))?;
+        Ok(out.flush()?)
+    }
+
+    /// Tells a program what happened between two posts. People are told on stderr.
+    fn tell(&self, document: &Document<'_>, session: &mut Session) -> Outcome {
+        let Self::Posts(_) = self else { return Ok(()) };
+        if let Format::Json | Format::Yaml = session.style.format {
+            session.show(|style, out| style.write_data(|| document.clone(), out).map(drop))?;
+        }
+        Ok(())
+    }
+
     fn write(&mut self, post: &Post, out: &mut dyn Write) -> io::Result<()> {
         match self {
             Self::Posts(writer) => writer.write(post, out),
@@ -215,7 +257,7 @@ impl Writer {
 }
 
 /// A text as it was sent, and a NUL.
-pub(crate) fn write_raw(post: &Post, out: &mut dyn Write) -> io::Result<()> {
+fn write_raw(post: &Post, out: &mut dyn Write) -> io::Result<()> {
     out.write_all(post.text.as_bytes())?;
     out.write_all(b"\0")
 }
@@ -228,8 +270,9 @@ fn tell_gap(gap: &Gap, session: &mut Session) {
             let _ = document::gap(gap).write_json(&mut session.io.stderr);
         }
         Format::Text | Format::Wide | Format::Yaml => {
-            let count = if gap.posts == 0 { "some posts".to_owned() } else { format!("{} posts", gap.posts) };
-            session.warn(&format!("{count} at offsets {} to {} are no longer held here", gap.from, gap.to));
+            let count = if gap.posts == 0 { "some posts".to_owned() } else { counted(gap.posts, "post") };
+            let (from, to, are) = (gap.from, gap.to, are(gap.posts));
+            session.warn(&format!("gap: {count} at offsets {from} to {to} {are} no longer held here (retention)"));
         }
     }
 }

@@ -1,12 +1,12 @@
 //! Which peer a person means.
 
 use p2p_proto::error::Code;
-use p2p_proto::v1::{Peer, PeersRequest};
+use p2p_proto::v1::{Peer, PeersRequest, PostId};
 
 use super::{Session, fetch_status};
-use crate::exit::{Exit, Outcome, Problem};
+use crate::exit::{Exit, Outcome, Problem, Stop};
 use crate::output::{escape, peers};
-use crate::parse::{ID_LEN, PREFIX_LEN_MIN, is_base32};
+use crate::parse::{self, ID_LEN, PREFIX_LEN_MIN, is_base32};
 
 /// The whole ids of these peers. Asks the daemon only where one is not written out.
 pub(crate) async fn resolve_all(written: &[String], session: &mut Session) -> Outcome<Vec<String>> {
@@ -21,6 +21,19 @@ pub(crate) async fn resolve_all(written: &[String], session: &mut Session) -> Ou
 pub(crate) async fn resolve(written: &str, session: &mut Session) -> Outcome<String> {
     let mut ids = resolve_all(&[written.to_owned()], session).await?;
     Ok(ids.remove(0))
+}
+
+/// A post by its id, whose author is written short or whole.
+pub(crate) async fn resolve_post(written: &str, session: &mut Session) -> Outcome<PostId> {
+    let (author, epoch, seq) = parse::post_id(written)?;
+    let author = resolve(&author, session).await.map_err(|stop| match stop {
+        Stop::Problem(problem) if problem.exit == Exit::NotFound => {
+            let hint = "write the author's whole id, as JSON output shows it";
+            problem.with_hint(hint).into()
+        }
+        stop => stop,
+    })?;
+    Ok(PostId { author, epoch, seq })
 }
 
 /// Every peer that the daemon knows, and itself.

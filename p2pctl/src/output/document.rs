@@ -99,6 +99,8 @@ fn post_fields<'a>(fields: Fields<'a>, post: &'a Post) -> Fields<'a> {
         .add("own", post.own)
         .add("late", post.late)
         .add("unsupported", post.unsupported)
+        .add("forked", post.forked)
+        .add("was", post_id(post.was.as_ref()))
 }
 
 /// A post's name with the author's whole id, or null.
@@ -109,6 +111,11 @@ pub(crate) fn post_id<'a>(id: Option<&PostId>) -> Document<'a> {
 /// Posts that are gone.
 pub(crate) fn gap<'a>(gap: &Gap) -> Document<'a> {
     Fields::document("gap").add("from", gap.from).add("to", gap.to).add("posts", gap.posts).done()
+}
+
+/// Everything that was there has been shown; what follows is new.
+pub(crate) fn caught_up<'a>(offset: u64) -> Document<'a> {
+    Fields::document("caught_up").add("offset", offset).done()
 }
 
 /// A peer's fields, behind `fields`.
@@ -138,6 +145,7 @@ pub(crate) fn peer<'a>(fields: Fields<'a>, peer: &'a Peer) -> Document<'a> {
         .add("configured", peer.configured)
         .add("instances", u64::from(peer.instances))
         .add("last_seen", Document::time(peer.last_seen_us))
+        .add("forks", u64::from(peer.forks))
         .done()
 }
 

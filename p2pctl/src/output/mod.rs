@@ -5,11 +5,14 @@ pub(crate) mod escape;
 pub(crate) mod names;
 pub(crate) mod peers;
 pub(crate) mod posts;
+pub(crate) mod receipts;
 pub(crate) mod rest;
 pub(crate) mod screen;
 pub(crate) mod status;
+pub(crate) mod sync;
 pub(crate) mod table;
 pub(crate) mod time;
+pub(crate) mod words;
 pub(crate) mod yaml;
 
 use std::io::{self, Write};

@@ -76,7 +76,7 @@ fn short_row(peer: &Peer, names: &Names, style: &Style) -> [String; 6] {
     ]
 }
 
-fn wide_row(peer: &Peer, names: &Names, style: &Style) -> [String; 17] {
+fn wide_row(peer: &Peer, names: &Names, style: &Style) -> [String; 18] {
     let [name, state, rtt, behind, address, since] = short_row(peer, names, style);
     let next = if peer.next_dial_ms == 0 { "-".to_owned() } else { time::span_ms(peer.next_dial_ms.into()) };
     [
@@ -97,6 +97,7 @@ fn wide_row(peer: &Peer, names: &Names, style: &Style) -> [String; 17] {
         or_dash(&peer.last_error),
         or_dash(&peer.agent),
         clock_offset(peer),
+        peer.forks.to_string(),
     ]
 }
 
@@ -128,6 +129,7 @@ fn facts(peer: &Peer, style: &Style) -> Vec<[String; 2]> {
         ("clock", clock_offset(peer)),
         ("epoch", peer.epoch.to_string()),
         ("instances", peer.instances.to_string()),
+        ("forks", peer.forks.to_string()),
     ];
     facts.map(|(key, value)| [key.to_owned(), value]).to_vec()
 }
@@ -166,7 +168,7 @@ fn or_dash(text: &str) -> String {
     if text.is_empty() { "-".to_owned() } else { escape::line(text).into_owned() }
 }
 
-const WIDE_COLUMNS: [&str; 17] = [
+const WIDE_COLUMNS: [&str; 18] = [
     "NAME",
     "STATE",
     "RTT",
@@ -184,4 +186,5 @@ const WIDE_COLUMNS: [&str; 17] = [
     "LAST-ERROR",
     "VERSION",
     "CLOCK",
+    "FORKS",
 ];

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use anstyle::{AnsiColor, Style as Paint};
 use jiff::civil::Date;
-use p2p_proto::v1::{HistoryResponse, Post, PostId};
+use p2p_proto::v1::{HistoryResponse, Post, PostId, SearchResponse};
 
 use super::document::{self, Document, Fields};
 use super::names::{self, Names};
@@ -71,8 +71,14 @@ impl PostWriter {
         if wide && let Some(re) = &post.re {
             tail += &format!(" (re {})", short_id(Some(re)));
         }
+        if wide && let Some(was) = &post.was {
+            tail += &format!(" (was {})", short_id(Some(was)));
+        }
         if post.late {
             tail += " (late)";
+        }
+        if post.forked {
+            tail += " (forked)";
         }
         if post.unsupported {
             tail += &format!(" ({}: not supported by this version)", escape::name(&post.kind));
@@ -140,13 +146,40 @@ impl PostWriter {
 
 /// Writes a whole answer of History.
 pub(crate) fn render_history(history: &HistoryResponse, style: &Style, out: &mut dyn Write) -> io::Result<()> {
-    let document = || Fields::document("history").add("posts", Document::Posts(&history.posts)).done();
+    let document = || {
+        Fields::document("history")
+            .add("posts", Document::Posts(&history.posts))
+            .add("offset", history.offset)
+            .add("expired", history.expired)
+            .done()
+    };
+    render_past(&history.posts, document, style, out)
+}
+
+/// Writes the posts of all answers of Search together.
+pub(crate) fn render_search(search: &SearchResponse, style: &Style, out: &mut dyn Write) -> io::Result<()> {
+    let document = || {
+        Fields::document("search")
+            .add("posts", Document::Posts(&search.posts))
+            .add("searched", Document::time(search.searched_us))
+            .add("complete", search.next.is_empty())
+            .done()
+    };
+    render_past(&search.posts, document, style, out)
+}
+
+fn render_past<'a>(
+    posts: &[Post],
+    document: impl FnOnce() -> Document<'a>,
+    style: &Style,
+    out: &mut dyn Write,
+) -> io::Result<()> {
     match style.write_data(document, out)? {
         super::Shape::Data => Ok(()),
         super::Shape::Text | super::Shape::Wide => {
             let mut writer = PostWriter::new(style.clone(), Scene::Past);
-            writer.view(&history.posts);
-            history.posts.iter().try_for_each(|post| writer.write(post, out))
+            writer.view(posts);
+            posts.iter().try_for_each(|post| writer.write(post, out))
         }
     }
 }

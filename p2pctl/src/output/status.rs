@@ -6,6 +6,7 @@ use p2p_proto::v1::{Health, StatusResponse};
 
 use super::document::{Document, Fields};
 use super::names::Names;
+use super::words::counted;
 use super::{Shape, Style, escape, table, time};
 
 /// Writes the state, a field a line.
@@ -94,13 +95,16 @@ fn facts(status: &StatusResponse) -> Vec<[String; 2]> {
         ("uptime", time::span_ms(status.uptime_ms)),
         ("pid", status.pid.to_string()),
     ];
+    // Worth a line only where there are some.
+    let rare = [
+        ("unacknowledged", status.unacked_own_posts, "own post", "held by nobody else"),
+        ("unavailable", status.unavailable_posts, "post", "held by no linked peer any more"),
+        ("expired", status.expired_posts, "post", "dropped by retention"),
+    ];
+    let rare = rare.into_iter().filter(|(_, count, _, _)| *count > 0);
+    facts.extend(rare.map(|(key, count, what, why)| (key, format!("{}, {why}", counted(count, what)))));
     facts.extend(status.problems.iter().map(|problem| ("problem", text(problem))));
     facts.into_iter().map(|(key, value)| [key.to_owned(), value]).collect()
-}
-
-/// `1 feed`, `2 feeds`
-fn counted(count: u64, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 fn document(status: &StatusResponse) -> Document<'_> {
@@ -131,6 +135,9 @@ fn document(status: &StatusResponse) -> Document<'_> {
         .add("default_room", status.default_room.as_str())
         .add("pid", u64::from(status.pid))
         .add("counters", counted.done())
+        .add("unacked_own_posts", status.unacked_own_posts)
+        .add("expired_posts", status.expired_posts)
+        .add("unavailable_posts", status.unavailable_posts)
         .done()
 }
 

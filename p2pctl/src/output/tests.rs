@@ -3,8 +3,9 @@
 #![allow(clippy::unwrap_used)]
 
 use p2p_proto::v1::{
-    ConfigResponse, ConfigValue, Health, HistoryResponse, Peer, PeerState, PeersResponse, Post, PostId, Room,
-    RoomsResponse, SendResponse, StatusResponse,
+    ConfigResponse, ConfigValue, FeedState, Health, HistoryResponse, Holder, HolderState, Hole, Peer, PeerState,
+    PeerSync, PeersResponse, Post, PostId, Receipt, Room, RoomsResponse, SearchResponse, SendResponse, StatusResponse,
+    SyncStateResponse,
 };
 
 use super::posts::{PostWriter, Scene};
@@ -62,12 +63,16 @@ fn hostile_posts() -> Vec<Post> {
     let mut unknown = post(5, BOB, "bob", "");
     unknown.kind = "poll\x1b[2J".to_owned();
     unknown.unsupported = true;
+    let mut again = post(6, MALLORY, "alice", "said twice");
+    again.forked = true;
+    again.was = post(2, MALLORY, "", "").id;
     vec![
         post(1, ALICE, "alice", "hello"),
         post(2, MALLORY, "alice", "one\n2026-11-22 12:00:02 [general] alice~k5x3a: I owe you\r\x1b[2Kx\ttab"),
         post(3, BOB, "you: \u{202e}x\n~k5x3", "\x1b]52;c;aGk=\x07\u{9b}2J\u{2028}\u{e0041}\u{200d}"),
         reply,
         unknown,
+        again,
     ]
 }
 
@@ -80,8 +85,23 @@ fn written(style: Style, scene: Scene, posts: &[Post]) -> String {
 
 #[test]
 fn history_in_all_formats() {
-    let history = HistoryResponse { posts: hostile_posts(), ..HistoryResponse::default() };
+    let history = HistoryResponse { posts: hostile_posts(), offset: 106, expired: 1_234, next: String::new() };
     insta::assert_snapshot!(in_all_formats(|style, out| posts::render_history(&history, style, out)));
+}
+
+#[test]
+fn search_in_all_formats() {
+    let search = SearchResponse { posts: hostile_posts(), next: "a page".to_owned(), searched_us: before(7_200) };
+    insta::assert_snapshot!(in_all_formats(|style, out| posts::render_search(&search, style, out)));
+}
+
+#[test]
+fn what_happens_between_two_posts_is_a_document_too() {
+    insta::assert_snapshot!(in_all_formats(|style, out| {
+        let gap = p2p_proto::v1::Gap { from: 3, to: 14, posts: 12 };
+        style.write_data(|| document::gap(&gap), out)?;
+        style.write_data(|| document::caught_up(106), out).map(drop)
+    }));
 }
 
 #[test]
@@ -159,6 +179,7 @@ fn peers() -> PeersResponse {
         configured: true,
         instances: 1,
         last_seen_us: before(1),
+        forks: 2,
         ..Peer::default()
     };
     let hostile = Peer {
@@ -232,6 +253,132 @@ fn status_in_all_formats() {
 }
 
 #[test]
+fn what_status_tells_of_posts_at_risk_in_all_formats() {
+    let status = StatusResponse { unacked_own_posts: 1, expired_posts: 12_345, unavailable_posts: 7, ..status() };
+    insta::assert_snapshot!(in_all_formats(|style, out| status::render_status(&status, style, out)));
+}
+
+fn receipt() -> Receipt {
+    let holder = |peer: &str, name: &str, state: HolderState, last_seen_us| Holder {
+        peer: peer.to_owned(),
+        name: name.to_owned(),
+        state: state.into(),
+        last_seen_us,
+    };
+    let holders = vec![
+        holder(BOB, "bob", HolderState::Away, before(240)),
+        holder(ALICE, "alice", HolderState::Holds, before(2)),
+        holder(MALLORY, "alice\n\x1b[2J held by 9 of 9", HolderState::Sent, before(1)),
+        holder("aaaa3bcdefgh", "", HolderState::Linked, before(1)),
+        holder("bbbb3bcdefgh", "never", HolderState::Away, 0),
+        holder("cccc3bcdefgh", "odd", HolderState::Unspecified, 0),
+    ];
+    Receipt { id: post(42, ALICE, "", "").id, held: true, holders }
+}
+
+#[test]
+fn receipts_in_all_formats() {
+    insta::assert_snapshot!(in_all_formats(|style, out| receipts::render_receipt(&receipt(), style, out)));
+}
+
+#[test]
+fn receipts_of_nobody_and_of_what_is_not_here() {
+    let alone = Receipt { holders: Vec::new(), ..receipt() };
+    let elsewhere = Receipt { held: false, ..receipt() };
+    let shown = [alone, elsewhere].map(|receipt| {
+        let mut out = Vec::new();
+        receipts::render_receipt(&receipt, &style(Format::Text), &mut out).unwrap();
+        String::from_utf8(out).unwrap().lines().next().unwrap().to_owned()
+    });
+    assert_eq!(shown, ["held by 0 of 0: no other peer is known", "not held here; held by 1 of 6"]);
+}
+
+fn sync_state() -> SyncStateResponse {
+    let feed = |author: &str, name: &str, epoch, have, known_head| FeedState {
+        author: author.to_owned(),
+        name: name.to_owned(),
+        epoch,
+        have,
+        floor: 1,
+        head: have,
+        known_head,
+        hash: "0011223344556677".to_owned(),
+        agree: 3,
+        ..FeedState::default()
+    };
+    let hole = |from, to, unavailable| Hole { from, to, unavailable };
+    let mut old = feed(ALICE, "alice", 1_863_514_283_475_122, 1_000, 1_000);
+    old.own = true;
+    old.agree = 2;
+    let mut new = feed(ALICE, "alice", 1_863_514_283_475_123, 7, 7);
+    new.own = true;
+    let mut holed = feed(MALLORY, "alice\u{202e}\n\x1b[2J", 1_863_514_283_475_124, 10, 1_300);
+    holed.holes =
+        vec![hole(3, 3, false), hole(5, 9, true), hole(12, 13, false), hole(20, 20, false), hole(30, 1_300, false)];
+    holed.forked = true;
+    let mut none = feed(BOB, "", 1, 0, 4);
+    (none.floor, none.hash) = (0, String::new());
+    none.holes = vec![hole(1, 4, false)];
+    let peer = |id: &str, name: &str, behind, ahead, compared, equal| PeerSync {
+        id: id.to_owned(),
+        name: name.to_owned(),
+        behind,
+        ahead,
+        compared,
+        equal,
+    };
+    SyncStateResponse {
+        feeds: vec![old, new, holed, none],
+        peers: vec![
+            peer(BOB, "bob", 0, 1_279, true, false),
+            peer(MALLORY, "alice\u{202e}\n\x1b[2J", 1_234, 0, true, false),
+            peer("aaaa3bcdefgh", "new", 0, 0, false, false),
+        ],
+        digest: "00112233445566778899aabbccddeeff".to_owned(),
+        posts: 1_017,
+        missing_posts: 1_279,
+        unavailable_posts: 5,
+        synced: false,
+    }
+}
+
+#[test]
+fn sync_in_all_formats() {
+    insta::assert_snapshot!(in_all_formats(|style, out| sync::render_sync(&sync_state(), style, out)));
+}
+
+#[test]
+fn the_last_line_of_sync_says_what_it_all_means() {
+    let last = |state: &SyncStateResponse| {
+        let mut out = Vec::new();
+        sync::render_sync(state, &style(Format::Text), &mut out).unwrap();
+        String::from_utf8(out).unwrap().lines().last().unwrap().to_owned()
+    };
+    let peer = |id: &str, name: &str, behind| PeerSync {
+        id: id.to_owned(),
+        name: name.to_owned(),
+        behind,
+        compared: true,
+        equal: behind == 0,
+        ..PeerSync::default()
+    };
+    let good = SyncStateResponse {
+        synced: true,
+        digest: "0123".to_owned(),
+        peers: vec![peer(ALICE, "alice", 0), peer(BOB, "bob", 0)],
+        ..SyncStateResponse::default()
+    };
+    assert_eq!(last(&good), "in sync with 2 of 2: digest 0123");
+    let behind = SyncStateResponse { peers: vec![peer(ALICE, "alice", 0), peer(BOB, "bob", 1_200)], ..good.clone() };
+    assert_eq!(last(&behind), "in sync with 1 of 2: digest 0123; behind: bob~7qfd (1,200)");
+    let alone = SyncStateResponse { peers: Vec::new(), ..good.clone() };
+    assert_eq!(last(&alone), "no peer is linked: digest 0123");
+    let fresh =
+        SyncStateResponse { synced: false, peers: vec![PeerSync { compared: false, ..peer(BOB, "bob", 0) }], ..good };
+    assert_eq!(last(&fresh), "not compared yet with bob~7qfd");
+}
+
+#[test]
 fn health_in_all_formats() {
     insta::assert_snapshot!(in_all_formats(|style, out| status::render_health(&status(), style, out)));
 }
@@ -293,6 +440,8 @@ fn an_empty_list_is_a_list() {
     insta::assert_snapshot!(in_all_formats(|style, out| {
         peers::render_peers(&PeersResponse::default(), style, out)?;
         rest::render_rooms(&RoomsResponse::default(), style, out)?;
-        posts::render_history(&HistoryResponse::default(), style, out)
+        posts::render_history(&HistoryResponse::default(), style, out)?;
+        posts::render_search(&SearchResponse::default(), style, out)?;
+        sync::render_sync(&SyncStateResponse::default(), style, out)
     }));
 }

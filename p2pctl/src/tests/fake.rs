@@ -34,6 +34,16 @@ pub(super) struct State {
     pub(super) streams_max: Option<usize>,
     /// One script a call of Watch. Where there is none left, the stream stays open and silent.
     pub(super) watches: VecDeque<Vec<Result<WatchResponse, Status>>>,
+    /// What History says of its end, and of what is not held any more.
+    pub(super) offset: u64,
+    pub(super) expired: u64,
+    /// One answer a call of Search.
+    pub(super) found: VecDeque<SearchResponse>,
+    /// One script a call of Receipts; behind its end the stream stays open where `holds` says so. Where there is none
+    /// left, nobody is known.
+    pub(super) receipts: VecDeque<Vec<Result<ReceiptsResponse, Status>>>,
+    /// One script a call of WatchSyncState, like those of Receipts. SyncState gives the first state of the first one.
+    pub(super) syncs: VecDeque<Vec<Result<SyncStateResponse, Status>>>,
     /// After this many posts the stream of posts breaks.
     pub(super) send_breaks_after: Option<usize>,
     /// The stream of posts takes everything and answers nothing.
@@ -46,6 +56,9 @@ pub(super) struct State {
     pub(super) old: bool,
     pub(super) watched: Vec<WatchRequest>,
     pub(super) histories: Vec<HistoryRequest>,
+    pub(super) searches: Vec<SearchRequest>,
+    pub(super) receipted: Vec<ReceiptsRequest>,
+    pub(super) synced_rooms: Vec<String>,
     pub(super) outgoing: Vec<Outgoing>,
     pub(super) requests: Vec<String>,
     pub(super) batches: usize,
@@ -159,6 +172,12 @@ impl Api {
     }
 }
 
+/// Gives what is written down, and then nothing: the stream ends, or stays open.
+fn played<T: Send + 'static>(script: Vec<Result<T, Status>>, holds: bool) -> Items<T> {
+    let script = tokio_stream::iter(script);
+    if holds { Box::pin(script.chain(tokio_stream::pending())) } else { Box::pin(script) }
+}
+
 type Items<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 #[tonic::async_trait]
@@ -221,18 +240,30 @@ impl Chat for Api {
         Ok(Response::new(HistoryResponse {
             posts: state.posts[start..end].to_vec(),
             next,
-            ..HistoryResponse::default()
+            offset: state.offset,
+            expired: state.expired,
         }))
     }
 
     type ReceiptsStream = Items<ReceiptsResponse>;
 
-    async fn search(&self, _: Request<SearchRequest>) -> Result<Response<SearchResponse>, Status> {
-        Err(Status::unimplemented("search"))
+    async fn search(&self, request: Request<SearchRequest>) -> Result<Response<SearchResponse>, Status> {
+        self.note("search").await?;
+        let mut state = self.lock();
+        state.searches.push(request.into_inner());
+        Ok(Response::new(state.found.pop_front().unwrap_or_default()))
     }
 
-    async fn receipts(&self, _: Request<ReceiptsRequest>) -> Result<Response<Self::ReceiptsStream>, Status> {
-        Err(Status::unimplemented("receipts"))
+    async fn receipts(&self, request: Request<ReceiptsRequest>) -> Result<Response<Self::ReceiptsStream>, Status> {
+        self.note("receipts").await?;
+        self.open_stream()?;
+        let request = request.into_inner();
+        let mut state = self.lock();
+        let nobody = |id: &PostId| Receipt { id: Some(id.clone()), held: true, holders: Vec::new() };
+        let nobody = ReceiptsResponse { receipts: request.ids.iter().map(nobody).collect() };
+        state.receipted.push(request);
+        let script = state.receipts.pop_front().unwrap_or_else(|| vec![Ok(nobody)]);
+        Ok(Response::new(played(script, state.holds)))
     }
 
     async fn rooms(&self, _: Request<RoomsRequest>) -> Result<Response<RoomsResponse>, Status> {
@@ -247,19 +278,34 @@ impl Mesh for Api {
     type WatchStatusStream = Items<StatusResponse>;
     type WatchSyncStateStream = Items<SyncStateResponse>;
 
-    async fn sync_state(&self, _: Request<SyncStateRequest>) -> Result<Response<SyncStateResponse>, Status> {
-        Err(Status::unimplemented("sync state"))
+    async fn sync_state(&self, request: Request<SyncStateRequest>) -> Result<Response<SyncStateResponse>, Status> {
+        self.note("sync_state").await?;
+        let mut state = self.lock();
+        state.synced_rooms.push(request.into_inner().room);
+        state
+            .syncs
+            .front()
+            .and_then(|script| script.first())
+            .cloned()
+            .unwrap_or_else(|| Ok(SyncStateResponse::default()))
+            .map(Response::new)
     }
 
     async fn watch_sync_state(
         &self,
-        _: Request<SyncStateRequest>,
+        request: Request<SyncStateRequest>,
     ) -> Result<Response<Self::WatchSyncStateStream>, Status> {
-        Err(Status::unimplemented("sync state"))
+        self.note("watch_sync_state").await?;
+        self.open_stream()?;
+        let mut state = self.lock();
+        state.synced_rooms.push(request.into_inner().room);
+        let script = state.syncs.pop_front().unwrap_or_default();
+        Ok(Response::new(played(script, state.holds)))
     }
 
     async fn sync(&self, _: Request<SyncRequest>) -> Result<Response<SyncResponse>, Status> {
-        Err(Status::unimplemented("sync"))
+        self.note("sync").await?;
+        Ok(Response::new(SyncResponse { peers: 0 }))
     }
 
     type WatchPeersStream = Items<PeersResponse>;

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod completeness;
 mod connecting;
 mod fake;
 mod reading;

@@ -3,7 +3,7 @@
 use p2p_proto::error::{Code, Error};
 use p2p_proto::v1::watch_request::Start;
 use p2p_proto::v1::watch_response::Item;
-use p2p_proto::v1::{Gap, Peer, PostBatch, WatchResponse};
+use p2p_proto::v1::{Gap, Peer, PostBatch, SearchResponse, WatchResponse};
 use tonic::Status;
 
 use super::fake::{ALICE, BOB, OWN};
@@ -146,9 +146,12 @@ async fn d_15_a_gap_is_told_whoever_reads() {
     let gap = Gap { from: 3, to: 14, posts: 12 };
     let script = || vec![item(14, Item::Gap(gap)), batch(15..=15)];
     let ran = run_at(&watched(script()), &["watch", "--after", "2", "--count", "1"]).await;
-    assert_eq!(ran.stderr, "p2pctl: warning: 12 posts at offsets 3 to 14 are no longer held here\n");
+    assert_eq!(ran.stderr, "p2pctl: warning: gap: 12 posts at offsets 3 to 14 are no longer held here (retention)\n");
     let ran = run_at(&watched(script()), &["watch", "--after", "2", "--count", "1", "-ojson"]).await;
-    assert_eq!(ran.stderr, "{\"v\":1,\"type\":\"gap\",\"from\":3,\"to\":14,\"posts\":12}\n");
+    let gap = "{\"v\":1,\"type\":\"gap\",\"from\":3,\"to\":14,\"posts\":12}";
+    assert_eq!((ran.stderr.trim_end(), ran.stdout.lines().next()), (gap, Some(gap)));
+    let ran = run_at(&watched(script()), &["watch", "--after", "2", "--count", "1", "-0"]).await;
+    assert_eq!(ran.stdout, "text 15\0");
 }
 
 #[tokio::test]
@@ -157,6 +160,9 @@ async fn it_ends_when_everything_was_shown() {
     let ran = run_at(&fake, &["watch", "--all", "--until-caught-up", "-v"]).await;
     assert_eq!((ran.exit, ran.stdout.lines().count()), (Exit::Ok, 2));
     assert_eq!(ran.stderr, "p2pctl: caught up\n");
+    let fake = watched(vec![batch(1..=1), item(7, Item::CaughtUp(true))]);
+    let ran = run_at(&fake, &["watch", "--all", "--until-caught-up", "-ojson"]).await;
+    assert_eq!(ran.stdout.lines().last(), Some(r#"{"v":1,"type":"caught_up","offset":7}"#));
 }
 
 #[tokio::test]
@@ -224,4 +230,94 @@ async fn rooms_are_listed() {
     ROOM     POSTS  NEWEST
     general  3      2026-11-22 13:00:00
     ");
+}
+
+/// The texts of what was written, in order.
+fn texts(stdout: &str) -> Vec<&str> {
+    stdout.lines().filter_map(|line| line.rsplit_once(": ")).map(|(_, text)| text).collect()
+}
+
+#[tokio::test]
+async fn history_goes_on_with_what_is_said_and_repeats_nothing() {
+    let fake = Fake::start();
+    fake.state().posts = (1..=3).map(|n| post(n, &format!("text {n}"))).collect();
+    fake.state().offset = 9;
+    fake.state().watches.push_back(vec![batch(10..=11)]);
+    fake.state().watches.push_back(vec![batch(12..=12), Err(Error::new(Code::PermissionDenied, "enough").into())]);
+    let args = ["history", "general", "-f", "--from", ALICE, "-n", "2", "--since", "2026-11-22"];
+    let ran = run_at(&fake, &args).await;
+    assert_eq!(texts(&ran.stdout), ["text 2", "text 3", "text 10", "text 11", "text 12"]);
+    assert_eq!(ran.stdout.lines().last(), Some("2026-11-22 12:00:12 [general] alice~k5x3: text 12"));
+    assert_eq!(ran.exit, Exit::Denied);
+    assert_eq!(starts(&fake), [Start::After(9), Start::After(11)]);
+    let request = fake.state().watched[0].clone();
+    assert_eq!((request.rooms, request.authors), (vec!["general".to_owned()], vec![ALICE.to_owned()]));
+}
+
+#[tokio::test]
+async fn history_that_goes_on_keeps_its_format_and_its_bound() {
+    let fake = Fake::start();
+    fake.state().posts = vec![post(1, "text 1")];
+    let end = || Err(Error::new(Code::PermissionDenied, "enough").into());
+    fake.state().watches.push_back(vec![batch(2..=3), end()]);
+    // The second post is of one second before.
+    let ran = run_at(&fake, &["history", "-f", "-0", "--since", "2026-11-22T11:00:03Z"]).await;
+    assert_eq!(ran.stdout, "text 1\0text 3\0", "{}", ran.stderr);
+    fake.state().watches.push_back(vec![batch(2..=3), end()]);
+    let ran = run_at(&fake, &["history", "-f", "-ojson"]).await;
+    let kinds: Vec<_> = ran.stdout.lines().map(|line| line.starts_with(r#"{"v":1,"type":"post","id""#)).collect();
+    assert_eq!(kinds, [true; 3], "{}", ran.stdout);
+    assert_eq!(starts(&fake), [Start::After(1), Start::After(1)], "a daemon that tells no offset");
+}
+
+#[tokio::test]
+async fn d_15_history_tells_that_older_posts_are_gone_where_all_was_asked_for() {
+    let fake = Fake::start();
+    fake.state().posts = vec![post(1, "text 1")];
+    fake.state().expired = 1_234;
+    let expected = "p2pctl: 1,234 older posts are no longer held (retention)\n";
+    for args in [&["history", "--all"][..], &["history", "-n", "0"]] {
+        assert_eq!(run_at(&fake, &[args, &["-v"]].concat()).await.stderr, expected);
+        assert_eq!(run_at(&fake, args).await.stderr, "");
+    }
+    let room = run_at(&fake, &["history", "general", "--all", "-v"]).await;
+    assert_eq!(room.stderr, "p2pctl: 1,234 older posts of all rooms are no longer held (retention)\n");
+    for some in [&["history", "-v"][..], &["history", "--all", "--since", "1h", "-v"]] {
+        assert_eq!(run_at(&fake, some).await.stderr, "", "{some:?}");
+    }
+}
+
+fn found(numbers: &[u64], next: &str) -> SearchResponse {
+    let posts = numbers.iter().map(|n| post(*n, &format!("text {n}"))).collect();
+    SearchResponse { posts, next: next.to_owned(), searched_us: 1_795_345_200_000_000 }
+}
+
+#[tokio::test]
+async fn a_search_goes_on_over_empty_pages_until_it_has_enough() {
+    let fake = Fake::start();
+    fake.state().found.extend([found(&[8, 9], "a"), found(&[], "b"), found(&[5], "c"), found(&[1], "")]);
+    let ran = run_at(&fake, &["search", "coffee", "Machine", "-r", "general", "-n", "3", "-v"]).await;
+    assert_eq!((ran.exit, texts(&ran.stdout)), (Exit::Ok, vec!["text 5", "text 8", "text 9"]));
+    assert_eq!(ran.stderr, "p2pctl: older ones were not looked at: ask for more with -n\n");
+    assert_eq!(ran.stdout.lines().next(), Some("2026-11-22 12:00:05 [general] alice~k5x3: text 5"));
+    let asked: Vec<_> = fake.state().searches.drain(..).map(|request| (request.page, request.limit)).collect();
+    assert_eq!(asked, [(String::new(), 3), ("a".to_owned(), 1), ("b".to_owned(), 1)]);
+    fake.state().found = [found(&[2], "d"), found(&[1], "")].into();
+    let ran = run_at(&fake, &["search", "x", "-n", "0", "-0"]).await;
+    assert_eq!(ran.stdout, "text 1\0text 2\0");
+}
+
+#[tokio::test]
+async fn a_search_without_a_match_is_no_failure() {
+    let fake = Fake::start();
+    let ran = run_at(&fake, &["search", "nothing", "-v"]).await;
+    assert_eq!((ran.exit, ran.stdout.as_str(), ran.stderr.as_str()), (Exit::Ok, "", "p2pctl: no match\n"));
+    let quiet = run_at(&fake, &["search", "nothing", "-ojson"]).await;
+    assert_eq!(quiet.stdout, "{\"v\":1,\"type\":\"search\",\"posts\":[],\"searched\":null,\"complete\":true}\n");
+    assert_eq!(quiet.stderr, "");
+    let empty = run_at(&fake, &["search", " "]).await;
+    assert_eq!(empty.exit, Exit::Usage);
+    let circle = Fake::start();
+    circle.state().found.extend([found(&[], "a"), found(&[], "a")]);
+    assert_eq!(run_at(&circle, &["search", "x"]).await.exit, Exit::Ok, "a daemon that leads in a circle");
 }

@@ -34,6 +34,8 @@ pub struct Config {
     pub full_mesh_max: usize,
     /// Posts held per feed beyond a gap while it is filled.
     pub reorder_posts_max: usize,
+    /// Posts that a feed may be behind and is still fetched in order, not the newest first: `NEWEST_FIRST_POSTS`.
+    pub newest_first_posts: u64,
     /// Only these may link; empty means everybody of the network.
     pub allow: BTreeSet<PeerId>,
     /// These may not link.

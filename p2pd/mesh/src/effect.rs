@@ -100,7 +100,8 @@ pub struct Delivery {
     pub envelope: VerifiedEnvelope,
     /// Its author is this very run or an earlier one of this identity.
     pub own: bool,
-    /// It sorts more than `LATE_AFTER` before the newest one seen.
+    /// It sorts more than `LATE_AFTER` before the newest one seen, or newer posts of its feed were delivered before it.
+    /// What is not late is in its author's order.
     pub late: bool,
 }
 

@@ -1,7 +1,11 @@
-//! What is held of one feed: which numbers, and the end of its hash chain.
+//! What is held of one feed: which numbers, and the ends of its hash chain.
+
+mod runs;
+
+pub use runs::{Clash, Fit, Run, Runs, StoredFeed};
 
 use crate::envelope::{Envelope, Stamp};
-use crate::id::{Hash, Instance, Seq};
+use crate::id::{Hash, Seq};
 
 /// A set of numbers as sorted, separate, inclusive runs. Exact: it never forgets and never guesses.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -16,30 +20,6 @@ pub struct Tip {
     pub hash: Option<Hash>,
     /// The last post's stamp.
     pub at: Stamp,
-}
-
-/// One feed as the store gives it back at a start.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct StoredFeed {
-    /// Author and epoch.
-    pub feed: Instance,
-    /// Held numbers.
-    pub held: IntervalSet,
-    /// The end of the run that begins at the floor.
-    pub tip: Tip,
-}
-
-/// How an envelope fits to the end of its feed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Fit {
-    /// It is the next one.
-    Extends,
-    /// Something before it is missing.
-    Beyond,
-    /// All of it is behind the end.
-    Held,
-    /// It claims numbers that are held, or its place, with another past: a fork, or damage.
-    Conflicts,
 }
 
 impl IntervalSet {
@@ -119,6 +99,12 @@ impl IntervalSet {
         self.0.iter().map(|(start, end)| end.0 - start.0 + 1).sum()
     }
 
+    /// Whether there is nothing in it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The runs, in order.
     pub fn runs(&self) -> impl Iterator<Item = (Seq, Seq)> {
         self.0.iter().copied()
@@ -126,22 +112,6 @@ impl IntervalSet {
 }
 
 impl Tip {
-    /// How `envelope` fits behind this end.
-    #[must_use]
-    pub fn fit(&self, envelope: &Envelope) -> Fit {
-        let next = self.head.next();
-        if envelope.last() < next {
-            return Fit::Held;
-        }
-        if envelope.first() > next {
-            return Fit::Beyond;
-        }
-        let continues = envelope.first() == next && envelope.body().prev == self.hash;
-        // Strictly later, also than a first post's nothing.
-        let later = self.hash.is_none() || envelope.body().at > self.at;
-        if continues && later { Fit::Extends } else { Fit::Conflicts }
-    }
-
     /// The end behind `envelope`.
     #[must_use]
     pub fn after(envelope: &Envelope) -> Self {
@@ -153,44 +123,9 @@ impl Tip {
 mod tests {
     use std::collections::BTreeSet;
 
-    use ed25519_dalek::SigningKey;
     use proptest::prelude::*;
 
     use super::*;
-    use crate::envelope::{Body, Post};
-    use crate::id::{Epoch, PeerId};
-
-    fn envelope(first: u64, count: usize, prev: Option<Hash>, ms: u64) -> Envelope {
-        let key = SigningKey::from_bytes(&[1; 32]);
-        let body = Body {
-            feed: Instance { id: PeerId(key.verifying_key().to_bytes()), epoch: Epoch(1) },
-            first: Seq(first),
-            prev,
-            at: Stamp { ms, counter: 0 },
-            posts: vec![Post::chat("general", "x"); count],
-        };
-        Envelope::clone(&body.sign(&key))
-    }
-
-    #[test]
-    fn an_envelope_extends_only_the_past_it_names() {
-        let first = envelope(1, 2, None, 10);
-        let tip = Tip::after(&first);
-        assert_eq!(Tip::default().fit(&first), Fit::Extends);
-        assert_eq!(tip.fit(&envelope(3, 1, Some(first.hash()), 11)), Fit::Extends);
-        assert_eq!(tip.fit(&first), Fit::Held);
-        assert_eq!(tip.fit(&envelope(4, 1, Some(first.hash()), 11)), Fit::Beyond);
-        assert_eq!(tip.fit(&envelope(3, 1, Some(Hash([9; 32])), 11)), Fit::Conflicts);
-        assert_eq!(tip.fit(&envelope(2, 2, Some(first.hash()), 11)), Fit::Conflicts);
-    }
-
-    #[test]
-    fn time_never_stands_still_in_a_feed() {
-        let first = envelope(1, 2, None, 10);
-        // The second post of the first envelope has counter 1.
-        assert_eq!(Tip::after(&first).fit(&envelope(3, 1, Some(first.hash()), 10)), Fit::Conflicts);
-        assert_eq!(Tip::after(&first).at, Stamp { ms: 10, counter: 1 });
-    }
 
     #[test]
     fn gaps_of_an_empty_set_are_everything() {

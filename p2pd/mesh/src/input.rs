@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use bytes::Bytes;
 
 use crate::envelope::{Stamp, VerifiedEnvelope};
+use crate::feed::StoredFeed;
 use crate::id::{DialId, FeedId, LinkId, PeerId, PostId};
 use crate::membership::record::Addr;
 
@@ -66,6 +67,11 @@ pub enum Input {
         ticket: Ticket,
         /// For each key asked for, the post that used it.
         posts: Vec<Option<KeyedPost>>,
+    },
+    /// The store dropped the oldest posts of some feeds, for their age or its size.
+    Retained {
+        /// All that is stored of each of them at this moment, which is behind every append answered so far.
+        feeds: Vec<StoredFeed>,
     },
     /// Our own user wants something.
     Command(Command),

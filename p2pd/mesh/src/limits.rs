@@ -68,6 +68,11 @@ pub const REORDER_BYTES_MAX: usize = 8 << 20;
 /// Bytes handed to the store and not yet confirmed, before reading from links stops.
 pub const UNSTORED_BYTES_MAX: usize = 16 << 20;
 
+/// Posts that a feed may be behind and is still fetched in order; further behind, the newest come first, and the rest
+/// in chunks of half as many. Guess: what a person reads before the rest is there.
+pub const NEWEST_FIRST_POSTS: u64 = 2_048;
+/// Separate runs held of one feed. Fetching the newest first needs three; beyond this many, gaps are closed from below.
+pub const RUNS_PER_FEED_MAX: usize = 64;
 /// Ranges in one `want`.
 pub const RANGES_PER_WANT_MAX: usize = 16;
 /// Feeds that one link may have wanted and not got yet.

@@ -23,8 +23,10 @@ pub struct Status {
     pub digest: Digest,
     /// Posts held.
     pub posts: u64,
-    /// Posts known to exist and not held.
+    /// Posts that somebody linked holds and that are wanted here.
     pub missing_posts: u64,
+    /// Posts missing here that nobody linked holds any more.
+    pub unavailable_posts: u64,
     /// Whether other runs of this identity are linked.
     pub other_instances: usize,
     /// Counters since the start, by metric name without the prefix `p2p_`.

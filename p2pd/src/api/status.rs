@@ -64,6 +64,7 @@ pub(super) async fn fetch(asker: &Asker, facts: &Facts, api: &[Endpoint]) -> Res
         digest: status.digest.fingerprint.iter().map(|byte| format!("{byte:02x}")).collect(),
         feeds: count(status.digest.feeds),
         missing_posts: status.missing_posts,
+        unavailable_posts: status.unavailable_posts,
         counters: status.counters.iter().map(|(name, number)| ((*name).to_owned(), *number)).collect(),
         pid: facts.pid,
         default_room: facts.default_room.clone(),

@@ -241,6 +241,7 @@ impl Driver {
             | Input::AppendFailed { .. }
             | Input::ReadDone { .. }
             | Input::KeysFound { .. }
+            | Input::Retained { .. }
             | Input::Command(_) => (),
         }
     }

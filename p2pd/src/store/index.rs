@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use p2p_mesh::effect::Delivery;
 use p2p_mesh::envelope::Stamp;
-use p2p_mesh::feed::{IntervalSet, StoredFeed, Tip};
+use p2p_mesh::feed::{Fit, IntervalSet, Run, Runs, StoredFeed, Tip};
 use p2p_mesh::id::{Epoch, FeedId, Hash, Instance, Offset, PeerId, Seq};
 use rusqlite::{Connection, Row};
 
@@ -20,7 +20,7 @@ pub(super) struct FeedRow(pub(super) i64);
 /// One feed, summed up.
 #[derive(Clone, Debug)]
 pub(super) struct Feed {
-    /// Author, epoch, held numbers and the end of the first run.
+    /// Author, epoch and the runs that are held.
     pub(super) stored: StoredFeed,
     /// Of all its bodies.
     bytes: u64,
@@ -44,12 +44,39 @@ impl Index {
             db.prepare("SELECT id, author, epoch, runs, head, hash, ms, counter, bytes FROM feeds ORDER BY id")?;
         let mut rows = statement.query(())?;
         let mut feeds = BTreeMap::new();
+        let mut summaries = Vec::new();
         while let Some(row) = rows.next()? {
-            feeds.insert(FeedRow(row.get(0)?), load_feed(row)?);
+            let (feed, summary) = load_feed(row)?;
+            summaries.push((FeedRow(row.get(0)?), summary));
+            feeds.insert(FeedRow(row.get(0)?), feed);
         }
         let by_id = feeds.iter().map(|(row, feed)| (feed.stored.feed.feed_id(), *row)).collect();
         let next_offset = log::next_offset(db)?;
-        Ok(Self { feeds, rows: by_id, next_offset, before: BTreeMap::new(), next_offset_before: next_offset })
+        let (before, next_offset_before) = (BTreeMap::new(), next_offset);
+        let mut index = Self { feeds, rows: by_id, next_offset, before, next_offset_before };
+        for (row, summary) in summaries {
+            index.load_runs(db, row, &summary)?;
+        }
+        Ok(index)
+    }
+
+    /// The summary tells the end of the highest run. All other ends, and what each run continues, the envelopes tell.
+    fn load_runs(&mut self, db: &Connection, row: FeedRow, summary: &Summary) -> Result<(), Fault> {
+        let mut runs = Vec::new();
+        for (first, last) in summary.held.runs() {
+            let begin = (first > Seq(1)).then(|| log::containing(db, self, row, first)).transpose()?;
+            let end = (last != summary.tip.head).then(|| log::containing(db, self, row, last)).transpose()?;
+            runs.push(Run {
+                first,
+                prev: begin.as_ref().and_then(|begin| begin.envelope.body().prev),
+                first_at: begin.map_or(Stamp::default(), |begin| begin.envelope.body().at),
+                tip: end.map_or(summary.tip, |end| Tip::after(&end.envelope)),
+            });
+        }
+        let feed = self.feeds.get_mut(&row).expect("its row was just read");
+        let damaged = || Fault::Damaged(format!("the runs of the feed {:?} are damaged", feed.stored.feed));
+        feed.stored.runs = Runs::of(runs).ok_or_else(damaged)?;
+        Ok(())
     }
 
     /// The feed of a row.
@@ -98,15 +125,15 @@ impl Index {
         let row = self.touch(envelope.feed(), envelope.feed_id());
         let feed = self.feeds.get_mut(&row).expect("a touched feed is there");
         let (first, last) = (envelope.first(), envelope.last());
-        if feed.stored.held.intersects(first, last) {
-            let feed = envelope.feed();
-            return Err(Fault::Refused(format!("posts {} to {} of {feed:?} are stored already", first.0, last.0)));
+        let why = match feed.stored.runs.add(envelope) {
+            Fit::Extends | Fit::Beyond => None,
+            Fit::Held => Some("are stored already"),
+            Fit::Conflicts => Some("do not continue what is stored"),
+        };
+        if let Some(why) = why {
+            return Err(Fault::Refused(format!("posts {} to {} of {:?} {why}", first.0, last.0, envelope.feed())));
         }
-        feed.stored.held.insert(first, last);
         feed.bytes += envelope.bytes().len() as u64;
-        if feed.first_run_end() == last {
-            feed.stored.tip = Tip::after(envelope);
-        }
         self.next_offset = Offset(delivery.offset.0 + count);
         Ok(row)
     }
@@ -115,7 +142,6 @@ impl Index {
     pub(super) fn save(&mut self, db: &Connection) -> Result<(), Fault> {
         let rows: Vec<FeedRow> = self.before.keys().copied().collect();
         for row in rows {
-            self.find_tip(db, row)?;
             save_feed(db, row, &self.feeds[&row])?;
         }
         Ok(())
@@ -148,33 +174,22 @@ impl Index {
             return row;
         }
         let row = FeedRow(self.feeds.last_key_value().map_or(1, |(row, _)| row.0 + 1));
-        let stored = StoredFeed { feed, held: IntervalSet::default(), tip: Tip::default() };
+        let stored = StoredFeed { feed, base: Seq(1), runs: Runs::default() };
         self.feeds.insert(row, Feed { stored, bytes: 0 });
         self.rows.insert(id, row);
         self.before.insert(row, None);
         row
     }
-
-    /// When a gap was filled, the first run ends with an envelope that came earlier.
-    fn find_tip(&mut self, db: &Connection, row: FeedRow) -> Result<(), Fault> {
-        let feed = &self.feeds[&row];
-        let end = feed.first_run_end();
-        if feed.stored.tip.head == end {
-            return Ok(());
-        }
-        let delivery = log::containing(db, self, row, end)?;
-        self.feeds.get_mut(&row).expect("it was just there").stored.tip = Tip::after(&delivery.envelope);
-        Ok(())
-    }
 }
 
-impl Feed {
-    fn first_run_end(&self) -> Seq {
-        self.stored.held.runs().next().map_or(Seq(0), |(_, end)| end)
-    }
+/// A feed's row, but for what the envelopes tell.
+struct Summary {
+    held: IntervalSet,
+    /// The end of the highest run.
+    tip: Tip,
 }
 
-fn load_feed(row: &Row<'_>) -> Result<Feed, Fault> {
+fn load_feed(row: &Row<'_>) -> Result<(Feed, Summary), Fault> {
     let feed = Instance { id: PeerId(row.get(1)?), epoch: Epoch(sql::number(row, 2)?) };
     let tip = Tip {
         head: Seq(sql::number(row, 4)?),
@@ -182,13 +197,15 @@ fn load_feed(row: &Row<'_>) -> Result<Feed, Fault> {
         at: Stamp { ms: sql::number(row, 6)?, counter: sql::number(row, 7)? },
     };
     let held = decode_runs(row.get_ref(3)?.as_blob().unwrap_or_default());
-    let held = held.filter(|held| held.runs().next().is_some_and(|(_, end)| end == tip.head));
+    let held = held.filter(|held| held.last() == Some(tip.head));
     let held = held.ok_or_else(|| Fault::Damaged(format!("the summary of the feed {feed:?} is damaged")))?;
-    Ok(Feed { stored: StoredFeed { feed, held, tip }, bytes: sql::number(row, 8)? })
+    let stored = StoredFeed { feed, base: Seq(1), runs: Runs::default() };
+    Ok((Feed { stored, bytes: sql::number(row, 8)? }, Summary { held, tip }))
 }
 
 fn save_feed(db: &Connection, row: FeedRow, feed: &Feed) -> Result<(), Fault> {
-    let StoredFeed { feed: name, held, tip } = &feed.stored;
+    let StoredFeed { feed: name, runs, .. } = &feed.stored;
+    let tip = runs.tip();
     let mut statement = db.prepare_cached(
         "INSERT INTO feeds (id, author, epoch, runs, head, hash, ms, counter, bytes)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
@@ -199,7 +216,7 @@ fn save_feed(db: &Connection, row: FeedRow, feed: &Feed) -> Result<(), Fault> {
         row.0,
         name.id.0,
         sql::integer(name.epoch.0),
-        encode_runs(held),
+        encode_runs(runs),
         sql::integer(tip.head.0),
         tip.hash.map(|hash| hash.0),
         sql::integer(tip.at.ms),
@@ -209,8 +226,8 @@ fn save_feed(db: &Connection, row: FeedRow, feed: &Feed) -> Result<(), Fault> {
     Ok(())
 }
 
-fn encode_runs(held: &IntervalSet) -> Vec<u8> {
-    held.runs().flat_map(|(first, last)| [first.0, last.0]).flat_map(u64::to_le_bytes).collect()
+fn encode_runs(runs: &Runs) -> Vec<u8> {
+    runs.iter().flat_map(|run| [run.first.0, run.tip.head.0]).flat_map(u64::to_le_bytes).collect()
 }
 
 fn decode_runs(bytes: &[u8]) -> Option<IntervalSet> {

@@ -11,7 +11,7 @@ CREATE TABLE feeds (
   author BLOB NOT NULL,
   epoch INTEGER NOT NULL,
   runs BLOB NOT NULL,         -- held numbers: pairs of first and last, 8 bytes each, little endian
-  head INTEGER NOT NULL,      -- the end of the first run, with the hash of its envelope and its last stamp
+  head INTEGER NOT NULL,      -- the end of the highest run, with the hash of its envelope and its last stamp
   hash BLOB NOT NULL,
   ms INTEGER NOT NULL,
   counter INTEGER NOT NULL,

@@ -9,8 +9,8 @@ use std::fmt;
 
 use bytes::Bytes;
 use p2p_mesh::envelope::{AuthorKey, Envelope};
-use p2p_mesh::feed::{Fit, Tip};
-use p2p_mesh::id::{Instance, Offset, PeerId, PostId};
+use p2p_mesh::feed::IntervalSet;
+use p2p_mesh::id::{Instance, Offset, PeerId, PostId, Seq};
 
 /// One thing a user tried to say, and what became of it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -47,6 +47,8 @@ pub struct History {
     pub peer: String,
     /// In the order in which it was shown.
     pub posts: Vec<Shown>,
+    /// Numbers of which it was said that they cannot be shown: first and last of each stretch.
+    pub gaps: Vec<(Instance, Seq, Seq)>,
 }
 
 /// One post as a peer shows it.
@@ -62,6 +64,8 @@ pub struct Shown {
     pub room: String,
     /// What.
     pub text: String,
+    /// It was said that it may sort before what was shown already.
+    pub late: bool,
 }
 
 /// A broken promise.
@@ -74,7 +78,14 @@ pub enum Violation {
         /// Which post.
         id: PostId,
     },
-    /// A feed was shown out of order, or with a hole.
+    /// A post that was not said to be late came behind a later one of its feed.
+    OutOfOrder {
+        /// Who showed it.
+        peer: String,
+        /// Which post.
+        id: PostId,
+    },
+    /// A feed was shown with a hole that was never filled or told of.
     Hole {
         /// Who.
         peer: String,
@@ -164,30 +175,55 @@ pub enum Violation {
     },
 }
 
-/// Checks one history or stream on its own: nothing twice, no hole, growing offsets. A stream may begin in the middle
-/// of a feed only where `begins` allows it.
+/// Checks one history or stream on its own: nothing twice, growing offsets, and what is not late in its author's
+/// order.
 #[must_use]
-pub fn check_stream(history: &History, begins: Begins) -> Vec<Violation> {
+pub fn check_stream(history: &History) -> Vec<Violation> {
     let mut violations = Vec::new();
-    let mut heads: BTreeMap<Instance, u64> = BTreeMap::new();
-    let mut newest = None;
+    let mut feeds: BTreeMap<Instance, (IntervalSet, Seq)> = BTreeMap::new();
+    let mut newest_offset = None;
     let peer = || history.peer.clone();
     for post in &history.posts {
-        let head = heads.entry(post.id.feed).or_insert(match begins {
-            Begins::AtTheFirst => 0,
-            Begins::Anywhere => post.id.seq.0.saturating_sub(1),
-        });
-        let expected = *head + 1;
-        if post.id.seq.0 < expected {
+        let (numbers, newest) = feeds.entry(post.id.feed).or_default();
+        let seq = post.id.seq;
+        if numbers.contains(seq, seq) {
             violations.push(Violation::DeliveredTwice { peer: peer(), id: post.id });
-        } else if post.id.seq.0 > expected {
-            violations.push(Violation::Hole { peer: peer(), id: post.id, expected });
+        } else if !post.late && seq < *newest {
+            violations.push(Violation::OutOfOrder { peer: peer(), id: post.id });
         }
-        *head = post.id.seq.0.max(*head);
-        if newest.is_some_and(|newest| newest >= post.offset) {
+        numbers.insert(seq, seq);
+        if !post.late {
+            *newest = seq.max(*newest);
+        }
+        if newest_offset.is_some_and(|newest| newest >= post.offset) {
             violations.push(Violation::OffsetOrder { peer: peer(), offset: post.offset });
         }
-        newest = newest.max(Some(post.offset));
+        newest_offset = newest_offset.max(Some(post.offset));
+    }
+    violations
+}
+
+/// Checks that a stream that is at its end left no number out but those that it told of. A stream may begin in the
+/// middle of a feed only where `begins` allows it.
+#[must_use]
+pub fn check_whole(history: &History, begins: Begins) -> Vec<Violation> {
+    let mut feeds: BTreeMap<Instance, IntervalSet> = BTreeMap::new();
+    for post in &history.posts {
+        feeds.entry(post.id.feed).or_default().insert(post.id.seq, post.id.seq);
+    }
+    let mut violations = Vec::new();
+    for (feed, mut numbers) in feeds {
+        let (Some(first), Some(last)) = (numbers.first(), numbers.last()) else { continue };
+        let begin = match begins {
+            Begins::AtTheFirst => Seq(1),
+            Begins::Anywhere => first,
+        };
+        let told = history.gaps.iter().filter(|(of, _, _)| *of == feed);
+        told.for_each(|(_, from, to)| numbers.insert(*from, *to));
+        for (from, to) in numbers.gaps(begin, last, usize::MAX) {
+            let id = PostId { feed, seq: to.next() };
+            violations.push(Violation::Hole { peer: history.peer.clone(), id, expected: from.0 });
+        }
     }
     violations
 }
@@ -269,12 +305,12 @@ pub fn check_end(operations: &[Operation], histories: &[History]) -> Vec<Violati
     violations
 }
 
-/// Checks what a peer stores, in the order in which it was stored: every envelope is valid, signed by its author, and
-/// continues the one before.
+/// Checks what a peer stores, in whatever order it was stored: every envelope is valid, signed by its author, and
+/// continues the one before it in its feed, where that is stored.
 #[must_use]
 pub fn check_envelopes(peer: &str, stored: impl IntoIterator<Item = (Bytes, [u8; 64])>) -> Vec<Violation> {
     let mut violations = Vec::new();
-    let mut tips: BTreeMap<Instance, Tip> = BTreeMap::new();
+    let mut feeds: BTreeMap<Instance, Vec<Envelope>> = BTreeMap::new();
     for (body, signature) in stored {
         let Ok(envelope) = Envelope::parse(body, signature) else {
             violations.push(Violation::BadSignature { peer: peer.to_owned(), feed: None });
@@ -285,16 +321,23 @@ pub fn check_envelopes(peer: &str, stored: impl IntoIterator<Item = (Bytes, [u8;
         if verified.is_err() {
             violations.push(Violation::BadSignature { peer: peer.to_owned(), feed: Some(feed) });
         }
-        let tip = tips.entry(feed).or_default();
-        match tip.fit(&envelope) {
-            Fit::Extends => *tip = Tip::after(&envelope),
-            Fit::Beyond | Fit::Held | Fit::Conflicts => {
-                let id = PostId { feed, seq: envelope.first() };
-                violations.push(Violation::BrokenChain { peer: peer.to_owned(), id });
-            }
+        feeds.entry(feed).or_default().push(envelope);
+    }
+    for (feed, mut envelopes) in feeds {
+        envelopes.sort_by_key(Envelope::first);
+        for pair in envelopes.windows(2).filter(|pair| !is_chained(&pair[0], &pair[1])) {
+            let id = PostId { feed, seq: pair[1].first() };
+            violations.push(Violation::BrokenChain { peer: peer.to_owned(), id });
         }
     }
     violations
+}
+
+/// Whether the second of two envelopes continues the first, or leaves a gap behind it.
+fn is_chained(one: &Envelope, two: &Envelope) -> bool {
+    let is_beyond = two.first() > one.last().next();
+    let continues = two.body().prev == Some(one.hash()) && two.body().at > one.body().last_at();
+    is_beyond || (two.first() == one.last().next() && continues)
 }
 
 /// One example for each pair of the first history and another that differs.
@@ -359,7 +402,8 @@ impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::DeliveredTwice { peer, id } => write!(f, "{peer} showed {id} twice"),
-            Self::Hole { peer, id, expected } => write!(f, "{peer} showed {id} where number {expected} was next"),
+            Self::OutOfOrder { peer, id } => write!(f, "{peer} showed {id} behind a later post, and not as late"),
+            Self::Hole { peer, id, expected } => write!(f, "{peer} showed {id} and never number {expected}"),
             Self::OffsetOrder { peer, offset } => write!(f, "{peer} gave offset {} after a later one", offset.0),
             Self::NotSent { peer, id, text } => write!(f, "{peer} shows {id}, which nobody said: {text:?}"),
             Self::Altered { peer, id } => write!(f, "{peer} shows {id} with other content than was said"),

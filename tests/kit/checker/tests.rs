@@ -25,11 +25,15 @@ fn said(seed: u8, text: &str, outcome: Outcome) -> Operation {
 }
 
 fn shown(offset: u64, id: PostId, text: &str) -> Shown {
-    Shown { offset: Offset(offset), id, key: None, room: "general".into(), text: text.into() }
+    Shown { offset: Offset(offset), id, key: None, room: "general".into(), text: text.into(), late: false }
+}
+
+fn late(offset: u64, id: PostId, text: &str) -> Shown {
+    Shown { late: true, ..shown(offset, id, text) }
 }
 
 fn history(peer: &str, posts: &[Shown]) -> History {
-    History { peer: peer.into(), posts: posts.to_vec() }
+    History { peer: peer.into(), posts: posts.to_vec(), gaps: Vec::new() }
 }
 
 /// Two authors, three posts, everything as it should be.
@@ -47,8 +51,9 @@ fn good() -> (Vec<Operation>, History) {
 #[test]
 fn a_kept_promise_is_seen_as_one() {
     let (operations, history) = good();
-    let other = History { peer: "p2".into(), posts: history.posts.clone() };
-    assert_eq!(check_stream(&history, Begins::AtTheFirst), []);
+    let other = History { peer: "p2".into(), ..history.clone() };
+    assert_eq!(check_stream(&history), []);
+    assert_eq!(check_whole(&history, Begins::AtTheFirst), []);
     assert_eq!(check_content(&operations, &history), []);
     assert_eq!(check_acks(&operations), []);
     assert_eq!(check_end(&operations, &[history, other]), []);
@@ -57,30 +62,50 @@ fn a_kept_promise_is_seen_as_one() {
 #[test]
 fn a_post_that_is_shown_twice_is_seen() {
     let twice = history("p1", &[shown(1, id(1, 1), "a"), shown(2, id(1, 1), "a")]);
-    let seen = vec![Violation::DeliveredTwice { peer: "p1".into(), id: id(1, 1) }];
-    assert_eq!(check_stream(&twice, Begins::AtTheFirst), seen);
-    assert_eq!(check_stream(&twice, Begins::Anywhere), seen);
+    assert_eq!(check_stream(&twice), [Violation::DeliveredTwice { peer: "p1".into(), id: id(1, 1) }]);
+    let again = history("p1", &[shown(1, id(1, 1), "a"), late(2, id(1, 1), "a")]);
+    assert_eq!(check_stream(&again), [Violation::DeliveredTwice { peer: "p1".into(), id: id(1, 1) }]);
 }
 
 #[test]
 fn a_hole_and_a_late_beginning_are_seen() {
     let hole = history("p1", &[shown(1, id(1, 2), "b"), shown(2, id(1, 4), "d")]);
     let at = |seq, expected| Violation::Hole { peer: "p1".into(), id: id(1, seq), expected };
-    assert_eq!(check_stream(&hole, Begins::AtTheFirst), [at(2, 1), at(4, 3)]);
-    assert_eq!(check_stream(&hole, Begins::Anywhere), [at(4, 3)]);
+    assert_eq!(check_whole(&hole, Begins::AtTheFirst), [at(2, 1), at(4, 3)]);
+    assert_eq!(check_whole(&hole, Begins::Anywhere), [at(4, 3)]);
 }
 
 #[test]
-fn posts_in_the_wrong_order_are_seen() {
+fn posts_in_the_wrong_order_are_seen_unless_they_are_said_to_be_late() {
     let swapped = history("p1", &[shown(1, id(1, 2), "b"), shown(2, id(1, 1), "a")]);
-    assert_eq!(check_stream(&swapped, Begins::AtTheFirst).len(), 2);
+    assert_eq!(check_stream(&swapped), [Violation::OutOfOrder { peer: "p1".into(), id: id(1, 1) }]);
+    let told = history("p1", &[shown(1, id(1, 2), "b"), late(2, id(1, 1), "a"), shown(3, id(1, 3), "c")]);
+    assert_eq!(check_stream(&told), []);
+    assert_eq!(check_whole(&told, Begins::AtTheFirst), []);
+}
+
+#[test]
+fn what_is_not_late_is_in_order_also_among_what_is() {
+    let mixed = [shown(1, id(1, 5), "e"), late(2, id(1, 1), "a"), late(3, id(1, 2), "b"), shown(4, id(1, 4), "d")];
+    assert_eq!(check_stream(&history("p1", &mixed)), [Violation::OutOfOrder { peer: "p1".into(), id: id(1, 4) }]);
+}
+
+#[test]
+fn a_hole_that_was_told_of_is_none() {
+    let mut told = history("p1", &[shown(1, id(1, 1), "a"), shown(2, id(1, 5), "e")]);
+    let hole = |expected, seq| Violation::Hole { peer: "p1".into(), id: id(1, seq), expected };
+    assert_eq!(check_whole(&told, Begins::AtTheFirst), [hole(2, 5)]);
+    told.gaps = vec![(id(1, 1).feed, Seq(2), Seq(3))];
+    assert_eq!(check_whole(&told, Begins::AtTheFirst), [hole(4, 5)]);
+    told.gaps = vec![(id(2, 1).feed, Seq(2), Seq(4)), (id(1, 1).feed, Seq(2), Seq(4))];
+    assert_eq!(check_whole(&told, Begins::AtTheFirst), []);
 }
 
 #[test]
 fn an_offset_that_comes_again_is_seen() {
     let same = history("p1", &[shown(5, id(1, 1), "a"), shown(5, id(2, 1), "c")]);
     let seen = [Violation::OffsetOrder { peer: "p1".into(), offset: Offset(5) }];
-    assert_eq!(check_stream(&same, Begins::AtTheFirst), seen);
+    assert_eq!(check_stream(&same), seen);
 }
 
 #[test]
@@ -185,7 +210,18 @@ fn a_forged_signature_and_garbage_are_seen() {
 #[test]
 fn a_broken_chain_is_seen() {
     let (first, other) = (envelope(1, 1, None), envelope(1, 2, Some(Hash([7; 32]))));
-    let seen = check_envelopes("p1", [stored(&first), stored(&other), stored(&first)]);
     let broken = |seq| Violation::BrokenChain { peer: "p1".into(), id: id(1, seq) };
-    assert_eq!(seen, [broken(2), broken(1)]);
+    assert_eq!(check_envelopes("p1", [stored(&first), stored(&other)]), [broken(2)]);
+    assert_eq!(check_envelopes("p1", [stored(&other), stored(&first)]), [broken(2)]);
+    assert_eq!(check_envelopes("p1", [stored(&first), stored(&first)]), [broken(1)]);
+}
+
+#[test]
+fn runs_of_a_chain_in_any_order_are_seen_as_whole() {
+    let mut chain = vec![envelope(1, 1, None)];
+    for seq in 2..=6 {
+        chain.push(envelope(1, seq, chain.last().map(|last| last.hash())));
+    }
+    let some = [5, 0, 2, 4, 1].map(|place: usize| stored(&chain[place]));
+    assert_eq!(check_envelopes("p1", some), []);
 }

@@ -5,8 +5,8 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use p2p_mesh::effect::{Append, Delivery};
-use p2p_mesh::envelope::VerifiedEnvelope;
-use p2p_mesh::feed::{IntervalSet, StoredFeed, Tip};
+use p2p_mesh::envelope::{Envelope, VerifiedEnvelope};
+use p2p_mesh::feed::{Fit, Runs, StoredFeed};
 use p2p_mesh::id::{Epoch, FeedId, Instance, Offset, PeerId, PostId, Seq};
 use p2p_mesh::input::{Input, KeyedPost, ReadFrom, Ticket, content_hash};
 use p2p_mesh::membership::record::Record;
@@ -20,7 +20,7 @@ pub struct Disk {
     /// Entries of the log that are safe from a power cut.
     flushed: usize,
     places: BTreeMap<(FeedId, Seq), usize>,
-    feeds: BTreeMap<Instance, (IntervalSet, Tip)>,
+    feeds: BTreeMap<Instance, Runs>,
     keys: BTreeMap<String, KeyedPost>,
     book: BTreeMap<PeerId, (Record, u64)>,
     newest_epoch: Option<Epoch>,
@@ -34,6 +34,8 @@ pub struct Entry {
     /// The envelope.
     pub envelope: VerifiedEnvelope,
     own: bool,
+    /// It was delivered as late.
+    pub late: bool,
 }
 
 /// What the store's thread is asked to do.
@@ -79,13 +81,19 @@ impl Disk {
     #[must_use]
     pub fn stored_feeds(&self) -> Vec<StoredFeed> {
         let feeds = self.feeds.iter();
-        feeds.map(|(feed, (held, tip))| StoredFeed { feed: *feed, held: held.clone(), tip: *tip }).collect()
+        feeds.map(|(feed, runs)| StoredFeed { feed: *feed, base: Seq(1), runs: runs.clone() }).collect()
     }
 
-    /// The end of a feed.
+    /// How an envelope fits to what is held of its feed.
     #[must_use]
-    pub fn tip(&self, feed: Instance) -> Tip {
-        self.feeds.get(&feed).map(|(_, tip)| *tip).unwrap_or_default()
+    pub fn fit(&self, envelope: &Envelope) -> Fit {
+        self.feeds.get(&envelope.feed()).map_or_else(|| Runs::default().fit(envelope), |runs| runs.fit(envelope))
+    }
+
+    /// Whether a number of a feed is held.
+    #[must_use]
+    pub fn holds_number(&self, feed: Instance, seq: Seq) -> bool {
+        self.feeds.get(&feed).is_some_and(|runs| runs.contains(seq, seq))
     }
 
     /// Whether an envelope of this feed that begins with this number is stored.
@@ -123,14 +131,13 @@ impl Disk {
         let envelope = &delivery.envelope;
         let feed = envelope.feed();
         self.places.insert((envelope.feed_id(), envelope.first()), self.log.len());
-        let (held, tip) = self.feeds.entry(feed).or_default();
-        held.insert(envelope.first(), envelope.last());
-        *tip = Tip::after(envelope);
+        self.feeds.entry(feed).or_default().add(envelope);
         if delivery.own {
             self.newest_epoch = self.newest_epoch.max(Some(feed.epoch));
             self.remember_keys(delivery);
         }
-        self.log.push(Entry { offset: delivery.offset, envelope: envelope.clone(), own: delivery.own });
+        let Delivery { offset, own, late, .. } = *delivery;
+        self.log.push(Entry { offset, envelope: envelope.clone(), own, late });
     }
 
     /// All of it is safe from now on.
@@ -146,8 +153,8 @@ impl Disk {
         kept.truncate(left);
         let (book, newest_epoch) = (std::mem::take(&mut self.book), self.newest_epoch);
         *self = Self { book, newest_epoch, ..Self::default() };
-        for Entry { offset, envelope, own } in kept {
-            self.append(&Delivery { offset, envelope, own, late: false });
+        for Entry { offset, envelope, own, late } in kept {
+            self.append(&Delivery { offset, envelope, own, late });
         }
         self.flush();
         lost
@@ -296,7 +303,7 @@ mod tests {
             lost.push(disk.cut_power(&mut Dice::new(seed)));
             assert!(disk.log().len() >= 2);
             assert_eq!(disk.next_offset(), Offset(disk.log().len() as u64 + 1));
-            assert_eq!(disk.stored_feeds()[0].held.count() as usize, disk.log().len());
+            assert_eq!(disk.stored_feeds()[0].runs.count() as usize, disk.log().len());
         }
         assert!(lost.contains(&0) && lost.contains(&4), "everything from all to nothing is lost: {lost:?}");
     }

@@ -94,6 +94,8 @@ pub struct Run {
     pub answered_early: BTreeSet<Ticket>,
     /// Numbers that a bug remembers without reason.
     pub remembered: BTreeSet<(FeedId, Seq)>,
+    /// The highest number of each feed that readers were shown.
+    pub heads_shown: BTreeMap<FeedId, Seq>,
     /// Times that a timer was due again at once.
     pub spins: u32,
     born: Mono,
@@ -113,7 +115,7 @@ impl Machine {
     #[must_use]
     pub fn new(place: Place, name: String, key: SigningKey, character: Character) -> Self {
         let id = PeerId(key.verifying_key().to_bytes());
-        let streams = vec![History { peer: name.clone(), posts: Vec::new() }];
+        let streams = vec![History { peer: name.clone(), ..History::default() }];
         Self {
             place,
             name,
@@ -152,7 +154,7 @@ impl Machine {
     /// Readers are shown an envelope.
     pub fn show(&mut self, delivery: &Delivery) {
         if let Some(stream) = self.streams.last_mut() {
-            stream.posts.extend(shown(delivery.offset, delivery.envelope.body()));
+            stream.posts.extend(shown(delivery.offset, delivery.envelope.body(), delivery.late));
         }
     }
 
@@ -160,20 +162,21 @@ impl Machine {
     pub fn resume_stream(&mut self) {
         let Some(stream) = self.streams.last_mut() else { return };
         let after = stream.posts.last().map_or(Offset(0), |post| post.offset);
-        let missed = self.disk.log().iter().flat_map(|entry| shown(entry.offset, entry.envelope.body()));
+        let missed = self.disk.log().iter().flat_map(|entry| shown(entry.offset, entry.envelope.body(), entry.late));
         stream.posts.extend(missed.filter(|post| post.offset > after));
     }
 
     /// Readers died with the machine: the next ones begin at the first offset.
     pub fn begin_stream(&mut self) {
-        self.streams.push(History { peer: format!("{}#{}", self.name, self.streams.len()), posts: Vec::new() });
+        let peer = format!("{}#{}", self.name, self.streams.len());
+        self.streams.push(History { peer, ..History::default() });
     }
 
     /// All it holds.
     #[must_use]
     pub fn history(&self) -> History {
-        let posts = self.disk.log().iter().flat_map(|entry| shown(entry.offset, entry.envelope.body()));
-        History { peer: self.name.clone(), posts: posts.collect() }
+        let posts = self.disk.log().iter().flat_map(|entry| shown(entry.offset, entry.envelope.body(), entry.late));
+        History { peer: self.name.clone(), posts: posts.collect(), ..History::default() }
     }
 }
 
@@ -200,6 +203,7 @@ impl Run {
             unstored: BTreeMap::new(),
             answered_early: BTreeSet::new(),
             remembered: BTreeSet::new(),
+            heads_shown: BTreeMap::new(),
             spins: 0,
             born,
         }
@@ -251,13 +255,14 @@ impl Brain {
     }
 }
 
-fn shown(offset: Offset, body: &p2p_mesh::envelope::Body) -> impl Iterator<Item = Shown> {
+fn shown(offset: Offset, body: &p2p_mesh::envelope::Body, late: bool) -> impl Iterator<Item = Shown> {
     let name = move |(index, post): (u64, &p2p_mesh::envelope::Post)| Shown {
         offset: Offset(offset.0 + index),
         id: PostId { feed: body.feed, seq: body.first.plus(index) },
         key: post.key.clone(),
         room: post.room.clone(),
         text: post.text.clone(),
+        late,
     };
     (0u64..).zip(&body.posts).map(name)
 }

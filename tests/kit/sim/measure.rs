@@ -47,11 +47,13 @@ pub enum Milestone {
     Suspected,
     /// A link broke in the middle of a frame.
     CutInFrame,
+    /// Older posts of a feed came behind newer ones.
+    NewestFirst,
 }
 
 impl Milestone {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::UnflushedLost,
         Self::DiedInAppend,
         Self::DuplicateArrived,
@@ -63,6 +65,7 @@ impl Milestone {
         Self::HostileFound,
         Self::Suspected,
         Self::CutInFrame,
+        Self::NewestFirst,
     ];
 }
 

@@ -162,7 +162,7 @@ impl People {
     pub fn disk_replaced(&mut self, place: Place, author: PeerId, disk: &Disk) {
         for operation in self.operations.iter_mut().filter(|operation| operation.author == author) {
             let Outcome::Ok(id) = operation.outcome else { continue };
-            if disk.tip(id.feed).head < id.seq {
+            if !disk.holds_number(id.feed, id.seq) {
                 operation.outcome = Outcome::Unknown;
             }
         }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use p2p_mesh::limits::NEWEST_FIRST_POSTS;
+
 use super::bug::Bug;
 use super::dice::Dice;
 use super::network::NetworkPlan;
@@ -29,6 +31,8 @@ pub struct Plan {
     pub heartbeat_timeout: Duration,
     /// Links at a time.
     pub max_connections: usize,
+    /// Posts that a feed may be behind and is still fetched in order.
+    pub newest_first_posts: u64,
     /// Users at each peer.
     pub sessions: usize,
     /// The mean time a user thinks between answer and next send.
@@ -190,6 +194,7 @@ impl Plan {
             heartbeat_interval: Duration::from_secs(30),
             heartbeat_timeout: Duration::from_secs(5),
             max_connections: 50,
+            newest_first_posts: NEWEST_FIRST_POSTS,
             sessions: 0,
             think: Duration::from_secs(1),
             batch_max: 1,
@@ -224,6 +229,8 @@ impl Plan {
             flush: (Duration::from_micros(50 * slow), Duration::from_micros(1_000 * slow)),
             heartbeat_interval: Duration::from_secs(heartbeat_interval),
             heartbeat_timeout,
+            // Small enough that most peers that come back fetch the newest first.
+            newest_first_posts: Dice::new(seed ^ 0x006e_6577_6573).pick(&[2, 8, 64, NEWEST_FIRST_POSTS]),
             sessions: dice.between(1, 2) as usize,
             think: Duration::from_millis(dice.pick(&[200, 1_000, 3_000])),
             batch_max: dice.pick(&[1, 3, 20]),

@@ -1,10 +1,8 @@
 //! One schedule: a world of a seed, first with faults, then without, and the verdict.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use p2p_mesh::feed::{IntervalSet, Tip};
-use p2p_mesh::id::{Hash, Instance, LinkId, PeerId};
+use p2p_mesh::id::{Hash, LinkId, PeerId};
 
 use super::machine::Machine;
 use super::measure::Measure;
@@ -12,7 +10,9 @@ use super::network::{Place, other};
 use super::plan::Plan;
 use super::trace::Detail;
 use super::world::World;
-use crate::checker::{Begins, History, Violation, check_acks, check_content, check_end, check_envelopes, check_stream};
+use crate::checker::{
+    Begins, History, Violation, check_acks, check_content, check_end, check_envelopes, check_stream, check_whole,
+};
 
 /// What became of one schedule.
 #[derive(Debug)]
@@ -70,9 +70,12 @@ pub fn judge(world: &World) -> Vec<Violation> {
     let mut violations = check_acks(operations);
     for machine in &honest {
         for stream in &machine.streams {
-            violations.extend(check_stream(stream, Begins::AtTheFirst));
+            violations.extend(check_stream(stream));
             violations.extend(check_content(operations, stream));
         }
+        // Earlier streams ended with their disk, perhaps before the older posts came.
+        violations
+            .extend(machine.streams.last().into_iter().flat_map(|stream| check_whole(stream, Begins::AtTheFirst)));
         let stored = machine.disk.log().iter();
         let stored = stored.map(|entry| (entry.envelope.bytes().clone(), *entry.envelope.signature()));
         violations.extend(check_envelopes(&machine.name, stored));
@@ -124,10 +127,7 @@ impl World {
     /// All honest disks hold the same.
     #[must_use]
     pub fn are_disks_equal(&self) -> bool {
-        let held = |place: &Place| -> BTreeMap<Instance, (IntervalSet, Tip)> {
-            let feeds = self.machine(*place).disk.stored_feeds();
-            feeds.into_iter().map(|stored| (stored.feed, (stored.held, stored.tip))).collect()
-        };
+        let held = |place: &Place| self.machine(*place).disk.stored_feeds();
         let honest = self.honest();
         let first = honest.first().map(held);
         honest.iter().skip(1).all(|place| Some(held(place)) == first)

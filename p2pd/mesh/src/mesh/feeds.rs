@@ -1,24 +1,29 @@
-//! Every feed: its end, what waits beyond a gap, who brings it, and the newest envelopes in memory.
+//! Every feed: its runs, what waits beyond a gap, who brings it, and the newest envelopes in memory.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::envelope::{Envelope, RawEnvelope, VerifiedEnvelope};
-use crate::feed::{IntervalSet, StoredFeed, Tip};
-use crate::id::{Epoch, FeedId, Instance, LinkId, Seq};
+use crate::feed::{Fit, Runs, StoredFeed, Tip};
+use crate::id::{Epoch, FeedId, INTEGER_END, Instance, LinkId, Seq};
 use crate::limits::{
-    ENVELOPES_FRAME_BYTES, ENVELOPES_PER_FRAME_MAX, REORDER_BYTES_MAX, REORDER_BYTES_PER_FEED_MAX, TAIL_BYTES_MAX,
+    ENVELOPES_FRAME_BYTES, ENVELOPES_PER_FRAME_MAX, REORDER_BYTES_MAX, REORDER_BYTES_PER_FEED_MAX, RUNS_PER_FEED_MAX,
+    TAIL_BYTES_MAX,
 };
 use crate::sync::Sum;
 use crate::time::Mono;
+use crate::wire::message::Digest;
 
 /// All feeds.
 #[derive(Debug, Default)]
 pub(super) struct Feeds {
     map: BTreeMap<FeedId, FeedState>,
     by_instance: BTreeMap<Instance, FeedId>,
-    pub(super) sum: Sum,
+    sum: Sum,
     pub(super) tail: Tail,
+    /// Posts stored, of all feeds.
     pub(super) posts: u64,
+    /// Posts missing between base and head, of all feeds. What feeds claim adds up to more than 64 bits.
+    holes: u128,
     waiting_bytes: usize,
 }
 
@@ -27,18 +32,18 @@ pub(super) struct Feeds {
 pub(super) struct FeedState {
     /// Author and epoch; none while only an announcement told of it.
     pub(super) feed: Option<Instance>,
-    /// The first number stored.
-    pub(super) floor: Seq,
-    /// The end of what is stored.
-    pub(super) stored: Tip,
-    /// The end of what is verified and on its way into the store.
-    pub(super) accepted: Tip,
+    /// The lowest number that is still wanted.
+    pub(super) base: Seq,
+    /// What is stored.
+    pub(super) stored: Runs,
+    /// The same, and what is verified and on its way into the store.
+    pub(super) accepted: Runs,
     /// When it was first heard of.
     pub(super) born: Mono,
     /// Links between here and the author, for the newest envelope.
     pub(super) hop: u64,
-    /// When it last came forward.
-    pub(super) progressed: Mono,
+    /// When its head last rose.
+    pub(super) risen: Mono,
     /// Who pushes it to us.
     pub(super) provider: Option<LinkId>,
     /// Whom we asked for what is missing.
@@ -48,18 +53,29 @@ pub(super) struct FeedState {
     /// Two pasts were seen: until one is chosen, nothing more is asked for and nobody is blamed.
     pub(super) is_forked: bool,
     /// Verified envelopes beyond a gap, by their first number.
-    waiting: BTreeMap<Seq, VerifiedEnvelope>,
+    pub(super) waiting: BTreeMap<Seq, VerifiedEnvelope>,
 }
 
 /// A question on its way.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Asked {
     /// Whom.
     pub(super) link: LinkId,
-    /// Up to which number.
-    pub(super) to: Seq,
+    /// First and last numbers of what is still to come, at most as many as one `want` may have.
+    pub(super) ranges: Vec<(Seq, Seq)>,
+    /// It shall go on pushing.
+    pub(super) push: bool,
     /// When the question went out; none while it waits for its turn.
     pub(super) sent: Option<Mono>,
+}
+
+/// What a change did to the run that is announced.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Floor {
+    /// It begins where it began.
+    Stayed,
+    /// It begins somewhere else: whoever was told must hear of it.
+    Moved,
 }
 
 /// The newest envelopes, so that live links need no disk.
@@ -73,15 +89,16 @@ pub(super) struct Tail {
 impl Feeds {
     pub(super) fn new(stored: Vec<StoredFeed>) -> Self {
         let mut feeds = Self::default();
-        for StoredFeed { feed, held, tip } in stored {
-            let state = feeds.entry(feed.feed_id(), Some(feed), Mono(0));
-            state.floor = held.first().unwrap_or(Seq(1));
-            state.stored = tip;
-            state.accepted = tip;
-            feeds.posts += held.count();
-            feeds.sum.replace(feed, &Tip::default(), &tip);
+        for stored in stored {
+            feeds.replace(stored, Mono(0));
         }
         feeds
+    }
+
+    /// What all that is stored comes down to.
+    pub(super) fn digest(&self) -> Digest {
+        let holes = u64::try_from(self.holes).unwrap_or(u64::MAX).min(INTEGER_END - 1);
+        Digest { holes, ..self.sum.digest() }
     }
 
     pub(super) fn get(&self, id: &FeedId) -> Option<&FeedState> {
@@ -135,14 +152,37 @@ impl Feeds {
         self.by_instance.range(first..feed).next_back().map(|(_, id)| *id)
     }
 
-    /// An envelope is stored: the feed's end moves, and links may have it from memory.
-    pub(super) fn store(&mut self, envelope: &VerifiedEnvelope) {
-        let Some(state) = self.map.get_mut(&envelope.feed_id()) else { return };
-        let tip = Tip::after(envelope);
-        self.sum.replace(envelope.feed(), &state.stored, &tip);
-        self.posts += envelope.body().posts.len() as u64;
-        state.stored = tip;
+    /// An envelope is stored: the feed grows, and links may have it from memory.
+    pub(super) fn store(&mut self, envelope: &VerifiedEnvelope) -> Floor {
         self.tail.push(envelope.feed_id(), envelope.raw());
+        self.change(&envelope.feed_id(), |state| {
+            state.stored.add(envelope);
+        })
+    }
+
+    /// What the store holds of a feed now, whatever was known before. What is on its way there is to be accepted again.
+    pub(super) fn replace(&mut self, stored: StoredFeed, now: Mono) -> Floor {
+        let id = stored.feed.feed_id();
+        self.entry(id, Some(stored.feed), now);
+        self.change(&id, |state| {
+            state.base = state.base.max(stored.base);
+            state.accepted = stored.runs.clone();
+            state.stored = stored.runs;
+        })
+    }
+
+    /// Changes what is stored of a feed, and all sums with it.
+    fn change(&mut self, id: &FeedId, change: impl FnOnce(&mut FeedState)) -> Floor {
+        let Some(state) = self.map.get_mut(id) else { return Floor::Stayed };
+        let (tip, floor, posts, holes) = state.sums();
+        change(state);
+        let after = state.sums();
+        self.posts = self.posts - posts + after.2;
+        self.holes = self.holes - u128::from(holes) + u128::from(after.3);
+        if let Some(feed) = state.feed {
+            self.sum.replace(feed, &tip, &after.0);
+        }
+        if floor == after.1 { Floor::Stayed } else { Floor::Moved }
     }
 
     /// Keeps an envelope until the gap before it is filled; `false` where there is no room.
@@ -163,6 +203,14 @@ impl Feeds {
         true
     }
 
+    /// Gives back what waits below the lowest number that is wanted.
+    pub(super) fn stop_waiting_below_base(&mut self, id: &FeedId) {
+        let Some(state) = self.map.get_mut(id) else { return };
+        let kept = state.waiting.split_off(&state.base);
+        let dropped = std::mem::replace(&mut state.waiting, kept);
+        self.waiting_bytes -= dropped.values().map(|waiting| waiting.bytes().len()).sum::<usize>();
+    }
+
     /// Gives back what waits beyond a gap that nobody is left to fill.
     pub(super) fn stop_waiting(&mut self, id: &FeedId) {
         if let Some(state) = self.map.get_mut(id) {
@@ -172,16 +220,14 @@ impl Feeds {
         }
     }
 
-    /// Takes out the waiting envelope that comes next, and drops what fell behind.
-    pub(super) fn take_next(&mut self, id: &FeedId) -> Option<VerifiedEnvelope> {
+    /// Takes out the waiting envelope that comes next in the run that now holds `seq`, and drops what was overtaken.
+    pub(super) fn take_next(&mut self, id: &FeedId, seq: Seq) -> Option<VerifiedEnvelope> {
         let state = self.map.get_mut(id)?;
-        while let Some(first) = state.waiting.first_entry() {
-            if *first.key() > state.accepted.head.next() {
-                return None;
-            }
-            let envelope = first.remove();
+        let run = *state.accepted.run_with(seq)?;
+        while let Some(first) = state.waiting.range(run.first..=run.tip.head.next()).next().map(|(first, _)| *first) {
+            let envelope = state.waiting.remove(&first)?;
             self.waiting_bytes -= envelope.bytes().len();
-            if envelope.last() > state.accepted.head {
+            if envelope.last() > run.tip.head {
                 return Some(envelope);
             }
         }
@@ -193,12 +239,12 @@ impl FeedState {
     fn new(now: Mono) -> Self {
         Self {
             feed: None,
-            floor: Seq(1),
-            stored: Tip::default(),
-            accepted: Tip::default(),
+            base: Seq(1),
+            stored: Runs::default(),
+            accepted: Runs::default(),
             born: now,
             hop: 0,
-            progressed: Mono(0),
+            risen: Mono(0),
             provider: None,
             asked: None,
             tried: BTreeSet::new(),
@@ -207,10 +253,39 @@ impl FeedState {
         }
     }
 
-    /// Whether every post of it is here already, stored or waiting.
+    /// Whether every post of it is here already, stored or waiting, or is not wanted any more.
     pub(super) fn holds(&self, envelope: &Envelope) -> bool {
-        let waiting = || self.waiting.get(&envelope.first()).is_some_and(|held| held.last() >= envelope.last());
-        envelope.last() <= self.accepted.head || waiting()
+        let (first, last) = (envelope.first(), envelope.last());
+        let waiting = || self.waiting.get(&first).is_some_and(|held| held.last() >= last);
+        last < self.base || self.accepted.contains(first, last) || waiting()
+    }
+
+    /// How an envelope fits. Behind a gap a run begins only where one was asked for.
+    pub(super) fn fit(&self, envelope: &Envelope) -> Fit {
+        match self.accepted.fit(envelope) {
+            Fit::Beyond if self.may_begin(envelope) => Fit::Extends,
+            fit @ (Fit::Extends | Fit::Beyond | Fit::Held | Fit::Conflicts) => fit,
+        }
+    }
+
+    fn may_begin(&self, envelope: &Envelope) -> bool {
+        let (first, last) = (envelope.first(), envelope.last());
+        let is_asked = |asked: &Asked| asked.ranges.iter().any(|(from, _)| first <= *from && *from <= last);
+        self.accepted.len() < RUNS_PER_FEED_MAX && self.asked.as_ref().is_some_and(is_asked)
+    }
+
+    /// Something is stored.
+    pub(super) fn is_stored(&self) -> bool {
+        !self.stored.is_empty()
+    }
+
+    /// Posts missing between base and head.
+    pub(super) fn holes(&self) -> u64 {
+        self.stored.missing_within(self.base, self.stored.head())
+    }
+
+    fn sums(&self) -> (Tip, Seq, u64, u64) {
+        (self.stored.tip(), self.stored.floor(), self.stored.count(), self.holes())
     }
 
     /// Something beyond a gap came already: on a link in order, what is before it will not come by itself.
@@ -220,16 +295,7 @@ impl FeedState {
 
     /// Nothing of it is here, nor on its way into the store.
     pub(super) fn is_empty(&self) -> bool {
-        self.stored.hash.is_none() && self.accepted.hash.is_none() && self.waiting.is_empty()
-    }
-
-    /// The gaps up to `to`, at most `max` of them.
-    pub(super) fn gaps(&self, to: Seq, max: usize) -> Vec<(Seq, Seq)> {
-        let mut held = IntervalSet::default();
-        for envelope in self.waiting.values() {
-            held.insert(envelope.first(), envelope.last());
-        }
-        held.gaps(self.accepted.head.next(), to, max)
+        self.stored.is_empty() && self.accepted.is_empty() && self.waiting.is_empty()
     }
 }
 

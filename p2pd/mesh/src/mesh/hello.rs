@@ -151,7 +151,7 @@ impl Mesh {
         link.control.ping = true;
         link.control.view = true;
         if let Some(own) = self.feeds.get(&self.me.feed) {
-            let cursor = own.stored.head.next();
+            let cursor = own.stored.head().next();
             link.feeds.insert(self.me.feed, LinkFeed::new(Push::Live { cursor, repaired: Seq(0) }));
         }
         let is_loopback = link.is_loopback();

@@ -45,6 +45,8 @@ pub(super) struct Link {
     pub(super) heads_sent: Option<Mono>,
     /// Digests were compared since the link came up.
     pub(super) is_compared: bool,
+    /// The other side was told all heads because something is missing on one side, though all feeds end the same.
+    pub(super) is_told_holes: bool,
     /// When envelopes, `have` or `want` last went either way.
     pub(super) exchanged: Mono,
     /// Users who wait for a pong.
@@ -114,12 +116,15 @@ pub(super) struct HeadsLeft {
     pub(super) from: Instance,
 }
 
-/// A run of one feed that the other side asked for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// What the other side asked for of one feed.
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Serving {
     pub(super) feed: FeedId,
+    /// What is left of the first range.
     pub(super) next: Seq,
     pub(super) to: Seq,
+    /// The ranges behind it, in the order in which they were asked for.
+    pub(super) rest: VecDeque<(Seq, Seq)>,
 }
 
 /// What the store reads for a link, and for what.
@@ -168,6 +173,7 @@ impl Link {
             heads_named: BTreeSet::new(),
             heads_sent: None,
             is_compared: false,
+            is_told_holes: false,
             exchanged: now,
             pings: Vec::new(),
             served: Mono(0),
@@ -205,11 +211,54 @@ impl Link {
         self.feeds.get(feed).map_or(Seq(0), |state| state.head)
     }
 
+    /// A pushed envelope of a feed reaches back to `first` from the `cursor` it was sent for.
+    pub(super) fn skip_pushed(&mut self, feed: FeedId, first: Seq, cursor: Seq) {
+        if first >= cursor {
+            return;
+        }
+        for serving in self.serving.iter_mut().filter(|serving| serving.feed == feed) {
+            serving.skip(first, cursor);
+        }
+        self.serving.retain_mut(|serving| serving.next <= serving.to || serving.next_range());
+    }
+
     /// Puts a feed in the ring of those with something to push.
     pub(super) fn enqueue(&mut self, feed: FeedId) {
         if !self.ring.contains(&feed) {
             self.ring.push_back(feed);
         }
+    }
+}
+
+impl Serving {
+    /// The ranges of one question; none where nothing of them is left.
+    pub(super) fn of(feed: FeedId, ranges: impl Iterator<Item = (Seq, Seq)>) -> Option<Self> {
+        let mut rest: VecDeque<(Seq, Seq)> = ranges.filter(|(from, to)| from <= to).collect();
+        let (next, to) = rest.pop_front()?;
+        Some(Self { feed, next, to, rest })
+    }
+
+    /// The numbers from `first` to `last` went out. Gives back whether more follow.
+    pub(super) fn advance(&mut self, first: Seq, last: Seq) -> bool {
+        let asked = std::mem::replace(&mut self.next, last.next());
+        self.skip(first, asked);
+        self.next <= self.to || self.next_range()
+    }
+
+    /// An envelope that was asked for from `asked` on reaches back to `first`: a range that ends in it has that part.
+    pub(super) fn skip(&mut self, first: Seq, asked: Seq) {
+        let ends = self.rest.iter_mut().map(|(_, to)| to).chain([&mut self.to]);
+        for to in ends.filter(|to| (first..asked).contains(to)) {
+            *to = Seq(first.0 - 1);
+        }
+        self.rest.retain(|(from, to)| from <= to);
+    }
+
+    /// Goes on with the next range, if there is one.
+    pub(super) fn next_range(&mut self) -> bool {
+        let Some((next, to)) = self.rest.pop_front() else { return false };
+        (self.next, self.to) = (next, to);
+        true
     }
 }
 

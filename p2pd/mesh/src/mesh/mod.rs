@@ -4,6 +4,7 @@ mod dials;
 mod feeds;
 mod hello;
 mod link;
+mod missing;
 mod outbox;
 mod pace;
 mod penalty;
@@ -11,6 +12,7 @@ mod pump;
 mod receive;
 mod repair;
 mod report;
+mod retain;
 mod spread;
 
 pub use outbox::is_room;
@@ -118,6 +120,7 @@ struct Appending {
 struct LastFrame {
     feed: FeedId,
     from: Seq,
+    first: Seq,
     head: Seq,
     next: Seq,
     is_live: bool,
@@ -164,7 +167,7 @@ impl Mesh {
             is_late: false,
             config,
         };
-        for tip in mesh.feeds.iter().map(|(_, feed)| feed.stored.at).collect::<Vec<_>>() {
+        for tip in mesh.feeds.iter().map(|(_, feed)| feed.stored.tip().at).collect::<Vec<_>>() {
             mesh.clock.merge(tip, now.unix_ms);
         }
         mesh.begin_dialing(now);
@@ -183,6 +186,7 @@ impl Mesh {
             Input::AppendFailed { ticket, why } => self.on_append_failed(ticket, &why, now),
             Input::ReadDone { ticket, envelopes } => self.on_read_done(ticket, &envelopes, now),
             Input::KeysFound { ticket, posts } => self.on_keys_found(ticket, posts),
+            Input::Retained { feeds } => self.on_retained(feeds, now),
             Input::Command(command) => self.on_command(command, now),
         }
         self.finish(now);

@@ -186,9 +186,10 @@ impl Mesh {
         let at = self.clock.stamp(now.unix_ms, posts.len() as u64);
         let is_new = self.feeds.get(&id).is_none();
         let state = self.feeds.entry(id, Some(feed), now.mono);
-        let body = Body { feed, first: state.accepted.head.next(), prev: state.accepted.hash, at, posts };
+        let tip = state.accepted.tip();
+        let body = Body { feed, first: tip.head.next(), prev: tip.hash, at, posts };
         let envelope = body.sign_encoded(encoded, &self.me.key);
-        state.accepted = crate::feed::Tip::after(&envelope);
+        state.accepted.add(&envelope);
         if is_new {
             self.push_own_feed();
         }

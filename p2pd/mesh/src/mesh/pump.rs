@@ -91,7 +91,9 @@ impl Mesh {
                 return if is_reading { Step::Idle } else { self.next_repair(id, now) };
             };
             let Some(Push::Live { cursor, repaired }) = link.feeds.get(&feed).map(|state| state.push) else { continue };
-            let head = self.feeds.get(&feed).map_or(Seq(0), |state| state.stored.head);
+            let Some(state) = self.feeds.get(&feed) else { continue };
+            // What the store dropped meanwhile cannot be pushed any more.
+            let (cursor, head) = (cursor.max(state.stored.floor()), state.stored.head());
             if cursor > head {
                 continue;
             }
@@ -113,7 +115,7 @@ impl Mesh {
     /// The frame from `cursor` on, from memory; links at the same place share it.
     fn live_frame(&mut self, id: LinkId, feed: FeedId, cursor: Seq, repaired: Seq, now: Now) -> Option<Bytes> {
         let state = self.feeds.get(&feed)?;
-        let (head, hop) = (state.stored.head, state.hop);
+        let (head, hop) = (state.stored.head(), state.hop);
         let is_live = cursor > repaired;
         let shared = self
             .last_frame
@@ -124,25 +126,26 @@ impl Mesh {
             None => {
                 let to = if is_live { head } else { repaired.min(head) };
                 let run = self.feeds.tail.run(feed, cursor, to);
-                let next = run.last()?.last.next();
+                let (first, next) = (run.first()?.first, run.last()?.last.next());
                 let bytes = encode_envelopes(&run, hop, is_live, false);
-                LastFrame { feed, from: cursor, head, next, is_live, bytes }
+                LastFrame { feed, from: cursor, first, head, next, is_live, bytes }
             }
         };
         let bytes = last.bytes.clone();
-        self.advance_live(id, feed, last.next, now);
+        self.advance_live(id, feed, (last.first, last.next), now);
         self.last_frame = Some(last);
         Some(bytes)
     }
 
-    fn advance_live(&mut self, id: LinkId, feed: FeedId, next: Seq, now: Now) {
-        let head = self.feeds.get(&feed).map_or(Seq(0), |state| state.stored.head);
+    fn advance_live(&mut self, id: LinkId, feed: FeedId, (first, next): (Seq, Seq), now: Now) {
+        let head = self.feeds.get(&feed).map_or(Seq(0), |state| state.stored.head());
         let Some(link) = self.links.get_mut(&id) else { return };
         link.exchanged = now.mono;
         link.liveness.handle_sent(now.mono);
         let Some(state) = link.feeds.get_mut(&feed) else { return };
         if let Push::Live { cursor, .. } = &mut state.push {
-            *cursor = next;
+            let begun = std::mem::replace(cursor, next);
+            link.skip_pushed(feed, first, begun);
             if next <= head {
                 link.enqueue(feed);
             }
@@ -153,10 +156,10 @@ impl Mesh {
     fn next_repair(&mut self, id: LinkId, now: Now) -> Step {
         let Some(link) = self.links.get_mut(&id) else { return Step::Idle };
         link.live_streak = 0;
-        let Some(serving) = link.serving.front().copied() else { return Step::Idle };
-        let run = self.feeds.tail.run(serving.feed, serving.next, serving.to);
+        let Some(serving) = link.serving.front() else { return Step::Idle };
+        let Serving { feed, next: from, to, .. } = *serving;
+        let run = self.feeds.tail.run(feed, from, to);
         if run.is_empty() {
-            let Serving { feed, next: from, to } = serving;
             let ticket = self.ticket();
             return Step::Read(Reading { ticket, feed, from, is_live: false }, to);
         }
@@ -165,17 +168,16 @@ impl Mesh {
 
     /// The next frame for whoever is first in turn.
     fn repair_frame(&mut self, id: LinkId, run: &[RawEnvelope], now: Now) -> Option<Bytes> {
-        let next = run.last()?.last.next();
         let link = self.links.get_mut(&id)?;
         let mut serving = link.serving.pop_front()?;
-        serving.next = next;
-        let more = next <= serving.to;
+        let more = serving.advance(run.first()?.first, run.last()?.last);
+        let feed = serving.feed;
         if more {
             link.serving.push_back(serving);
         }
         link.exchanged = now.mono;
         link.liveness.handle_sent(now.mono);
-        let hop = self.feeds.get(&serving.feed).map_or(0, |state| state.hop);
+        let hop = self.feeds.get(&feed).map_or(0, |state| state.hop);
         self.look_soon(id, now);
         Some(encode_envelopes(run, hop, false, more))
     }
@@ -205,32 +207,36 @@ impl Mesh {
     fn read_live(&mut self, id: LinkId, reading: Reading, run: &[RawEnvelope], now: Now) -> Option<Bytes> {
         let push = self.links.get(&id)?.feeds.get(&reading.feed)?.push;
         let Push::Live { cursor, .. } = push else { return None };
-        if cursor != reading.from {
+        let floor = self.feeds.get(&reading.feed)?.stored.floor();
+        if cursor.max(floor) != reading.from {
             // It moved meanwhile: begin again from where it is.
             self.links.get_mut(&id)?.enqueue(reading.feed);
             return None;
         }
         let hop = self.feeds.get(&reading.feed)?.hop;
-        let next = run.last()?.last.next();
-        self.advance_live(id, reading.feed, next, now);
+        let sent = (run.first()?.first, run.last()?.last.next());
+        self.advance_live(id, reading.feed, sent, now);
         // From disk means from the past: whoever gets it does not push it on.
         Some(encode_envelopes(run, hop, false, false))
     }
 
     fn read_repair(&mut self, id: LinkId, reading: Reading, run: &[RawEnvelope], now: Now) -> Option<Bytes> {
-        let front = self.links.get(&id)?.serving.front().copied()?;
+        let serving = &mut self.links.get_mut(&id)?.serving;
+        let front = serving.front_mut()?;
         if front.feed != reading.feed || front.next != reading.from {
             return None;
         }
         if run.is_empty() {
-            self.links.get_mut(&id)?.serving.pop_front();
+            if !front.next_range() {
+                serving.pop_front();
+            }
             return None;
         }
         self.repair_frame(id, run, now)
     }
 
     fn next_control(&mut self, id: LinkId, now: Now) -> Option<Bytes> {
-        let digest = self.feeds.sum.digest();
+        let digest = self.feeds.digest();
         let link = self.links.get_mut(&id)?;
         let control = &mut link.control;
         if let Some(frame) = control.frames.pop_front() {
@@ -286,11 +292,11 @@ impl Mesh {
     fn heads_frame(&mut self, id: LinkId) -> Option<Bytes> {
         let mut left = self.links.get_mut(&id)?.control.heads.take()?;
         let mut heads = Vec::new();
-        let mut rest = self.feeds.by_instance(left.from).filter(|(_, state)| state.stored.hash.is_some());
+        let mut rest = self.feeds.by_instance(left.from).filter(|(_, state)| state.is_stored());
         for (feed, state) in rest.by_ref().take(HEADS_PER_FRAME_MAX) {
-            let hash = state.stored.hash.map_or([0; 32], |hash| hash.0);
+            let hash = state.stored.tip().hash.map_or([0; 32], |hash| hash.0);
             let hash = *hash.first_chunk().unwrap_or(&[0; 8]);
-            heads.push(Head { feed, floor: state.floor, head: state.stored.head, hash });
+            heads.push(Head { feed, floor: state.stored.floor(), head: state.stored.head(), hash });
         }
         let next = rest.next().map(|(feed, _)| feed);
         drop(rest);
@@ -310,15 +316,15 @@ impl Mesh {
         let link = self.links.get_mut(&id)?;
         let mut haves = Vec::new();
         while let Some(feed) = link.control.have.pop_first() {
-            let Some(state) = self.feeds.get(&feed).filter(|state| state.stored.hash.is_some()) else { continue };
-            let head = state.stored.head;
+            let Some(state) = self.feeds.get(&feed).filter(|state| state.is_stored()) else { continue };
+            let (head, floor) = (state.stored.head(), state.stored.floor());
             let held = link.feeds.get(&feed);
             // Whoever brought it wants to know that it arrived; whoever has more does not need to hear of less.
-            let is_known = held.is_some_and(|held| held.head > head);
+            let is_known = held.is_some_and(|held| held.head > head && held.floor <= floor);
             if is_known {
                 continue;
             }
-            haves.push(Have { feed, head, floor: state.floor });
+            haves.push(Have { feed, head, floor });
             if haves.len() == HAVES_PER_FRAME_MAX {
                 break;
             }

@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 
+use super::feeds::Floor;
 use super::link::{COMPARE_WAIT, NewFeeds};
 use super::penalty::Offence;
 use super::{Appending, Mesh, Pending};
 use crate::effect::{Append, Delivery, Effect, Event};
 use crate::envelope::{AuthorKey, Envelope, EnvelopeError, VerifiedEnvelope};
-use crate::feed::{Fit, Tip};
-use crate::id::{FeedId, Instance, LinkId, Offset, PeerId};
+use crate::feed::Fit;
+use crate::id::{FeedId, Instance, LinkId, Offset, PeerId, Seq};
 use crate::input::Ticket;
 use crate::limits::{AUTHOR_KEYS_MAX, HOP_MAX, PENALTIES_MAX};
 use crate::time::Now;
@@ -118,13 +119,10 @@ impl Mesh {
 
     fn on_verified(&mut self, id: LinkId, envelope: VerifiedEnvelope, hop: u64, is_live: bool, now: Now) {
         let feed = envelope.feed_id();
-        let Some(state) = self.feeds.get_mut(&feed) else { return };
-        match state.accepted.fit(&envelope) {
+        let Some(state) = self.feeds.get(&feed) else { return };
+        match state.fit(&envelope) {
             Fit::Held => (),
-            Fit::Conflicts => {
-                self.on_conflict(&envelope);
-                self.note_fork(feed);
-            }
+            Fit::Conflicts => self.on_conflict(&envelope),
             Fit::Beyond => {
                 if !self.feeds.wait(envelope, self.config.reorder_posts_max) {
                     self.count("posts_dropped_total", 1);
@@ -133,29 +131,35 @@ impl Mesh {
                 self.consider_repair(feed, now);
             }
             Fit::Extends => {
-                state.hop = hop.min(HOP_MAX) + 1;
+                let last = envelope.last();
                 self.note_source(id, feed, is_live);
-                self.accept(envelope, id, is_live, now);
-                while let Some(next) = self.feeds.take_next(&feed) {
-                    let Some(state) = self.feeds.get(&feed) else { return };
-                    if state.accepted.fit(&next) != Fit::Extends {
-                        self.on_conflict(&next);
-                        self.note_fork(feed);
-                        continue;
-                    }
-                    self.accept(next, id, is_live, now);
-                }
+                self.accept(envelope, id, hop, is_live, now);
+                self.accept_waiting(feed, last, id, (hop, is_live), now);
                 self.note_progress(feed, id, now);
             }
         }
     }
 
-    /// Two pasts for one number: a fork, or damage.
-    fn on_conflict(&mut self, envelope: &Envelope) {
+    /// A run that holds `seq` grew: what waited behind it fits now.
+    fn accept_waiting(&mut self, feed: FeedId, seq: Seq, id: LinkId, (hop, is_live): (u64, bool), now: Now) {
+        while let Some(next) = self.feeds.take_next(&feed, seq) {
+            let Some(state) = self.feeds.get(&feed) else { return };
+            match state.accepted.fit(&next) {
+                Fit::Extends => self.accept(next, id, hop, is_live, now),
+                Fit::Beyond | Fit::Held | Fit::Conflicts => self.on_conflict(&next),
+            }
+        }
+    }
+
+    /// A valid envelope cannot be true beside what is accepted: a fork, or damage. `Runs::clash` tells beside which
+    /// run, and how.
+    fn on_conflict(&mut self, envelope: &VerifiedEnvelope) {
         self.count("forks_seen_total", 1);
-        let held = self.feeds.get(&envelope.feed_id()).and_then(|state| state.stored.hash);
+        let clash = self.feeds.get(&envelope.feed_id()).and_then(|state| state.accepted.clash(envelope));
+        let held = clash.and_then(|clash| clash.run().tip.hash);
         let event = Event::ForkSeen { feed: envelope.feed(), seq: envelope.first(), held };
         self.effects.push_back(Effect::Event(event));
+        self.note_fork(envelope.feed_id());
     }
 
     fn on_duplicate(&mut self, id: LinkId, envelope: &Envelope, is_live: bool) {
@@ -182,10 +186,14 @@ impl Mesh {
         envelope.verify(key)
     }
 
-    fn accept(&mut self, envelope: VerifiedEnvelope, via: LinkId, is_live: bool, now: Now) {
+    fn accept(&mut self, envelope: VerifiedEnvelope, via: LinkId, hop: u64, is_live: bool, now: Now) {
         let posts = envelope.body().posts.len() as u64;
         if let Some(state) = self.feeds.get_mut(&envelope.feed_id()) {
-            state.accepted = Tip::after(&envelope);
+            state.accepted.add(&envelope);
+            if state.accepted.head() == envelope.last() {
+                state.risen = now.mono;
+                state.hop = hop.min(HOP_MAX) + 1;
+            }
         }
         if let Some(link) = self.links.get_mut(&via) {
             link.stats.posts_received += posts;
@@ -219,7 +227,9 @@ impl Mesh {
     pub(super) fn delivery(&mut self, envelope: VerifiedEnvelope, own: bool) -> Delivery {
         let offset = self.next_offset;
         self.next_offset = Offset(offset.0 + envelope.body().posts.len() as u64);
-        let late = self.clock.is_late(envelope.body().at);
+        let head = self.feeds.get(&envelope.feed_id()).map_or(Seq(0), |state| state.accepted.head());
+        // Readers are told where a feed is not in its order, however short a time that takes.
+        let late = envelope.last() < head || self.clock.is_late(envelope.body().at);
         Delivery { offset, envelope, own, late }
     }
 
@@ -245,7 +255,7 @@ impl Mesh {
         for pending in pending {
             let delivery = &pending.delivery;
             let posts = delivery.envelope.body().posts.len() as u64;
-            self.feeds.store(&delivery.envelope);
+            let floor = self.feeds.store(&delivery.envelope);
             self.stored_offset = Offset(delivery.offset.0 + posts - 1);
             self.effects.push_back(Effect::Deliver(delivery.clone()));
             self.count("posts_delivered_total", posts);
@@ -254,6 +264,9 @@ impl Mesh {
                 self.answer_sealed(&pending);
             }
             self.spread(&pending, now);
+            if floor == Floor::Moved {
+                self.tell_floor(pending.delivery.envelope.feed_id());
+            }
         }
         self.sealed_done(ticket);
         self.timers.set(Timer::Settle, now.mono + super::spread::SETTLE_AFTER);
@@ -284,7 +297,7 @@ impl Mesh {
         for pending in pending {
             let feed = pending.delivery.envelope.feed_id();
             if let Some(state) = self.feeds.get_mut(&feed) {
-                state.accepted = state.stored;
+                state.accepted = state.stored.clone();
             }
             self.unask(feed);
             self.timers.set(Timer::Repair(feed), now.mono + STORE_RETRY);

@@ -1,24 +1,26 @@
 //! Anti-entropy: compare, find what is missing, ask for it.
 
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::Mesh;
 use super::feeds::Asked;
-use super::link::{COMPARE_WAIT, HeadsLeft};
+use super::link::{COMPARE_WAIT, HeadsLeft, Link};
+use super::missing::Reach;
 use super::penalty::Offence;
 use crate::effect::{Effect, Event};
 use crate::id::{Epoch, FeedId, Instance, LinkId, PeerId, Seq};
-use crate::limits::{HEADS_PER_FRAME_MAX, PINGS_MAX, RANGES_PER_WANT_MAX, REPAIRS_PER_LINK_MAX, VAIN_ASKS_MAX};
+use crate::limits::{HEADS_PER_FRAME_MAX, PINGS_MAX, REPAIRS_PER_LINK_MAX, VAIN_ASKS_MAX};
 use crate::time::{Mono, Now};
 use crate::timers::Timer;
 use crate::tree::Push;
-use crate::wire::message::{Digest, Heads, Ping, Pong, Want};
+use crate::wire::message::{Digest, Head, Heads, Ping, Pong, Want};
 
 impl Mesh {
     pub(super) fn on_ping(&mut self, id: LinkId, ping: &Ping, now: Now) {
         self.count("heartbeats_received_total", 1);
-        let digest = self.feeds.sum.digest();
+        let digest = self.feeds.digest();
         if let Some(link) = self.links.get_mut(&id) {
             link.control.pong = Some(Pong { n: ping.n, t: ping.t, r: now.unix_ms, digest });
             self.dirty.insert(id);
@@ -58,15 +60,15 @@ impl Mesh {
         }
     }
 
-    /// The other side's digest came: equal means equal histories, different means that somebody lacks something.
+    /// The other side's digest came: different means that somebody lacks something, and so do holes.
     fn compare(&mut self, id: LinkId, theirs: Digest, now: Now) {
-        let ours = self.feeds.sum.digest();
+        let ours = self.feeds.digest();
         let Some(link) = self.links.get_mut(&id) else { return };
         let is_first = !std::mem::replace(&mut link.is_compared, true);
-        if theirs == ours {
+        if theirs.ends_like(&ours) {
             link.compare_wait = COMPARE_WAIT;
             self.timers.cancel(&Timer::Compare(id));
-            return self.note_equal(id);
+            return self.on_same_ends(id, ours.holes, theirs.holes, now);
         }
         let quiet_at = link.exchanged + COMPARE_WAIT;
         if !is_first && now.mono < quiet_at {
@@ -94,18 +96,30 @@ impl Mesh {
         self.dirty.insert(id);
     }
 
-    /// Equal digests: the other side holds everything that is stored here.
+    /// All feeds end the same here and there. Where something is missing before the ends, both name their floors, once:
+    /// from then on each change of a floor is announced.
+    fn on_same_ends(&mut self, id: LinkId, ours: u64, theirs: u64, now: Now) {
+        let Some(link) = self.links.get_mut(&id) else { return };
+        if ours.max(theirs) > 0 && !std::mem::replace(&mut link.is_told_holes, true) {
+            self.send_heads(id, now);
+        }
+        if theirs == 0 {
+            self.note_equal(id);
+        }
+    }
+
+    /// The other side holds everything that is stored here, from its floors on.
     fn note_equal(&mut self, id: LinkId) {
         let Some(link) = self.links.get_mut(&id) else { return };
         for (feed, state) in self.feeds.iter() {
             if let Some(held) = link.feeds.get_mut(feed) {
-                held.head = held.head.max(state.stored.head);
+                held.head = held.head.max(state.stored.head());
                 if let Push::Live { cursor, .. } = &mut held.push {
-                    *cursor = (*cursor).max(state.stored.head.next());
+                    *cursor = (*cursor).max(state.stored.head().next());
                 }
-            } else if state.stored.hash.is_some() {
+            } else if state.is_stored() {
                 let mut held = crate::tree::LinkFeed::new(Push::Off);
-                held.head = state.stored.head;
+                held.head = state.stored.head();
                 link.feeds.insert(*feed, held);
             }
         }
@@ -125,30 +139,25 @@ impl Mesh {
         if let Some(link) = self.links.get_mut(&id).filter(|_| heads.part == 0) {
             link.heads_named.clear();
         }
+        let mut told: Vec<&Head> = Vec::new();
         for head in &heads.heads {
             let feed = head.feed.feed_id();
             if head.head == Seq(0) || !self.knows_or_may_create(id, feed, Some(head.feed), now) {
                 continue;
             }
             self.note_head(id, feed, head.head, now);
-            let Some(link) = self.links.get_mut(&id) else { return };
-            link.heads_named.insert(feed);
-            if let Some(held) = link.feeds.get_mut(&feed) {
-                held.floor = head.floor;
+            self.note_floor(id, feed, head.floor);
+            if let Some(link) = self.links.get_mut(&id) {
+                link.heads_named.insert(feed);
             }
-            let Some(state) = self.feeds.get(&feed) else { continue };
-            let hash = state.stored.hash.map(|hash| hash.0);
-            let is_forked = state.stored.head == head.head && hash.is_some_and(|hash| hash[..8] != head.hash);
-            if is_forked {
-                let event = Event::ForkSeen { feed: head.feed, seq: head.head, held: state.stored.hash };
-                self.effects.push_back(Effect::Event(event));
-                self.note_fork(feed);
-                continue;
+            if !self.on_forked_head(head) {
+                told.push(head);
             }
-            if state.stored.head > head.head {
-                self.mark_have(id, feed);
-            }
-            self.consider_repair(feed, now);
+        }
+        // What was said last is asked for first.
+        told.sort_by_key(|head| Reverse(head.feed.epoch));
+        for head in told {
+            self.on_head(id, head, now);
         }
         if heads.part + 1 >= heads.of {
             self.tell_unnamed(id);
@@ -156,20 +165,47 @@ impl Mesh {
         self.timers.set_once(Timer::Announce, now.mono);
     }
 
+    fn on_head(&mut self, id: LinkId, head: &Head, now: Now) {
+        let feed = head.feed.feed_id();
+        let Some(state) = self.feeds.get(&feed) else { return };
+        let has_less = head.head < state.stored.head() || (head.floor > state.stored.floor() && state.is_stored());
+        if has_less {
+            self.mark_have(id, feed);
+        }
+        self.consider_repair(feed, now);
+    }
+
+    /// Whether the other side ends a feed at the same number with something else.
+    fn on_forked_head(&mut self, head: &Head) -> bool {
+        let feed = head.feed.feed_id();
+        let Some(tip) = self.feeds.get(&feed).map(|state| state.stored.tip()) else { return false };
+        let is_forked = tip.head == head.head && tip.hash.is_some_and(|hash| hash.0[..8] != head.hash);
+        if is_forked {
+            let event = Event::ForkSeen { feed: head.feed, seq: head.head, held: tip.hash };
+            self.effects.push_back(Effect::Event(event));
+            self.note_fork(feed);
+        }
+        is_forked
+    }
+
     /// The other side named all it has: announce what was not among it.
     fn tell_unnamed(&mut self, id: LinkId) {
         let Some(link) = self.links.get_mut(&id) else { return };
         let named = std::mem::take(&mut link.heads_named);
-        let held = self.feeds.iter().filter(|(_, state)| state.stored.hash.is_some());
+        let held = self.feeds.iter().filter(|(_, state)| state.is_stored());
         link.control.have.extend(held.map(|(feed, _)| *feed).filter(|feed| !named.contains(feed)));
     }
 
     pub(super) fn on_gone(&mut self, id: LinkId, feed: FeedId, floor: Seq, now: Now) {
-        if let Some(held) = self.links.get_mut(&id).and_then(|link| link.feeds.get_mut(&feed)) {
-            held.floor = floor;
+        self.note_floor(id, feed, floor);
+        let Some(state) = self.feeds.get_mut(&feed) else { return };
+        let Some(asked) = state.asked.as_mut().filter(|asked| asked.link == id) else { return };
+        for range in &mut asked.ranges {
+            range.0 = range.0.max(floor);
         }
-        let was_asked = self.feeds.get(&feed).is_some_and(|state| state.asked.is_some_and(|asked| asked.link == id));
-        if was_asked {
+        asked.ranges.retain(|(from, to)| from <= to);
+        // What lies above the floor is on its way.
+        if asked.ranges.is_empty() {
             self.unask(feed);
             if let Some(state) = self.feeds.get_mut(&feed) {
                 state.tried.insert(id);
@@ -184,14 +220,21 @@ impl Mesh {
         self.up_links().map(|link| link.head_of(feed)).max().unwrap_or_default()
     }
 
+    /// Whether any neighbour holds something that is missing.
+    fn is_offered(&self, feed: &FeedId, reach: Reach) -> bool {
+        self.feeds.get(feed).is_some_and(|state| {
+            self.up_links().filter_map(|link| link.feeds.get(feed)).any(|held| state.lacks(held, reach))
+        })
+    }
+
     /// Is something missing that somebody has? Then ask, at once or after the push that should bring it.
     pub(super) fn consider_repair(&mut self, feed: FeedId, now: Now) {
         if feed == self.me.feed || self.feeds.get(&feed).is_none_or(|state| state.is_forked) {
             return;
         }
-        let target = self.target(&feed);
+        let is_offered = self.is_offered(&feed, Reach::All);
         let Some(state) = self.feeds.get(&feed) else { return };
-        if target <= state.accepted.head {
+        if !is_offered {
             self.behind.remove(&feed);
             if state.asked.is_none() {
                 self.timers.cancel(&Timer::Repair(feed));
@@ -203,18 +246,20 @@ impl Mesh {
             return;
         }
         let provider = state.provider.and_then(|id| self.links.get(&id)).filter(|link| link.is_up());
-        match provider {
-            Some(link) => {
-                let patience = link.liveness.rtt_times(2, GRAFT_MIN, GRAFT_MAX);
-                self.timers.set_once(Timer::Repair(feed), now.mono + patience);
-            }
-            None => self.ask(feed, now),
+        let Some(patience) = provider.map(|link| link.liveness.rtt_times(2, GRAFT_MIN, GRAFT_MAX)) else {
+            return self.ask(feed, Reach::All, now);
+        };
+        // Nobody pushes what lies below our head.
+        if self.is_offered(&feed, Reach::BelowHead) {
+            let is_rising = now.mono.since(state.risen) < GRAFT_MAX && state.risen > Mono(0);
+            return self.ask(feed, if is_rising { Reach::BelowHead } else { Reach::All }, now);
         }
+        self.timers.set_once(Timer::Repair(feed), now.mono + patience);
     }
 
     pub(super) fn on_repair_due(&mut self, feed: FeedId, now: Now) {
         let Some(state) = self.feeds.get(&feed) else { return };
-        if let Some(asked) = state.asked {
+        if let Some(asked) = state.asked.clone() {
             if self.is_busy(&asked, now) {
                 let patience = self.patience(asked.link);
                 self.timers.set(Timer::Repair(feed), now.mono + patience);
@@ -223,17 +268,25 @@ impl Mesh {
             self.unask(feed);
             self.on_vain_ask(feed, &asked, now);
         }
-        let Some(state) = self.feeds.get(&feed).filter(|state| !state.is_forked) else { return };
+        if self.feeds.get(&feed).is_some_and(|state| !state.is_forked) {
+            self.repair(feed, now);
+        }
+    }
+
+    /// Asks for what is missing, unless it will come by itself.
+    fn repair(&mut self, feed: FeedId, now: Now) {
+        let Some(state) = self.feeds.get(&feed) else { return };
         // What is on its way to us, or lies unread in our own queue, needs nobody to send it again.
-        let is_coming = now.mono.since(state.progressed) < GRAFT_MAX && state.progressed > Mono(0);
-        if state.asked.is_none() && (self.is_saturated() || (is_coming && !state.has_gap() && state.provider.is_some()))
-        {
+        let is_rising = now.mono.since(state.risen) < GRAFT_MAX && state.risen > Mono(0);
+        let is_coming = is_rising && !state.has_gap() && state.provider.is_some();
+        let reach = if is_coming { Reach::BelowHead } else { Reach::All };
+        if self.is_saturated() || (is_coming && !self.is_offered(&feed, reach)) {
             self.timers.set(Timer::Repair(feed), now.mono + GRAFT_MAX);
             return;
         }
-        if self.target(&feed) > state.accepted.head {
+        if self.is_offered(&feed, reach) {
             self.behind.insert(feed);
-            self.ask(feed, now);
+            self.ask(feed, reach, now);
         } else {
             self.behind.remove(&feed);
         }
@@ -316,11 +369,10 @@ impl Mesh {
     }
 
     /// Asks the best neighbour for what is missing.
-    fn ask(&mut self, feed: FeedId, now: Now) {
+    fn ask(&mut self, feed: FeedId, reach: Reach, now: Now) {
         let Some(state) = self.feeds.get(&feed) else { return };
-        let next = state.accepted.head.next();
-        let holders: Vec<LinkId> =
-            self.up_links().filter(|link| link.head_of(&feed) >= next).map(|link| link.id).collect();
+        let lacks = |link: &&Link| link.feeds.get(&feed).is_some_and(|held| state.lacks(held, reach));
+        let holders: Vec<LinkId> = self.up_links().filter(lacks).map(|link| link.id).collect();
         if holders.iter().all(|id| state.tried.contains(id)) {
             return self.on_lap(feed, !holders.is_empty(), now);
         }
@@ -329,36 +381,42 @@ impl Mesh {
         let best = free.min_by_key(|link| (link.asked.len(), link.liveness.rtt_us(), link.id)).map(|link| link.id);
         // Where all are busy, the next answer that is complete brings us back here.
         if let Some(id) = best {
-            self.ask_link(feed, id, now);
+            self.ask_link(feed, id, reach, now);
         }
     }
 
-    fn ask_link(&mut self, feed: FeedId, id: LinkId, now: Now) {
-        let head = self.links.get(&id).map_or(Seq(0), |link| link.head_of(&feed));
+    fn ask_link(&mut self, feed: FeedId, id: LinkId, reach: Reach, now: Now) {
+        let Some(held) = self.links.get(&id).and_then(|link| link.feeds.get(&feed)) else { return };
         let Some(state) = self.feeds.get(&feed) else { return };
+        let ranges = state.question(held, reach, self.config.newest_first_posts);
+        let rises = ranges.iter().any(|(_, to)| *to > state.accepted.head());
+        let (head, provider) = (held.head, state.provider);
         let author_link = state.feed.and_then(|author| self.author_link(author));
-        // The author pushes by itself. Anybody else who has what we lack shall go on pushing it.
-        let push = author_link.is_none();
-        let mut ranges: Vec<(Seq, Option<Seq>)> =
-            state.gaps(head, RANGES_PER_WANT_MAX).into_iter().map(|(from, to)| (from, Some(to))).collect();
-        let Some(last) = ranges.last_mut() else { return };
-        if push && last.1 == Some(head) {
-            last.1 = None;
+        // The author pushes by itself. Anybody else who has newer posts than we shall go on pushing.
+        let push = author_link.is_none() && (rises || provider.is_none());
+        if ranges.is_empty() {
+            // Too many runs are open for what this one holds.
+            if let Some(state) = self.feeds.get_mut(&feed) {
+                state.tried.insert(id);
+            }
+            self.timers.set(Timer::Repair(feed), now.mono + LAP_WAIT);
+            return;
         }
-        let old = state.provider.filter(|old| push && *old != id && Some(*old) != author_link);
+        let open_end = |to: Seq| (!(push && to == head)).then_some(to);
+        let wanted = ranges.iter().map(|(from, to)| (*from, open_end(*to))).collect();
         if let Some(state) = self.feeds.get_mut(&feed) {
-            state.asked = Some(Asked { link: id, to: head, sent: None });
+            state.asked = Some(Asked { link: id, ranges, push, sent: None });
             if push {
                 state.provider = Some(id);
             }
         }
-        if let Some(old) = old.and_then(|old| self.links.get_mut(&old)) {
+        if let Some(old) = provider.filter(|old| push && *old != id).and_then(|old| self.links.get_mut(&old)) {
             old.control.prune.insert(feed);
             self.dirty.insert(old.id);
         }
         if let Some(link) = self.links.get_mut(&id) {
             link.asked.insert(feed);
-            link.control.wants.insert(feed, Want { feed, ranges, push });
+            link.control.wants.insert(feed, Want { feed, ranges: wanted, push });
             self.dirty.insert(id);
         }
         self.count("sync_rounds_total", 1);
@@ -384,14 +442,13 @@ impl Mesh {
         let patience = self.patience(id);
         let Some(state) = self.feeds.get_mut(&feed) else { return };
         state.tried.clear();
-        state.progressed = now.mono;
-        match state.asked {
-            Some(asked) if state.accepted.head < asked.to => {
-                if asked.link == id {
+        match state.still_asked() {
+            Some((link, true)) => {
+                if link == id {
                     self.timers.set(Timer::Repair(feed), now.mono + patience);
                 }
             }
-            Some(_) => {
+            Some((_, false)) => {
                 self.unask(feed);
                 self.timers.cancel(&Timer::Repair(feed));
                 self.consider_repair(feed, now);
@@ -405,11 +462,28 @@ impl Mesh {
         }
     }
 
+    /// What is held or wanted of a feed changed from outside: the question on its way may be over.
+    pub(super) fn go_on(&mut self, feed: FeedId, now: Now) {
+        let Some(state) = self.feeds.get_mut(&feed) else { return };
+        if state.still_asked().is_some_and(|(_, is_open)| !is_open) {
+            self.unask(feed);
+            self.timers.cancel(&Timer::Repair(feed));
+        }
+        self.consider_repair(feed, now);
+        self.ask_others(now);
+    }
+
     /// A question is over: others may have waited for its place.
     fn ask_others(&mut self, now: Now) {
-        let waiting: Vec<FeedId> = self.behind.iter().copied().collect();
+        if self.is_everybody_asked() {
+            return;
+        }
+        let epoch = |feed: &FeedId| self.feeds.get(feed).and_then(|state| state.feed).map(|feed| feed.epoch);
+        let mut waiting: Vec<FeedId> = self.behind.iter().copied().collect();
+        // What was said last is asked for first.
+        waiting.sort_by_cached_key(|feed| Reverse(epoch(feed)));
         for feed in waiting {
-            if self.up_links().all(|link| link.asked.len() >= REPAIRS_PER_LINK_MAX) {
+            if self.is_everybody_asked() {
                 return;
             }
             let is_idle = self.feeds.get(&feed).is_some_and(|state| state.asked.is_none());
@@ -417,6 +491,10 @@ impl Mesh {
                 self.consider_repair(feed, now);
             }
         }
+    }
+
+    fn is_everybody_asked(&self) -> bool {
+        self.up_links().all(|link| link.asked.len() >= REPAIRS_PER_LINK_MAX)
     }
 
     fn patience(&self, id: LinkId) -> Duration {
@@ -457,15 +535,6 @@ impl Mesh {
                 self.feeds.remove_empty(&feed);
             }
         }
-    }
-
-    /// Posts that neighbours hold and that are not here yet.
-    pub(super) fn missing_posts(&self) -> u64 {
-        let missing = |feed: &FeedId| {
-            let stored = self.feeds.get(feed).map_or(Seq(0), |state| state.stored.head);
-            self.target(feed).0.saturating_sub(stored.0)
-        };
-        self.behind.iter().map(missing).fold(0, u64::saturating_add)
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Mesh;
 use super::dials::Dialing;
+use super::feeds::FeedState;
 use super::link::Link;
 use crate::id::{FeedId, PeerId};
 use crate::membership::record::{Addr, Record};
@@ -11,7 +12,6 @@ use crate::reconnect::Target;
 use crate::status::{PeerState, PeerStatus, Status};
 use crate::time::Now;
 use crate::timers::Timer;
-use crate::tree::LinkFeed;
 
 impl Mesh {
     /// The mesh as a whole.
@@ -24,9 +24,10 @@ impl Mesh {
             peers_known: self.book.len(),
             addrs_configured: self.dials.addrs().filter(|(addr, _)| !self.dials.is_self(addr)).count(),
             offset: self.stored_offset,
-            digest: self.feeds.sum.digest(),
+            digest: self.feeds.digest(),
             posts: self.feeds.posts,
             missing_posts: self.missing_posts(),
+            unavailable_posts: self.unavailable_posts(),
             other_instances: self.up_links().filter(|link| link.peer == self.me.id).count(),
             counters: self.counters.clone(),
         }
@@ -149,11 +150,10 @@ impl Mesh {
 
     /// Posts that are stored here and that the other side is not known to hold.
     fn posts_behind(&self, link: &Link) -> u64 {
-        let behind = |(id, head): (&FeedId, u64)| {
-            let held = link.feeds.get(id).map_or(0, |held: &LinkFeed| held.head.0);
-            head.saturating_sub(held)
+        let behind = |(id, state): (&FeedId, &FeedState)| {
+            state.stored.count_within(link.head_of(id).next(), state.stored.head())
         };
-        self.feeds.iter().map(|(id, state)| behind((id, state.stored.head.0))).sum()
+        self.feeds.iter().map(behind).sum()
     }
 
     /// Posts that wait to be sealed.

@@ -19,6 +19,7 @@ impl Mesh {
     pub(super) fn spread(&mut self, pending: &Pending, now: Now) {
         let envelope = &pending.delivery.envelope;
         let (feed, first, last) = (envelope.feed_id(), envelope.first(), envelope.last());
+        let floor = self.feeds.get(&feed).map_or(Seq(1), |state| state.stored.floor());
         let links: Vec<LinkId> = self.up_links().map(|link| link.id).collect();
         let mut announced = 0;
         for id in links {
@@ -37,8 +38,8 @@ impl Mesh {
                     false
                 }
                 // What was repaired is not pushed on: its neighbours repair it too. Only a cursor that has not
-                // come this far yet takes it along.
-                Push::Live { cursor, .. } if !pending.is_live && *cursor >= first => {
+                // come this far yet takes it along, unless there is a gap between.
+                Push::Live { cursor, .. } if !pending.is_live && (*cursor >= first || *cursor < floor) => {
                     *cursor = (*cursor).max(last.next());
                     true
                 }
@@ -100,6 +101,13 @@ impl Mesh {
         }
     }
 
+    /// The run that is announced begins somewhere else: everybody shall know.
+    pub(super) fn tell_floor(&mut self, feed: FeedId) {
+        for link in self.links.values_mut().filter(|link| link.is_up()) {
+            link.control.have.insert(feed);
+        }
+    }
+
     pub(super) fn on_announce(&mut self) {
         for link in self.links.values().filter(|link| link.is_up() && !link.control.have.is_empty()) {
             self.dirty.insert(link.id);
@@ -121,7 +129,7 @@ impl Mesh {
 
     /// The other side holds a feed up to `head`.
     pub(super) fn note_head(&mut self, id: LinkId, feed: FeedId, head: Seq, now: Now) {
-        let stored = self.feeds.get(&feed).map_or(Seq(0), |state| state.stored.head);
+        let stored = self.feeds.get(&feed).map_or(Seq(0), |state| state.stored.head());
         self.decide_push(id, feed, stored.next());
         let Some(link) = self.links.get_mut(&id) else { return };
         link.exchanged = now.mono;
@@ -129,6 +137,13 @@ impl Mesh {
         state.head = state.head.max(head);
         if let Push::Live { cursor, .. } = &mut state.push {
             *cursor = (*cursor).max(head.min(stored).next());
+        }
+    }
+
+    /// The other side holds nothing below `floor`, or nothing that it offers.
+    pub(super) fn note_floor(&mut self, id: LinkId, feed: FeedId, floor: Seq) {
+        if let Some(held) = self.links.get_mut(&id).and_then(|link| link.feeds.get_mut(&feed)) {
+            held.floor = floor;
         }
     }
 
@@ -147,16 +162,14 @@ impl Mesh {
                 continue;
             }
             self.note_head(id, have.feed, have.head, now);
-            if let Some(state) = self.links.get_mut(&id).and_then(|link| link.feeds.get_mut(&have.feed)) {
-                state.floor = have.floor;
-            }
+            self.note_floor(id, have.feed, have.floor);
             self.consider_repair(have.feed, now);
         }
     }
 
     pub(super) fn on_want(&mut self, id: LinkId, want: &Want, now: Now) {
-        let Some(state) = self.feeds.get(&want.feed).filter(|state| state.stored.hash.is_some()) else { return };
-        let (floor, head) = (state.floor, state.stored.head);
+        let Some(state) = self.feeds.get(&want.feed).filter(|state| state.is_stored()) else { return };
+        let (floor, head) = (state.stored.floor(), state.stored.head());
         let Some(link) = self.links.get_mut(&id) else { return };
         link.exchanged = now.mono;
         // What is asked for now stands in place of what was asked for before.
@@ -165,21 +178,20 @@ impl Mesh {
             link.control.gone.insert(want.feed, floor);
         }
         let mut push = want.push.then_some(Push::Live { cursor: head.next(), repaired: head });
+        let mut ranges = Vec::new();
         for (from, to) in &want.ranges {
             let from = (*from).max(floor).max(Seq(1));
             match to {
                 None if want.push => push = Some(Push::Live { cursor: from, repaired: head }),
-                None => serve(link, want.feed, from, head),
-                Some(to) => serve(link, want.feed, from, head.min(*to)),
+                to => ranges.push((from, head.min(to.unwrap_or(head)))),
             }
         }
+        link.serving.extend(Serving::of(want.feed, ranges.into_iter()));
         if let Some(push) = push {
             link.feeds.entry(want.feed).or_insert_with(|| LinkFeed::new(push)).push = push;
             link.enqueue(want.feed);
         }
-        let mut feeds: Vec<FeedId> = link.serving.iter().map(|serving| serving.feed).collect();
-        feeds.dedup();
-        let is_over = feeds.len() > WANTS_PER_LINK_MAX;
+        let is_over = link.serving.len() > WANTS_PER_LINK_MAX;
         if is_over {
             link.serving.retain(|serving| serving.feed != want.feed);
         }
@@ -203,7 +215,7 @@ impl Mesh {
     pub(super) fn prune_unless_source(&mut self, id: LinkId, feed: FeedId, author: Instance) {
         let author_link = self.author_link(author);
         let Some(state) = self.feeds.get(&feed) else { return };
-        let is_asked = state.asked.is_some_and(|asked| asked.link == id);
+        let is_asked = state.asked.as_ref().is_some_and(|asked| asked.link == id);
         if author_link == Some(id) || is_asked || (author_link.is_none() && state.provider == Some(id)) {
             return;
         }
@@ -218,7 +230,7 @@ impl Mesh {
         let Some(author) = self.feeds.get(&feed).and_then(|state| state.feed) else { return };
         let author_link = self.author_link(author);
         let Some(state) = self.feeds.get_mut(&feed) else { return };
-        let is_asked = state.asked.is_some_and(|asked| asked.link == id);
+        let is_asked = state.asked.as_ref().is_some_and(|asked| asked.link == id && asked.push);
         if !is_live && !is_asked {
             return;
         }
@@ -235,14 +247,7 @@ impl Mesh {
     }
 }
 
-fn serve(link: &mut Link, feed: FeedId, next: Seq, to: Seq) {
-    let serving = Serving { feed, next, to };
-    if next <= to && !link.serving.contains(&serving) {
-        link.serving.push_back(serving);
-    }
-}
-
 /// Announcements wait this long for company.
-const ANNOUNCE_AFTER: Duration = Duration::from_millis(100);
+pub(super) const ANNOUNCE_AFTER: Duration = Duration::from_millis(100);
 /// Quiet after a burst before its digest is compared.
 pub(super) const SETTLE_AFTER: Duration = Duration::from_secs(1);

@@ -6,6 +6,7 @@ mod hostile;
 mod kit;
 mod links;
 mod liveness;
+mod newest;
 mod publish;
 mod records;
 mod repair;

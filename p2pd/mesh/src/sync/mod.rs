@@ -4,7 +4,7 @@ use crate::feed::Tip;
 use crate::id::Instance;
 use crate::wire::message::Digest;
 
-/// The sum over all feeds of a hash of each one's end, modulo 2^256: equal exactly when the histories are.
+/// The sum over all feeds of a hash of each one's end, modulo 2^256: equal exactly when all feeds end the same.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Sum {
     limbs: [u64; 4],
@@ -28,7 +28,7 @@ impl Sum {
         let mut fingerprint = [0; 16];
         fingerprint[..8].copy_from_slice(&self.limbs[0].to_be_bytes());
         fingerprint[8..].copy_from_slice(&self.limbs[1].to_be_bytes());
-        Digest { fingerprint, feeds: self.feeds }
+        Digest { fingerprint, feeds: self.feeds, holes: 0 }
     }
 
     fn add(&mut self, other: &[u64; 4]) {

@@ -23,7 +23,7 @@ pub(crate) enum Push {
 /// One feed on one link.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LinkFeed {
-    /// The first number the other side holds.
+    /// The first number that the other side may hold: 1 until it tells.
     pub(crate) floor: Seq,
     /// The last number the other side is known to hold.
     pub(crate) head: Seq,

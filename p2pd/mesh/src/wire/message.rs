@@ -124,13 +124,16 @@ pub enum ByeCode {
     Unknown,
 }
 
-/// A fingerprint of everything one peer holds: equal exactly when the histories are.
+/// A fingerprint of everything one peer holds: of the end of each feed, and how much is missing before the ends. Two
+/// that are equal and without holes are equal histories, as far as both still want them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Digest {
     /// 128 bits of the sum over all feeds.
     pub fingerprint: [u8; 16],
     /// How many feeds.
     pub feeds: u64,
+    /// Posts missing in them, of those wanted.
+    pub holes: u64,
 }
 
 /// "Are you there?"
@@ -273,6 +276,14 @@ pub enum MessageError {
     /// A record in it is none.
     #[error("record: {0}")]
     Record(#[from] RecordError),
+}
+
+impl Digest {
+    /// Whether all feeds end the same, whatever is missing before that.
+    #[must_use]
+    pub fn ends_like(&self, other: &Self) -> bool {
+        (self.fingerprint, self.feeds) == (other.fingerprint, other.feeds)
+    }
 }
 
 impl ByeCode {

@@ -22,9 +22,10 @@ async fn status_tells_all_that_is_known() {
         peers_up: 2,
         peers_known: 3,
         addrs_configured: 1,
-        digest: Digest { fingerprint: [0xab; 16], feeds: 4 },
+        digest: Digest { fingerprint: [0xab; 16], feeds: 4, holes: 7 },
         posts: 5,
         missing_posts: 6,
+        unavailable_posts: 7,
         counters: [("dials_total", 8)].into(),
         ..Status::default()
     };
@@ -52,6 +53,7 @@ async fn status_tells_all_that_is_known() {
         digest: "ab".repeat(16),
         feeds: 4,
         missing_posts: 6,
+        unavailable_posts: 7,
         counters: [("dials_total".to_owned(), 8)].into(),
         pid: 42,
         default_room: "lobby".into(),

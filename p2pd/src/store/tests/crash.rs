@@ -69,7 +69,7 @@ fn posts_found(dir: &Path, said: &[p2p_mesh::envelope::VerifiedEnvelope]) -> usi
     let len = entries.len();
     assert!(len.is_multiple_of(3), "{len} posts of appends of three");
     assert!(entries.iter().map(|entry| &entry.envelope).eq(&said[..len]));
-    assert_eq!(store.opened.feeds.first().map_or(0, |feed| feed.held.count()), len as u64);
+    assert_eq!(store.opened.feeds.first().map_or(0, |feed| feed.runs.count()), len as u64);
     if let Some(next) = said.get(len) {
         store.append(std::slice::from_ref(next));
     }

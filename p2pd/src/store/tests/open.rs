@@ -1,6 +1,7 @@
 use std::os::unix::fs::PermissionsExt;
 
-use p2p_mesh::feed::{IntervalSet, StoredFeed, Tip};
+use p2p_mesh::envelope::VerifiedEnvelope;
+use p2p_mesh::feed::{Runs, StoredFeed, Tip};
 use p2p_mesh::id::{Epoch, Offset, Seq};
 use p2p_mesh::membership::record::Record;
 
@@ -15,6 +16,15 @@ fn refuses(dir: &std::path::Path, words: &[&str]) -> StoreError {
     assert!(words.iter().all(|word| text.contains(word)), "{text}");
     assert!(text.contains(dir.to_str().unwrap()), "{text} names no path");
     error
+}
+
+/// One feed of which these are held.
+fn feed(held: &[&VerifiedEnvelope]) -> StoredFeed {
+    let mut runs = Runs::default();
+    for envelope in held {
+        runs.add(envelope);
+    }
+    StoredFeed { feed: held[0].feed(), base: Seq(1), runs }
 }
 
 #[test]
@@ -39,35 +49,50 @@ fn a_restart_finds_every_feed_with_its_end_and_the_next_offset() {
     let (mut alice, mut bob) = (Author::new(1, 7), Author::new(2, 3));
     let (first, second) = (alice.chat(10, "a"), alice.say(11, vec![p2p_mesh::envelope::Post::chat("x", "b"); 3]));
     let other = bob.chat(5, "c");
-    store.append(&[first, other.clone(), second.clone()]);
+    store.append(&[first.clone(), other.clone(), second.clone()]);
     let store = store.reopen(dir.path());
-    let feed = |envelope: &p2p_mesh::envelope::VerifiedEnvelope, last| StoredFeed {
-        feed: envelope.feed(),
-        held: IntervalSet::of(Seq(1), Seq(last)),
-        tip: Tip::after(envelope),
-    };
-    assert_eq!(store.opened.feeds, [feed(&second, 4), feed(&other, 1)]);
+    let feeds = [feed(&[&first, &second]), feed(&[&other])];
+    assert_eq!(store.opened.feeds, feeds);
     assert_eq!(store.opened.next_offset, Offset(6));
     assert_eq!(store.opened.newest_own_epoch, Some(Epoch(7)));
     store.close();
 }
 
 #[test]
-fn gaps_are_kept_and_the_end_is_the_one_of_the_first_run() {
+fn runs_that_came_in_any_order_are_found_again_with_their_ends_and_beginnings() {
     let dir = tempfile::tempdir().unwrap();
     let mut store = Store::open(dir.path());
     let mut author = Author::new(2, 1);
-    let said: Vec<_> = (1..=9).map(|ms| author.chat(ms, "x")).collect();
-    let mut expected = IntervalSet::default();
+    let said: Vec<_> = (1..=9).map(|ms| author.say(ms, vec![p2p_mesh::envelope::Post::chat("x", "y"); 3])).collect();
+    let mut held = Vec::new();
     // Each step leads to another kind of change: a run alone, a run below it, one that joins two, one at the end.
-    for (seq, end) in [(6, 6), (7, 7), (2, 2), (1, 2), (4, 2), (3, 4), (5, 7), (9, 7), (8, 9)] {
-        store.append(&[said[seq - 1].clone()]);
-        expected.insert(Seq(seq as u64), Seq(seq as u64));
+    for place in [6, 7, 2, 1, 4, 3, 5, 9, 8] {
+        held.push(&said[place - 1]);
+        store.append(&[said[place - 1].clone()]);
         store = store.reopen(dir.path());
-        let [feed] = &store.opened.feeds[..] else { panic!("one feed") };
-        assert_eq!(feed.held, expected);
-        assert_eq!(feed.tip, Tip::after(&said[end - 1]), "after {seq}");
+        assert_eq!(store.opened.feeds, [feed(&held)], "after {place}");
     }
+    let tip = store.opened.feeds[0].runs.tip();
+    assert_eq!(tip, Tip::after(&said[8]));
+    store.close();
+}
+
+#[test]
+fn d_01_a_run_that_does_not_continue_what_is_stored_is_refused_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = Store::open(dir.path());
+    let mut author = Author::new(2, 1);
+    let said: Vec<_> = (1..=4).map(|ms| author.chat(ms, "x")).collect();
+    let mut liar = Author::new(2, 1);
+    let lies: Vec<_> = (1..=4).map(|ms| liar.chat(ms, "y")).collect();
+    store.append(&[said[0].clone(), said[3].clone()]);
+    let next = store.opened.next_offset.0 + 2;
+    for (place, lie) in [(1, &lies[1]), (2, &lies[2])] {
+        let why = store.append_at(vec![delivery(next, lie)]).unwrap_err();
+        assert!(why.contains("do not continue what is stored"), "{place}: {why}");
+    }
+    let store = store.reopen(dir.path());
+    assert_eq!(store.opened.feeds, [feed(&[&said[0], &said[3]])]);
     store.close();
 }
 
@@ -193,6 +218,6 @@ fn d_13_an_old_backup_opens_as_it_was_and_knows_the_epochs_it_had() {
     store.append(&[Author::new(1, 9).chat(4, "new"), lost[1].clone()]);
     let store = store.reopen(backup.path());
     assert_eq!(store.opened.newest_own_epoch, Some(Epoch(9)));
-    assert_eq!(store.opened.feeds[0].tip, Tip::after(&lost[1]));
+    assert_eq!(store.opened.feeds[0].runs.tip(), Tip::after(&lost[1]));
     store.close();
 }

@@ -153,6 +153,15 @@ impl World {
             let said = envelope.body().posts.iter().filter_map(|post| self.people.said_at(&post.text));
             self.measure.latencies.extend(said.map(|at| self.now.since(at)));
         }
+        let head =
+            self.machines[place.0].run.as_mut().map(|run| run.heads_shown.entry(envelope.feed_id()).or_default());
+        if let Some(head) = head.filter(|_| honest) {
+            let is_older = envelope.last() < *head;
+            *head = envelope.last().max(*head);
+            if is_older {
+                self.measure.reach(Milestone::NewestFirst);
+            }
+        }
         if honest && !is_stored && self.plan.bug.is_none() {
             self.violate(
                 place,
@@ -221,6 +230,7 @@ impl Run {
             | Input::AppendFailed { .. }
             | Input::ReadDone { .. }
             | Input::KeysFound { .. }
+            | Input::Retained { .. }
             | Input::Command(_) => (),
         }
     }

@@ -119,7 +119,7 @@ impl World {
     }
 
     fn take_unverified(&mut self, place: Place, envelope: &Envelope) {
-        if self.machines[place.0].disk.tip(envelope.feed()).fit(envelope) == Fit::Extends {
+        if self.machines[place.0].disk.fit(envelope) == Fit::Extends {
             self.store_and_show(place, envelope);
         }
     }
@@ -151,7 +151,7 @@ impl World {
         for envelope in envelopes.items {
             let numbers: Vec<(FeedId, Seq)> = numbers(&envelope).collect();
             if !is_signed(&envelope) {
-                let new = numbers.iter().filter(|(_, seq)| *seq > machine.disk.tip(envelope.feed()).head);
+                let new = numbers.iter().filter(|(_, seq)| !machine.disk.holds_number(envelope.feed(), *seq));
                 run.remembered.extend(new);
                 items.push(envelope);
             } else if !numbers.iter().all(|number| run.remembered.contains(number)) {

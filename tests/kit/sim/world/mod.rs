@@ -385,6 +385,7 @@ impl World {
                 heartbeat_timeout: self.plan.heartbeat_timeout,
                 full_mesh_max: FULL_MESH_MAX,
                 reorder_posts_max: REORDER_POSTS_MAX,
+                newest_first_posts: self.plan.newest_first_posts,
                 allow: std::collections::BTreeSet::new(),
                 block: std::collections::BTreeSet::new(),
             },
@@ -521,6 +522,7 @@ fn fingerprint(input: &Input) -> &[u8] {
         Input::AppendFailed { .. } => b"append failed",
         Input::ReadDone { .. } => b"read",
         Input::KeysFound { .. } => b"keys",
+        Input::Retained { .. } => b"retained",
         Input::Command(_) => b"command",
     }
 }
@@ -535,6 +537,7 @@ fn describe(input: &Input) -> String {
             format!("link {link} opened: {peer:?} at {remote}, dial {dial:?}")
         }
         Input::ReadDone { ticket, envelopes } => format!("{ticket:?}: {} envelopes read", envelopes.len()),
+        Input::Retained { feeds } => format!("{} feeds retained", feeds.len()),
         Input::KeysFound { ticket, posts } => format!("{ticket:?}: {} keys looked up", posts.len()),
         Input::DialFailed { .. }
         | Input::Written { .. }

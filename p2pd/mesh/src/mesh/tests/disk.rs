@@ -6,8 +6,8 @@ use bytes::Bytes;
 
 use crate::effect::{Append, Delivery};
 use crate::envelope::{Envelope, VerifiedEnvelope};
-use crate::feed::{IntervalSet, StoredFeed, Tip};
-use crate::id::{Instance, Offset, PostId};
+use crate::feed::{Runs, StoredFeed};
+use crate::id::{Instance, Offset, PostId, Seq};
 use crate::input::{Input, KeyedPost, ReadFrom, Ticket, content_hash};
 
 /// What is stored, and what waits for an answer.
@@ -49,10 +49,8 @@ impl Store {
     pub(super) fn feeds(&self) -> Vec<StoredFeed> {
         let mut feeds: BTreeMap<Instance, StoredFeed> = BTreeMap::new();
         for Delivery { envelope, .. } in &self.stored {
-            let new = || StoredFeed { feed: envelope.feed(), held: IntervalSet::default(), tip: Tip::default() };
-            let feed = feeds.entry(envelope.feed()).or_insert_with(new);
-            feed.held.insert(envelope.first(), envelope.last());
-            feed.tip = Tip::after(envelope);
+            let new = || StoredFeed { feed: envelope.feed(), base: Seq(1), runs: Runs::default() };
+            feeds.entry(envelope.feed()).or_insert_with(new).runs.add(envelope);
         }
         feeds.into_values().collect()
     }
@@ -101,11 +99,13 @@ impl Store {
     pub(super) fn read(&self, from: &ReadFrom) -> Vec<VerifiedEnvelope> {
         let envelopes = self.stored.iter().map(|held| &held.envelope).filter(|held| held.feed_id() == from.feed);
         let wanted = envelopes.filter(|held| held.last() >= from.from && held.first() <= from.to);
-        let mut bytes = 0;
-        // Like the real one: the envelope that passes the limit is still given.
-        let fits = wanted.take_while(|held| {
-            let begins = bytes < from.bytes_max;
+        let wanted: BTreeMap<Seq, &VerifiedEnvelope> = wanted.map(|held| (held.first(), held)).collect();
+        let (mut bytes, mut next) = (0, from.from);
+        // Like the real one: it ends before a hole, and the envelope that passes the limit is still given.
+        let fits = wanted.into_values().take_while(|held| {
+            let begins = bytes < from.bytes_max && held.first() <= next;
             bytes += held.bytes().len();
+            next = held.last().next();
             begins
         });
         fits.cloned().collect()

@@ -11,9 +11,10 @@ use super::disk::{Mood, Question, Store};
 use crate::config::{Config, Setup};
 use crate::effect::{Append, Delivery, Effect, Event, Refusal, Sent};
 use crate::envelope::{Body, Envelope, Post, Stamp, VerifiedEnvelope};
+use crate::feed::IntervalSet;
 use crate::id::{DialId, Epoch, FeedId, Hash, Instance, LinkId, Offset, PeerId, Seq};
 use crate::input::{CloseReason, Command, DialFailure, Draft, Input, LinkOpened};
-use crate::limits::FRAME_LEN_MAX;
+use crate::limits::{FRAME_LEN_MAX, NEWEST_FIRST_POSTS};
 use crate::membership::record::{Addr, Record};
 use crate::mesh::Mesh;
 use crate::time::{Mono, Now};
@@ -30,8 +31,8 @@ pub(super) struct Peer {
     /// What was done and not yet taken by the test.
     pub(super) effects: Vec<Effect>,
     next_link: u64,
-    /// The last number delivered of each feed.
-    delivered: BTreeMap<FeedId, Seq>,
+    /// The numbers delivered of each feed.
+    delivered: BTreeMap<FeedId, IntervalSet>,
 }
 
 pub(super) fn key(n: u8) -> SigningKey {
@@ -91,6 +92,7 @@ pub(super) fn config(n: u8) -> Config {
         heartbeat_timeout: Duration::from_secs(5),
         full_mesh_max: 32,
         reorder_posts_max: 256,
+        newest_first_posts: NEWEST_FIRST_POSTS,
         allow: BTreeSet::new(),
         block: BTreeSet::new(),
     }
@@ -149,7 +151,7 @@ pub(super) fn heads(feeds: &[Vec<VerifiedEnvelope>]) -> Message {
 
 /// The answer of a peer that holds something else.
 pub(super) fn other_digest(ping: &Ping) -> Message {
-    Message::Pong(Pong { n: ping.n, t: ping.t, r: ping.t, digest: Digest { fingerprint: [9; 16], feeds: 1 } })
+    Message::Pong(Pong { n: ping.n, t: ping.t, r: ping.t, digest: Digest { fingerprint: [9; 16], feeds: 1, holes: 0 } })
 }
 
 /// What a peer says that is there, holds the same, and wants nothing.
@@ -193,7 +195,7 @@ impl Peer {
         let setup = Setup { key: key(n), epoch: EPOCH, config, feeds: store.feeds(), next_offset, book, seed: 1 };
         let mut peer = Self {
             mesh: Mesh::new(setup, at(0)),
-            delivered: store.feeds().iter().map(|feed| (feed.feed.feed_id(), feed.tip.head)).collect(),
+            delivered: store.feeds().iter().map(|feed| (feed.feed.feed_id(), feed.runs.held())).collect(),
             store,
             stuck: BTreeMap::new(),
             now: at(0),
@@ -494,8 +496,11 @@ impl Peer {
             }
             Effect::Deliver(delivery) => {
                 let envelope = &delivery.envelope;
-                let last = self.delivered.insert(envelope.feed_id(), envelope.last()).unwrap_or_default();
-                assert_eq!(last.next(), envelope.first(), "delivered twice, or with a gap");
+                let delivered = self.delivered.entry(envelope.feed_id()).or_default();
+                assert!(!delivered.intersects(envelope.first(), envelope.last()), "delivered twice");
+                let is_older = delivered.last().is_some_and(|last| last > envelope.last());
+                assert!(delivery.late || !is_older, "delivered out of order and not said to be late");
+                delivered.insert(envelope.first(), envelope.last());
                 assert!(self.store.holds(envelope), "delivered before it was stored");
             }
             _ => (),

@@ -96,12 +96,14 @@ fn parse_bye(object: &Object<'_>) -> Result<Bye, MessageError> {
 }
 
 fn parse_digest(object: &Object<'_>) -> Result<Digest, MessageError> {
-    let [fingerprint, feeds] = object.list("digest")? else {
-        return Err(JsonError::Field { field: "digest", want: "a fingerprint and a count" }.into());
+    let (fingerprint, feeds, holes) = match object.list("digest")? {
+        [fingerprint, feeds] => (fingerprint, feeds, 0),
+        [fingerprint, feeds, holes] => (fingerprint, feeds, holes.integer("digest")?),
+        _ => return Err(JsonError::Field { field: "digest", want: "a fingerprint and two counts" }.into()),
     };
     // The fingerprint has the length and the form of a feed id.
     let FeedId(fingerprint) = fingerprint.text("digest")?.parse()?;
-    Ok(Digest { fingerprint, feeds: feeds.integer("digest")? })
+    Ok(Digest { fingerprint, feeds: feeds.integer("digest")?, holes })
 }
 
 fn parse_records(object: &Object<'_>) -> Result<Vec<Record>, MessageError> {

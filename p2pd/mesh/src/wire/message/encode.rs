@@ -86,8 +86,12 @@ pub(crate) fn encode_envelopes(items: &[RawEnvelope], hop: u64, live: bool, more
 }
 
 impl Digest {
-    fn encoding(self) -> (String, u64) {
-        (base64url(&self.fingerprint), self.feeds)
+    fn encoding(self) -> DigestEncoding {
+        let fingerprint = base64url(&self.fingerprint);
+        match self.holes {
+            0 => DigestEncoding::Whole(fingerprint, self.feeds),
+            holes => DigestEncoding::Holed(fingerprint, self.feeds, holes),
+        }
     }
 }
 
@@ -124,13 +128,13 @@ enum Encoding<'a> {
     Ping {
         n: u64,
         t: u64,
-        digest: (String, u64),
+        digest: DigestEncoding,
     },
     Pong {
         n: u64,
         t: u64,
         r: u64,
-        digest: (String, u64),
+        digest: DigestEncoding,
     },
     Suspect {
         id: String,
@@ -199,6 +203,13 @@ impl<'a> Signed<'a> {
             serde_json::from_str(record.body()).expect("a record's body is JSON: it was read or written as such");
         Self { body, sig: base64url(record.signature()) }
     }
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum DigestEncoding {
+    Whole(String, u64),
+    Holed(String, u64, u64),
 }
 
 #[derive(Serialize)]

@@ -49,7 +49,8 @@ fn hello() -> Hello {
 
 /// What a file of this name says; nothing for a name that this version only reads.
 fn message(name: &str) -> Message {
-    let (feed, digest) = (author().feed_id(), Digest { fingerprint: [5; 16], feeds: 12 });
+    let (feed, digest) = (author().feed_id(), Digest { fingerprint: [5; 16], feeds: 12, holes: 0 });
+    let holed = Digest { holes: 34, ..digest };
     match name {
         "hello" => Message::Hello(Box::new(hello())),
         "hello_feeler" => Message::Hello(Box::new(Hello { role: Role::Feeler, caps: Vec::new(), ..hello() })),
@@ -67,6 +68,8 @@ fn message(name: &str) -> Message {
         }),
         "ping" => Message::Ping(Ping { n: 7, t: 1_763_792_485_123, digest }),
         "pong" => Message::Pong(Pong { n: 7, t: 1_763_792_485_123, r: 1_763_792_485_125, digest }),
+        "ping_holes" => Message::Ping(Ping { n: 7, t: 1_763_792_485_123, digest: holed }),
+        "pong_holes" => Message::Pong(Pong { n: 7, t: 1_763_792_485_123, r: 1_763_792_485_125, digest: holed }),
         "suspect" => Message::Suspect(author()),
         "peers" => Message::Peers(vec![record()]),
         "view" => Message::View(View { full: true, neighbors: vec!["abcdefghijkl".into()], estimate: 6 }),
@@ -106,6 +109,8 @@ const SENT: &[&str] = &[
     "bye_full",
     "ping",
     "pong",
+    "ping_holes",
+    "pong_holes",
     "suspect",
     "peers",
     "view",
