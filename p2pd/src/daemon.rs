@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::api::{self, Alarms, ApiConfig, ApiError, ConfigRow, Facts, Request, Served, Subscribers};
 use crate::args::RunArgs;
 use crate::config::{Config, Loaded};
-use crate::driver::{Clock, Driver, Rooms};
+use crate::driver::{Clock, Driver, Retention, Rooms};
 use crate::identity::{DataDir, DataDirError};
 use crate::keyfile::KeyFileError;
 use crate::link::{self, BindError, LinkConfig, Links};
@@ -148,6 +148,7 @@ async fn live(loaded: &Loaded, args: &RunArgs) -> Result<u8, DaemonError> {
         store_events: store.events,
         requests,
         subscribers,
+        retention: Retention::new(config.retention_age, config.retention_bytes),
         alarms,
         stop_asked: stop_asked.clone(),
         leave: leave.clone(),

@@ -57,10 +57,72 @@ pub struct HistoryQuery {
 /// A run of the log by order of arrival.
 #[derive(Clone, Debug, Default)]
 pub struct LogPage {
+    /// What was dropped before the first entry; entries end before the next gap.
+    pub gap: Option<LogGap>,
     /// In order. The first may begin at or before the offset asked for.
     pub entries: Vec<Delivery>,
     /// The end of the log was reached.
     pub end: bool,
+}
+
+/// A stretch of the log of which nothing is held any more.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LogGap {
+    /// The first offset of it.
+    pub from: Offset,
+    /// The last one.
+    pub to: Offset,
+    /// How many posts were dropped there, of all rooms and authors; none where that is not known.
+    pub posts: Option<u64>,
+    /// The oldest clock among them, milliseconds since 1970.
+    pub oldest_ms: u64,
+    /// The newest one.
+    pub newest_ms: u64,
+}
+
+/// What is held, and what was.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct StoreSummary {
+    /// Of the bodies of all envelopes.
+    pub bytes: u64,
+    /// Posts that retention dropped.
+    pub expired_posts: u64,
+    /// The newest clock among those, milliseconds since 1970.
+    pub expired_newest_ms: u64,
+}
+
+/// Posts whose text holds some words.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct SearchQuery {
+    /// In lower case; all of them must be in the text.
+    pub words: Vec<String>,
+    /// Only this room; all rooms where it is none.
+    pub room: Option<String>,
+    /// Where an earlier search stopped; the newest post where it is none.
+    pub before: Option<SearchPlace>,
+    /// At most this many.
+    pub limit: usize,
+}
+
+/// How far a search came: from the newest clock back to this post, this one included. Only the store that gave it out
+/// can read it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SearchPlace {
+    /// Its clock, milliseconds since 1970.
+    pub ms: u64,
+    /// The store's own number of its feed.
+    pub feed: u64,
+    /// Its place in the order of arrival.
+    pub offset: u64,
+}
+
+/// A part of a search.
+#[derive(Clone, Debug, Default)]
+pub struct SearchPage {
+    /// Newest first.
+    pub posts: Vec<StoredPost>,
+    /// Where to go on; none where everything was searched.
+    pub next: Option<SearchPlace>,
 }
 
 /// One room, summed up.

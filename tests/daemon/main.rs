@@ -9,6 +9,7 @@ mod demo;
 mod floods;
 mod mangled;
 mod members;
+mod retention;
 mod start;
 mod stop;
 mod strangers;

@@ -11,7 +11,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::ask::{Asker, stopping};
 use super::send::{Budget, SendStream};
 use super::watch::{Watch, Wish};
-use super::{Facts, Subscribers, convert, history};
+use super::{Facts, Subscribers, convert, history, search};
 
 /// Answers `Chat`.
 #[derive(Debug)]
@@ -65,8 +65,9 @@ impl Chat for ChatService {
         Ok(Response::new(v1::RoomsResponse { rooms: rooms.into_iter().map(convert::room).collect() }))
     }
 
-    async fn search(&self, _request: Request<v1::SearchRequest>) -> Result<Response<v1::SearchResponse>, Status> {
-        Err(Status::unimplemented("search"))
+    async fn search(&self, request: Request<v1::SearchRequest>) -> Result<Response<v1::SearchResponse>, Status> {
+        let answer = search::read(&self.asker, self.subscribers.names(), request.into_inner()).await?;
+        Ok(Response::new(answer))
     }
 
     async fn receipts(&self, _request: Request<v1::ReceiptsRequest>) -> Result<Response<Self::ReceiptsStream>, Status> {

@@ -22,8 +22,18 @@ pub(super) async fn read(
     request: v1::HistoryRequest,
 ) -> Result<v1::HistoryResponse, Error> {
     let limit = parse_limit(request.limit)?;
-    let mut query = parse(request)?;
-    // Newest first while they are collected.
+    let query = parse(request)?;
+    // Before anything is read: what comes meanwhile is behind this offset, and may be in the answer too.
+    let offset = asker.ask(Request::Status).await?.offset.0;
+    let (newest_first, is_more) = collect(asker, query, limit).await?;
+    let expired = asker.ask(Request::StoreSummary).await?.expired_posts;
+    let next = newest_first.last().filter(|_| is_more).map(|oldest| encode_page(&place(oldest)));
+    let posts = newest_first.iter().rev().map(|post| convert::stored_post(post, names)).collect();
+    Ok(v1::HistoryResponse { posts, next: next.unwrap_or_default(), offset, expired })
+}
+
+/// The newest posts that match, newest first, and whether there are more.
+async fn collect(asker: &Asker, mut query: HistoryQuery, limit: usize) -> Result<(Vec<StoredPost>, bool), Error> {
     let mut found: Vec<StoredPost> = Vec::new();
     let mut bytes = 0;
     let mut is_more = true;
@@ -38,19 +48,13 @@ pub(super) async fn read(
         for post in page {
             bytes += post.post.text.len() + POST_BYTES;
             if bytes > BYTES_MAX && !found.is_empty() {
-                return Ok(answer(found, true, names));
+                return Ok((found, true));
             }
             query.before = Some(place(&post));
             found.push(post);
         }
     }
-    Ok(answer(found, is_more, names))
-}
-
-fn answer(newest_first: Vec<StoredPost>, is_more: bool, names: &Names) -> v1::HistoryResponse {
-    let next = newest_first.last().filter(|_| is_more).map(|oldest| encode_page(&place(oldest)));
-    let posts = newest_first.iter().rev().map(|post| convert::stored_post(post, names)).collect();
-    v1::HistoryResponse { posts, next: next.unwrap_or_default(), ..v1::HistoryResponse::default() }
+    Ok((found, is_more))
 }
 
 fn parse(request: v1::HistoryRequest) -> Result<HistoryQuery, Error> {

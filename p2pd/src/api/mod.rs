@@ -12,6 +12,7 @@ mod health;
 mod history;
 mod incoming;
 mod mesh;
+mod search;
 mod send;
 mod serve;
 mod socket;
@@ -32,7 +33,7 @@ use p2p_mesh::status::{PeerStatus, Status};
 use p2p_proto::endpoint::Endpoint;
 use tokio::sync::oneshot;
 
-use crate::query::{Answer, HistoryQuery, LogPage, RoomSummary, StoredPost};
+use crate::query::{Answer, HistoryQuery, LogPage, RoomSummary, SearchPage, SearchQuery, StoreSummary, StoredPost};
 
 pub use serve::{Served, serve};
 pub use status::Alarms;
@@ -93,8 +94,15 @@ pub enum Request {
     },
     /// Every room.
     Rooms(oneshot::Sender<Answer<Vec<RoomSummary>>>),
-    /// Bytes of envelopes held.
-    StoreBytes(oneshot::Sender<u64>),
+    /// The newest posts that hold some words, as far as one look goes.
+    Search {
+        /// Which.
+        query: SearchQuery,
+        /// Gets the answer.
+        reply: oneshot::Sender<Answer<SearchPage>>,
+    },
+    /// What is held, and what was.
+    StoreSummary(oneshot::Sender<StoreSummary>),
     /// Stop the daemon.
     Stop,
 }

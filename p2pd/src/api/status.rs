@@ -37,7 +37,7 @@ impl Alarms {
 /// Asks the driver and adds what is known without it.
 pub(super) async fn fetch(asker: &Asker, facts: &Facts, api: &[Endpoint]) -> Result<StatusResponse, Error> {
     let status = asker.ask(Request::Status).await?;
-    let bytes = asker.ask(Request::StoreBytes).await?;
+    let stored = asker.ask(Request::StoreSummary).await?;
     let alarms = facts.alarms.sentences();
     let health = health(&status, !alarms.is_empty(), asker.stop().is_cancelled());
     let text = |addr: &dyn ToString| addr.to_string();
@@ -59,7 +59,8 @@ pub(super) async fn fetch(asker: &Asker, facts: &Facts, api: &[Endpoint]) -> Res
         peers_up: count(status.peers_up),
         peers_known: count(status.peers_known),
         posts: status.posts,
-        bytes,
+        bytes: stored.bytes,
+        expired_posts: stored.expired_posts,
         offset: status.offset.0,
         digest: status.digest.fingerprint.iter().map(|byte| format!("{byte:02x}")).collect(),
         feeds: count(status.digest.feeds),

@@ -7,6 +7,7 @@ mod access;
 mod history;
 mod kit;
 mod mesh;
+mod search;
 mod send;
 mod stop;
 mod watch;

@@ -24,7 +24,7 @@ use super::ask::{Asker, stopping};
 use super::convert::{self, bound_ms, invalid, last_offset};
 use super::subscribers::Published;
 use super::{Batch, Request, Subscribers};
-use crate::query::HistoryQuery;
+use crate::query::{HistoryQuery, LogGap};
 
 /// What a reader wants to see.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -69,6 +69,8 @@ pub(super) struct Watch {
     source: Source,
     /// What was fetched and is not sent yet: a batch and the first entry of it to be looked at.
     current: Option<(Arc<Published>, usize)>,
+    /// What was dropped before that, and is not told yet.
+    gap: Option<LogGap>,
     heartbeat: Duration,
     next_heartbeat: Instant,
 }
@@ -151,6 +153,7 @@ impl Watch {
             is_caught_up: false,
             source,
             current: None,
+            gap: None,
             heartbeat,
             next_heartbeat: Instant::now() + heartbeat,
         })
@@ -173,6 +176,9 @@ impl Watch {
 
     async fn next(&mut self) -> Result<Item, Error> {
         loop {
+            if let Some(gap) = self.take_gap() {
+                return Ok(Item::Gap(gap));
+            }
             if self.owes_caught_up() {
                 self.is_caught_up = true;
                 return Ok(Item::CaughtUp(true));
@@ -194,6 +200,19 @@ impl Watch {
                 fetched = self.fetch() => fetched?,
             }
         }
+    }
+
+    /// What the reader must be told before it gets what comes behind. Of posts that are too old for it anyway it is
+    /// told nothing.
+    fn take_gap(&mut self) -> Option<v1::Gap> {
+        let gap = self.gap.take()?;
+        self.offset = self.offset.max(gap.to);
+        let since_ms = self.filter.since_ms.filter(|_| gap.to <= self.target);
+        if since_ms.is_some_and(|since_ms| gap.newest_ms < since_ms) {
+            return None;
+        }
+        let posts = gap.posts.filter(|_| since_ms.is_none_or(|since_ms| gap.oldest_ms >= since_ms));
+        Some(v1::Gap { from: gap.from.0, to: gap.to.0, posts: posts.unwrap_or(0) })
     }
 
     fn owes_caught_up(&self) -> bool {
@@ -294,18 +313,17 @@ impl Watch {
             self.asker.ask_store(|reply| Request::ReadLog { after, posts_max: POSTS_MAX, bytes_max: BYTES_MAX, reply });
         let page = page.await?;
         // What came after this page was read is in the channel.
-        if page.end || page.entries.is_empty() {
+        if page.end {
             self.source = Source::Live;
         }
+        self.gap = page.gap;
         match page.entries.last().map(last_offset) {
             Some(last) if last > after => {
                 self.current = Some((Arc::new(Published::new(Batch { entries: page.entries })), 0))
             }
+            Some(_) | None if !page.end => (),
             // The end of the log: whatever number the target is, nothing stands between.
-            Some(_) | None => {
-                self.source = Source::Live;
-                self.offset = self.offset.max(self.target);
-            }
+            Some(_) | None => self.offset = self.offset.max(self.target),
         }
         Ok(())
     }
@@ -344,9 +362,13 @@ async fn find_start(asker: &Asker, wish: &Wish, target: Offset) -> Result<Offset
     }
 }
 
-/// The offset before the first post of that time or later. Where there are many, the beginning: reading over the
-/// others costs time, and no post.
+/// The offset before the first post of that time or later. Where there are many, or where some were dropped, the
+/// beginning: reading over the others costs time, and no post.
 async fn find_since(asker: &Asker, since_ms: u64, target: Offset) -> Result<Offset, Error> {
+    let stored = asker.ask(Request::StoreSummary).await?;
+    if stored.expired_posts > 0 && stored.expired_newest_ms >= since_ms {
+        return Ok(Offset(0));
+    }
     let query = HistoryQuery { since_ms: Some(since_ms), limit: SINCE_POSTS_MAX, ..HistoryQuery::default() };
     let found = asker.ask_store(|reply| Request::History { query, reply }).await?;
     if found.len() >= SINCE_POSTS_MAX {

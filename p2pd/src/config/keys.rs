@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::text::{self, show_duration};
+use super::text::{self, show_age, show_duration, show_size};
 use super::{Config, Durability, LogFormat, Secret};
 use crate::logging;
 use crate::network::NetworkKey;
@@ -222,6 +222,22 @@ pub(super) const KEYS: &[Key] = &[
         },
     },
     Key {
+        name: "retention_age",
+        about: "Messages older than this are dropped here, such as 30d, or none to keep them whatever their age.\n\
+                The newest of each feed stays, so that the feed can go on.",
+        default: None,
+        read: Read::One(|config, value| put(&mut config.retention_age, text::age(value, RETENTION_AGES))),
+        show: |config| one(show_age(config.retention_age)),
+    },
+    Key {
+        name: "retention_bytes",
+        about: "Where the history is larger than this, such as 500MB or 1GiB, the oldest messages are dropped here; none\n\
+                keeps all. What belongs to a message on disk counts with it. Readers are told how many are gone.",
+        default: None,
+        read: Read::One(|config, value| put(&mut config.retention_bytes, text::size(value, RETENTION_SIZES))),
+        show: |config| one(show_size(config.retention_bytes)),
+    },
+    Key {
         name: "full_mesh_max",
         about: "Up to this many other peers, everybody links to everybody. 1 to 1024.",
         default: None,
@@ -263,6 +279,8 @@ impl Config {
             allow: Vec::new(),
             block: Vec::new(),
             durability: Durability::Batch,
+            retention_age: None,
+            retention_bytes: Some(1 << 30),
             full_mesh_max: 32,
             default_room: "general".into(),
         }
@@ -307,3 +325,7 @@ const CONNECT_TIMEOUTS: RangeInclusive<Duration> = Duration::from_millis(100)..=
 const HEARTBEAT_INTERVALS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3_600);
 /// Below a second, a busy machine would be taken for a dead one.
 const HEARTBEAT_TIMEOUTS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(300);
+/// A minute is as often as it is looked at; a hundred years is for ever.
+const RETENTION_AGES: RangeInclusive<Duration> = Duration::from_secs(60)..=Duration::from_secs(36_500 * 86_400);
+/// Below a megabyte, a single busy minute would push out what others have not read yet.
+const RETENTION_SIZES: RangeInclusive<u64> = 1_000_000..=1 << 50;

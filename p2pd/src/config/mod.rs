@@ -70,6 +70,10 @@ pub struct Config {
     pub block: Vec<PeerId>,
     /// When a send is answered.
     pub durability: Durability,
+    /// Posts older than this are dropped; none keeps them.
+    pub retention_age: Option<Duration>,
+    /// The history is kept below this many bytes; none lets it grow.
+    pub retention_bytes: Option<u64>,
     /// Up to this many other peers, everybody links to everybody.
     pub full_mesh_max: usize,
     /// The room of posts that name none.

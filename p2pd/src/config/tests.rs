@@ -212,9 +212,73 @@ fn f_04_durations_have_a_unit() {
     check("99999999999d", "99999999999d is not between 1s and 1h");
     check("99999999999999999999s", "\"99999999999999999999s\" is too large or too fine for a duration");
     check("NaN", "\"NaN\" is not a duration such as 500ms, 10s or 1m30s");
-    check("5 parsecs", "\"5 parsecs\" has the unknown unit \"parsecs\": ms, s, m and h are known");
+    check("5 parsecs", "\"5 parsecs\" has the unknown unit \"parsecs\": ms, s, m, h and d are known");
     check("0s", "0s is not between 1s and 1h");
     check("''", "\"\" is not a duration such as 500ms, 10s or 1m30s");
+}
+
+#[test]
+fn f_04_an_age_may_be_days_and_none() {
+    let read = |text: &str| {
+        let loaded = Machine::with_yaml(&format!("retention_age: {text}\n")).load().unwrap();
+        let shown = loaded.values.iter().find(|each| each.key == "retention_age").unwrap().value.clone();
+        (loaded.config.retention_age.map(|age| age.as_secs()), shown)
+    };
+    assert_eq!(read("30d"), (Some(30 * 86_400), "30d".into()));
+    assert_eq!(read("52w"), (Some(364 * 86_400), "364d".into()));
+    assert_eq!(read("1d12h"), (Some(129_600), "1day12h".into()));
+    assert_eq!(read("90m"), (Some(5_400), "1h30m".into()));
+    assert_eq!(read("none"), (None, "none".into()));
+    let check = |text: &str, expected: &str| {
+        wrong(&format!("retention_age: {text}\n"), &format!("retention_age (line 1): {expected}"));
+    };
+    check("30", "\"30\" needs a unit, such as 30s");
+    check("-30d", "\"-30d\" is negative");
+    check("59s", "59s is not between 1m and 36500d");
+    check("99999999999d", "99999999999d is not between 1m and 36500d");
+    check("None", "\"None\" is not a duration such as 500ms, 10s or 1m30s");
+    let loaded = Machine::new().var("P2P_RETENTION_AGE", "7d").load().unwrap();
+    assert_eq!(
+        (loaded.config.retention_age, source(&loaded, "retention_age")),
+        (Some(7 * DAY), "P2P_RETENTION_AGE".into())
+    );
+}
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+#[test]
+fn f_04_sizes_have_a_unit_and_none_is_no_limit() {
+    let read = |text: &str| {
+        let loaded = Machine::with_yaml(&format!("retention_bytes: {text}\n")).load().unwrap();
+        let shown = loaded.values.iter().find(|each| each.key == "retention_bytes").unwrap().value.clone();
+        (loaded.config.retention_bytes, shown)
+    };
+    assert_eq!(read("1GiB"), (Some(1 << 30), "1GiB".into()));
+    assert_eq!(read("500MB"), (Some(500_000_000), "500MB".into()));
+    assert_eq!(read("2048 mib"), (Some(2 << 30), "2GiB".into()));
+    assert_eq!(read("1000kB"), (Some(1_000_000), "1MB".into()));
+    assert_eq!(read("1234567B"), (Some(1_234_567), "1234567B".into()));
+    assert_eq!(read("none"), (None, "none".into()));
+    assert_eq!(Machine::new().load().unwrap().config.retention_bytes, Some(1 << 30));
+    let check = |text: &str, expected: &str| {
+        wrong(&format!("retention_bytes: {text}\n"), &format!("retention_bytes (line 1): {expected}"));
+    };
+    check("500", "\"500\" needs a unit, such as 500MB");
+    check("-1MB", "\"-1MB\" is negative");
+    check("1.5GB", "\"1.5GB\" is not a size such as 500MB, 1GiB or none");
+    check("''", "\"\" is not a size such as 500MB, 1GiB or none");
+    check("MB", "\"MB\" is not a size such as 500MB, 1GiB or none");
+    check(
+        "5 parsecs",
+        "\"5 parsecs\" has the unknown unit \"parsecs\": B, kB, MB, GB, TB and KiB, MiB, GiB, TiB are known",
+    );
+    check("999kB", "999kB is not between 1MB and 1024TiB");
+    check("99999999999999999999MB", "99999999999999999999MB is not between 1MB and 1024TiB");
+    check("99999999999TB", "99999999999TB is not between 1MB and 1024TiB");
+    let loaded = Machine::new().var("P2P_RETENTION_BYTES", "5MB").load().unwrap();
+    assert_eq!(loaded.config.retention_bytes, Some(5_000_000));
+    let mistakes = Machine::new().var("P2P_RETENTION_BYTE", "5MB").mistakes();
+    assert_eq!(mistakes, ["unknown variable \"P2P_RETENTION_BYTE\". Did you mean \"P2P_RETENTION_BYTES\"?"]);
 }
 
 #[test]

@@ -42,7 +42,7 @@ pub(super) fn duration(text: &str, range: RangeInclusive<Duration>) -> Result<Du
         DurationError::NumberOverflow => format!("{text:?} is too large or too fine for a duration"),
         DurationError::UnknownUnit { unit, .. } if unit.is_empty() => format!("{text:?} needs a unit, such as {text}s"),
         DurationError::UnknownUnit { unit, .. } => {
-            format!("{text:?} has the unknown unit {unit:?}: ms, s, m and h are known")
+            format!("{text:?} has the unknown unit {unit:?}: ms, s, m, h and d are known")
         }
         DurationError::InvalidCharacter(_) | DurationError::NumberExpected(_) | DurationError::Empty => {
             format!("{text:?} is not a duration such as 500ms, 10s or 1m30s")
@@ -52,8 +52,56 @@ pub(super) fn duration(text: &str, range: RangeInclusive<Duration>) -> Result<Du
     if range.contains(&value) { Ok(value) } else { Err(format!("{text} is not between {min} and {max}")) }
 }
 
+/// Whole days as days: months and years have no length that everybody agrees on.
 pub(super) fn show_duration(value: Duration) -> String {
+    if value >= DAY && value.as_nanos().is_multiple_of(DAY.as_nanos()) {
+        return format!("{}d", value.as_secs() / DAY.as_secs());
+    }
     humantime::format_duration(value).to_string().replace(' ', "")
+}
+
+/// A duration, or `none`.
+pub(super) fn age(text: &str, range: RangeInclusive<Duration>) -> Result<Option<Duration>, String> {
+    if text == NONE { Ok(None) } else { duration(text, range).map(Some) }
+}
+
+pub(super) fn show_age(value: Option<Duration>) -> String {
+    value.map_or_else(|| NONE.to_owned(), show_duration)
+}
+
+/// A number of bytes, or `none`.
+pub(super) fn size(text: &str, range: RangeInclusive<u64>) -> Result<Option<u64>, String> {
+    if text == NONE {
+        return Ok(None);
+    }
+    if text.starts_with('-') {
+        return Err(format!("{text:?} is negative"));
+    }
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = (&text[..digits], text[digits..].trim_start());
+    if number.is_empty() || !unit.bytes().all(|byte| byte.is_ascii_alphabetic()) {
+        return Err(format!("{text:?} is not a size such as 500MB, 1GiB or none"));
+    }
+    if unit.is_empty() {
+        return Err(format!("{text:?} needs a unit, such as {text}MB"));
+    }
+    let known = SIZE_UNITS.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit));
+    let (_, factor) = known.ok_or_else(|| {
+        format!("{text:?} has the unknown unit {unit:?}: B, kB, MB, GB, TB and KiB, MiB, GiB, TiB are known")
+    })?;
+    let value = number.parse::<u64>().ok().and_then(|number| number.checked_mul(*factor));
+    let value = value.filter(|value| range.contains(value));
+    value.map(Some).ok_or_else(|| {
+        format!("{text} is not between {} and {}", show_size(Some(*range.start())), show_size(Some(*range.end())))
+    })
+}
+
+/// In the largest unit that says it exactly.
+pub(super) fn show_size(value: Option<u64>) -> String {
+    let Some(bytes) = value else { return NONE.to_owned() };
+    let exact = SIZE_UNITS.iter().filter(|(_, factor)| bytes.is_multiple_of(*factor)).max_by_key(|(_, factor)| *factor);
+    let (unit, factor) = exact.expect("every number is a multiple of one byte");
+    format!("{}{unit}", bytes / factor)
 }
 
 /// An address that can be dialed.
@@ -192,6 +240,20 @@ pub(super) fn parsed<T: FromStr<Err: Display>>(text: &str) -> Result<T, String> 
     text.parse().map_err(|error| format!("{text:?}: {error}"))
 }
 
+/// How "no limit" is written.
+const NONE: &str = "none";
+const DAY: Duration = Duration::from_secs(86_400);
+const SIZE_UNITS: [(&str, u64); 9] = [
+    ("B", 1),
+    ("kB", 1_000),
+    ("MB", 1_000_000),
+    ("GB", 1_000_000_000),
+    ("TB", 1_000_000_000_000),
+    ("KiB", 1 << 10),
+    ("MiB", 1 << 20),
+    ("GiB", 1 << 30),
+    ("TiB", 1 << 40),
+];
 /// `sun_path` of `sockaddr_un`, without the byte that ends it.
 const SOCKET_PATH_LEN_MAX: usize = 107;
 /// Words that programs say of themselves or of the reader.

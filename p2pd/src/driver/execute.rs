@@ -49,7 +49,8 @@ impl Driver {
             }
             Request::History { query, reply } => self.job(Job::History { query, reply }),
             Request::Rooms(reply) => self.job(Job::Rooms { reply }),
-            Request::StoreBytes(reply) => self.job(Job::Bytes { reply }),
+            Request::Search { query, reply } => self.job(Job::Search { query, reply }),
+            Request::StoreSummary(reply) => self.job(Job::Summary { reply }),
             Request::Stop => self.rooms.stop_asked.cancel(),
         }
     }
@@ -61,7 +62,10 @@ impl Driver {
                 Effect::RaiseFrameLimit(link) => self.rooms.links.raise_frame_limit(link),
                 Effect::Dial { dial, addr, expected } => self.rooms.links.dial(dial, addr, expected),
                 Effect::Hangup(link) => self.rooms.links.hangup(link),
-                Effect::Append(append) => self.job(Job::Append(append)),
+                Effect::Append(append) => {
+                    self.note_append(&append);
+                    self.job(Job::Append(append));
+                }
                 Effect::Read { ticket, from } => self.job(Job::Read { ticket, from }),
                 Effect::FindKeys { ticket, keys } => self.job(Job::FindKeys { ticket, keys }),
                 Effect::SaveRecord { record, seen_ms } => {
@@ -90,7 +94,7 @@ impl Driver {
     }
 
     /// Hands a job to the store, behind those that wait.
-    fn job(&mut self, job: Job) {
+    pub(super) fn job(&mut self, job: Job) {
         if self.waiting_jobs.is_empty() {
             match self.rooms.jobs.try_send(job) {
                 Ok(()) => (),

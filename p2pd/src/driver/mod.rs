@@ -2,6 +2,7 @@
 
 mod execute;
 mod report;
+mod retention;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::pin::Pin;
@@ -20,6 +21,8 @@ use crate::api::{Alarms, Batch, Request, Subscribers};
 use crate::link::{LinkEvent, Links};
 use crate::store::{Job, StoreError, StoreEvent};
 
+pub use retention::Retention;
+
 /// What happens in one turn of the loop.
 enum Turn {
     /// It is time to say goodbye.
@@ -29,6 +32,8 @@ enum Turn {
     JobsFit,
     Request(Request),
     Timeout,
+    /// The store has to be looked at for what is too old or too much.
+    Retain,
     Link(LinkEvent),
 }
 
@@ -52,6 +57,8 @@ pub struct Rooms {
     pub requests: mpsc::Receiver<Request>,
     /// Who reads our stream.
     pub subscribers: Subscribers,
+    /// What is to be kept.
+    pub retention: Retention,
     /// What is wrong at the moment.
     pub alarms: Alarms,
     /// Cancelled when a user asks the daemon to stop.
@@ -150,6 +157,7 @@ impl Driver {
                     }
                 }
                 Turn::Timeout => self.on_timeout(),
+                Turn::Retain => self.retain(),
                 Turn::Link(event) => self.on_link_events(event),
             }
             self.publish();
@@ -164,6 +172,7 @@ impl Driver {
     /// from the network delays no send.
     async fn next(&mut self, timer: Pin<&mut Sleep>, is_leaving: bool) -> Turn {
         let has_room = self.has_room();
+        let retention_due = self.rooms.retention.due();
         let Rooms { store_events, jobs, requests, link_events, leave, .. } = &mut self.rooms;
         tokio::select! {
             biased;
@@ -171,6 +180,7 @@ impl Driver {
             Some(event) = store_events.recv() => Turn::Store(event),
             Ok(_) = jobs.reserve(), if !self.waiting_jobs.is_empty() => Turn::JobsFit,
             () = timer => Turn::Timeout,
+            () = sleep_until(retention_due) => Turn::Retain,
             Some(request) = requests.recv() => Turn::Request(request),
             Some(event) = link_events.recv(), if has_room => Turn::Link(event),
         }
@@ -261,6 +271,7 @@ impl Driver {
                     tracing::info!("store_recovered");
                     self.rooms.alarms.clear(STORE_ALARM);
                 }
+                StoreEvent::Retained(retained) => self.on_retained(retained),
                 StoreEvent::Failed(error) => return Err(error),
             }
             next = self.rooms.store_events.try_recv().ok();
@@ -282,6 +293,14 @@ impl Driver {
             let entries = std::mem::take(&mut self.delivered);
             self.rooms.subscribers.publish(Batch { entries });
         }
+    }
+}
+
+/// Waits for ever where there is nothing to wait for.
+async fn sleep_until(due: Option<tokio::time::Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due).await,
+        None => std::future::pending().await,
     }
 }
 

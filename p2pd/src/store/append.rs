@@ -26,7 +26,7 @@ struct Tally {
 }
 
 /// A room's row number.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) struct RoomRow(pub(super) i64);
 
 /// Writes the envelopes of one append into the running transaction.

@@ -46,22 +46,30 @@ fn told(error: &io::Error, dir: &Path, path: &Path) -> StoreError {
 fn open_database(path: &Path, me: &PeerId) -> Result<Connection, Fault> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut db = Connection::open_with_flags(path, flags)?;
-    let fresh = check(&db)?;
-    prepare(&db)?;
-    if fresh {
-        make(&mut db, me)?;
+    let found = check(&db)?;
+    if found.is_none() {
+        // It can be chosen only before there is anything in the file.
+        db.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
     }
-    check_owner(&db, me)?;
+    prepare(&db)?;
+    match found {
+        None => make(&mut db, me)?,
+        Some(version) => {
+            check_owner(&db, me)?;
+            upgrade(&mut db, version)?;
+        }
+    }
     Ok(db)
 }
 
-/// Whether the file is still empty; and else, whether it is one of ours, before anything in it is touched.
-fn check(db: &Connection) -> Result<bool, Fault> {
+/// The version of the file, none where it is still empty; an error where it is none of ours, before anything in it is
+/// touched.
+fn check(db: &Connection) -> Result<Option<i64>, Fault> {
     let application: i32 = db.pragma_query_value(None, "application_id", |row| row.get(0))?;
     let version: i64 = db.pragma_query_value(None, "user_version", |row| row.get(0))?;
     let tables: i64 = db.query_row("SELECT count(*) FROM sqlite_schema", (), |row| row.get(0))?;
     if (application, version, tables) == (0, 0, 0) {
-        return Ok(true);
+        return Ok(None);
     }
     if application != APPLICATION {
         return Err(Fault::Damaged("history.db is a database of another program".into()));
@@ -70,10 +78,10 @@ fn check(db: &Connection) -> Result<bool, Fault> {
         let why = format!("version {version}, and this p2pd knows versions up to {SCHEMA}: run a newer p2pd");
         return Err(Fault::Damaged(format!("history.db has {why}")));
     }
-    if version != SCHEMA || tables == 0 {
+    if version < 1 || tables == 0 {
         return Err(Fault::Damaged(format!("history.db says version {version} and has {tables} tables")));
     }
-    Ok(false)
+    Ok(Some(version))
 }
 
 /// How long the write-ahead log is that an earlier run left behind.
@@ -110,6 +118,16 @@ fn make(db: &mut Connection, me: &PeerId) -> Result<(), Fault> {
     Ok(())
 }
 
+fn upgrade(db: &mut Connection, from: i64) -> Result<(), Fault> {
+    if from < SCHEMA {
+        let made = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        made.execute_batch(include_str!("upgrade_2.sql"))?;
+        made.pragma_update(None, "user_version", SCHEMA)?;
+        made.commit()?;
+    }
+    Ok(())
+}
+
 fn check_owner(db: &Connection, me: &PeerId) -> Result<(), Fault> {
     let owner = PeerId(db.query_row("SELECT owner FROM meta", (), |row| row.get(0))?);
     if owner == *me {
@@ -124,10 +142,10 @@ const PATH_LEN_MAX: usize = 504;
 /// "p2pd" as four bytes.
 pub(super) const APPLICATION: i32 = 0x7032_7064;
 /// The version of `schema.sql`.
-const SCHEMA: i64 = 1;
+const SCHEMA: i64 = 2;
 /// Pages kept in memory.
 const CACHE_KIB: i64 = 512;
 /// The write-ahead log shrinks to this when it begins anew.
 const LOG_BYTES: i64 = 4 << 20;
-/// Statements kept ready; there are some 30.
-const STATEMENTS: usize = 48;
+/// Statements kept ready; there are some 40.
+const STATEMENTS: usize = 64;

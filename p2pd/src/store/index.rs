@@ -5,13 +5,14 @@
 use std::collections::{BTreeMap, HashMap};
 
 use p2p_mesh::effect::Delivery;
-use p2p_mesh::envelope::Stamp;
+use p2p_mesh::envelope::{Envelope, Stamp};
 use p2p_mesh::feed::{Fit, IntervalSet, Run, Runs, StoredFeed, Tip};
 use p2p_mesh::id::{Epoch, FeedId, Hash, Instance, Offset, PeerId, Seq};
 use rusqlite::{Connection, Row};
 
 use super::fault::Fault;
-use super::{log, sql};
+use super::retain::Dropped;
+use super::{gaps, log, sql};
 
 /// A feed's row number.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -24,6 +25,16 @@ pub(super) struct Feed {
     pub(super) stored: StoredFeed,
     /// Of all its bodies.
     bytes: u64,
+    envelopes: u64,
+}
+
+/// What retention dropped so far.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Expired {
+    /// How many posts.
+    pub(super) posts: u64,
+    /// The newest of their clocks.
+    pub(super) newest_ms: u64,
 }
 
 /// See above.
@@ -32,16 +43,19 @@ pub(super) struct Index {
     feeds: BTreeMap<FeedRow, Feed>,
     rows: HashMap<FeedId, FeedRow>,
     next_offset: Offset,
+    expired: Expired,
     /// How touched feeds were when the transaction began; none for those that are new.
     before: BTreeMap<FeedRow, Option<Feed>>,
     next_offset_before: Offset,
+    expired_before: Expired,
 }
 
 impl Index {
     /// Reads it at a start.
     pub(super) fn load(db: &Connection) -> Result<Self, Fault> {
-        let mut statement =
-            db.prepare("SELECT id, author, epoch, runs, head, hash, ms, counter, bytes FROM feeds ORDER BY id")?;
+        let mut statement = db.prepare(
+            "SELECT id, author, epoch, runs, head, hash, ms, counter, bytes, envelopes, base FROM feeds ORDER BY id",
+        )?;
         let mut rows = statement.query(())?;
         let mut feeds = BTreeMap::new();
         let mut summaries = Vec::new();
@@ -51,9 +65,18 @@ impl Index {
             feeds.insert(FeedRow(row.get(0)?), feed);
         }
         let by_id = feeds.iter().map(|(row, feed)| (feed.stored.feed.feed_id(), *row)).collect();
-        let next_offset = log::next_offset(db)?;
-        let (before, next_offset_before) = (BTreeMap::new(), next_offset);
-        let mut index = Self { feeds, rows: by_id, next_offset, before, next_offset_before };
+        // The last post may be among those that were dropped, and no offset is given twice.
+        let next_offset = log::next_offset(db)?.max(gaps::end(db)?);
+        let expired = gaps::expired(db)?;
+        let mut index = Self {
+            feeds,
+            rows: by_id,
+            next_offset,
+            expired,
+            before: BTreeMap::new(),
+            next_offset_before: next_offset,
+            expired_before: expired,
+        };
         for (row, summary) in summaries {
             index.load_runs(db, row, &summary)?;
         }
@@ -114,6 +137,45 @@ impl Index {
         self.feeds.values().map(|feed| feed.bytes).sum()
     }
 
+    /// What the envelopes take on disk, roughly.
+    pub(super) fn disk_bytes(&self) -> u64 {
+        self.feeds.values().map(|feed| feed.bytes + feed.envelopes * ENVELOPE_BYTES).sum()
+    }
+
+    /// The share of an envelope with a body of this length in that.
+    pub(super) fn disk_bytes_of(&self, body_len: u64) -> u64 {
+        body_len + ENVELOPE_BYTES
+    }
+
+    /// What was dropped so far.
+    pub(super) fn expired(&self) -> Expired {
+        self.expired
+    }
+
+    /// The newest number held of a feed.
+    pub(super) fn head(&self, row: FeedRow) -> Option<Seq> {
+        self.feeds.get(&row).map(|feed| feed.stored.runs.head())
+    }
+
+    /// Takes an envelope out, which is the lowest of its feed and not the newest.
+    pub(super) fn drop_lowest(&mut self, row: FeedRow, dropped: &Dropped) {
+        let Some(feed) = self.feeds.get_mut(&row) else { return };
+        self.before.entry(row).or_insert_with(|| Some(feed.clone()));
+        feed.bytes = feed.bytes.saturating_sub(dropped.bytes);
+        feed.envelopes = feed.envelopes.saturating_sub(1);
+        feed.stored.base = feed.stored.base.max(dropped.end.min(feed.stored.runs.head()));
+        self.expired.posts += dropped.posts;
+        self.expired.newest_ms = self.expired.newest_ms.max(dropped.ms);
+    }
+
+    /// The feed begins with this envelope now; what is stored of it.
+    pub(super) fn begin_with(&mut self, row: FeedRow, first: &Envelope) -> Option<StoredFeed> {
+        let feed = self.feeds.get_mut(&row)?;
+        self.before.entry(row).or_insert_with(|| Some(feed.clone()));
+        feed.stored.runs.cut_before(first);
+        Some(feed.stored.clone())
+    }
+
     /// Takes in an envelope of the running transaction and says to which feed it belongs.
     pub(super) fn add(&mut self, delivery: &Delivery) -> Result<FeedRow, Fault> {
         let envelope = &delivery.envelope;
@@ -134,6 +196,7 @@ impl Index {
             return Err(Fault::Refused(format!("posts {} to {} of {:?} {why}", first.0, last.0, envelope.feed())));
         }
         feed.bytes += envelope.bytes().len() as u64;
+        feed.envelopes += 1;
         self.next_offset = Offset(delivery.offset.0 + count);
         Ok(row)
     }
@@ -151,6 +214,7 @@ impl Index {
     pub(super) fn keep(&mut self) {
         self.before.clear();
         self.next_offset_before = self.next_offset;
+        self.expired_before = self.expired;
     }
 
     /// The transaction failed: all is as it was.
@@ -166,6 +230,7 @@ impl Index {
             }
         }
         self.next_offset = self.next_offset_before;
+        self.expired = self.expired_before;
     }
 
     fn touch(&mut self, feed: Instance, id: FeedId) -> FeedRow {
@@ -175,7 +240,7 @@ impl Index {
         }
         let row = FeedRow(self.feeds.last_key_value().map_or(1, |(row, _)| row.0 + 1));
         let stored = StoredFeed { feed, base: Seq(1), runs: Runs::default() };
-        self.feeds.insert(row, Feed { stored, bytes: 0 });
+        self.feeds.insert(row, Feed { stored, bytes: 0, envelopes: 0 });
         self.rows.insert(id, row);
         self.before.insert(row, None);
         row
@@ -199,18 +264,20 @@ fn load_feed(row: &Row<'_>) -> Result<(Feed, Summary), Fault> {
     let held = decode_runs(row.get_ref(3)?.as_blob().unwrap_or_default());
     let held = held.filter(|held| held.last() == Some(tip.head));
     let held = held.ok_or_else(|| Fault::Damaged(format!("the summary of the feed {feed:?} is damaged")))?;
-    let stored = StoredFeed { feed, base: Seq(1), runs: Runs::default() };
-    Ok((Feed { stored, bytes: sql::number(row, 8)? }, Summary { held, tip }))
+    let stored = StoredFeed { feed, base: Seq(sql::number(row, 10)?), runs: Runs::default() };
+    let feed = Feed { stored, bytes: sql::number(row, 8)?, envelopes: sql::number(row, 9)? };
+    Ok((feed, Summary { held, tip }))
 }
 
 fn save_feed(db: &Connection, row: FeedRow, feed: &Feed) -> Result<(), Fault> {
-    let StoredFeed { feed: name, runs, .. } = &feed.stored;
+    let StoredFeed { feed: name, base, runs } = &feed.stored;
     let tip = runs.tip();
     let mut statement = db.prepare_cached(
-        "INSERT INTO feeds (id, author, epoch, runs, head, hash, ms, counter, bytes)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+        "INSERT INTO feeds (id, author, epoch, runs, head, hash, ms, counter, bytes, envelopes, base)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
          ON CONFLICT (id) DO UPDATE SET runs = excluded.runs, head = excluded.head, hash = excluded.hash,
-           ms = excluded.ms, counter = excluded.counter, bytes = excluded.bytes",
+           ms = excluded.ms, counter = excluded.counter, bytes = excluded.bytes,
+           envelopes = excluded.envelopes, base = excluded.base",
     )?;
     statement.execute((
         row.0,
@@ -222,6 +289,8 @@ fn save_feed(db: &Connection, row: FeedRow, feed: &Feed) -> Result<(), Fault> {
         sql::integer(tip.at.ms),
         sql::integer(tip.at.counter),
         sql::integer(feed.bytes),
+        sql::integer(feed.envelopes),
+        sql::integer(base.0),
     ))?;
     Ok(())
 }
@@ -244,5 +313,7 @@ fn decode_runs(bytes: &[u8]) -> Option<IntervalSet> {
     Some(held)
 }
 
+/// What a small envelope takes on disk beside its body: signature, checksum, numbers, and its entries in four indexes.
+const ENVELOPE_BYTES: u64 = 256;
 /// Offsets stay integers that the database and every JSON reader hold exactly.
 const OFFSET_END: u64 = p2p_mesh::id::INTEGER_END;

@@ -9,8 +9,8 @@ use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::fault::Fault;
 use super::index::{FeedRow, Index};
-use super::sql;
-use crate::query::LogPage;
+use super::{gaps, sql};
+use crate::query::{LogGap, LogPage};
 
 /// The offset after the last one.
 pub(super) fn next_offset(db: &Connection) -> Result<Offset, Fault> {
@@ -84,29 +84,65 @@ pub(super) fn read_log(
     posts_max: usize,
     bytes_max: usize,
 ) -> Result<LogPage, Fault> {
+    let begin = begin_behind(db, after)?;
+    let (gap, bound) = next_gap(db, after, begin)?;
     let mut statement = db.prepare_cached(
         "SELECT offset, feed, first, count, flags, checksum, signature, body
-         FROM envelopes WHERE offset >= ?1 ORDER BY offset",
+         FROM envelopes WHERE offset >= ?1 AND offset < ?2 ORDER BY offset",
     )?;
-    let mut rows = statement.query((sql::integer(begin_behind(db, after)?.0),))?;
+    let mut rows = statement.query((sql::integer(begin.0), sql::integer(bound.unwrap_or(u64::MAX))))?;
     let mut entries = Vec::new();
     let (mut posts, mut bytes) = (0, 0);
     while let Some(row) = rows.next()? {
         // One row further than is given, so that the last page knows that it is the last.
         if !entries.is_empty() && (posts >= posts_max || bytes >= bytes_max) {
-            return Ok(LogPage { entries, end: false });
+            return Ok(LogPage { gap, entries, end: false });
         }
         let delivery = match delivery(index, row) {
             Ok(delivery) => delivery,
             // What stands before it is given; who asks again behind that is told.
-            Err(Fault::Damaged(_)) if !entries.is_empty() => return Ok(LogPage { entries, end: false }),
+            Err(Fault::Damaged(_)) if !entries.is_empty() || gap.is_some() => {
+                return Ok(LogPage { gap, entries, end: false });
+            }
             Err(fault) => return Err(fault),
         };
         posts += delivery.envelope.body().posts.len();
         bytes += delivery.envelope.bytes().len();
         entries.push(delivery);
     }
-    Ok(LogPage { entries, end: true })
+    let end = bound.is_none() || (entries.is_empty() && gap.is_none());
+    Ok(LogPage { gap, entries, end })
+}
+
+/// The page that says of the first entry behind `after`, which is damaged, that it cannot be shown; none where there is
+/// no entry.
+pub(super) fn damaged_page(db: &Connection, index: &Index, after: Offset) -> Result<Option<LogPage>, Fault> {
+    let begin = begin_behind(db, after)?;
+    let mut statement =
+        db.prepare_cached("SELECT offset, count FROM envelopes WHERE offset >= ?1 ORDER BY offset LIMIT 2")?;
+    let mut rows = statement.query((sql::integer(begin.0),))?;
+    let Some(row) = rows.next()? else { return Ok(None) };
+    let (first, count) = (sql::number(row, 0)?, sql::number(row, 1)?.max(1));
+    let next = rows.next()?.map(|row| sql::number(row, 0)).transpose()?;
+    let end = next.unwrap_or(index.next_offset().0).min(first.saturating_add(count));
+    let from = first.max(after.0.saturating_add(1));
+    let (posts, newest_ms) = (Some(end.saturating_sub(from)), u64::MAX);
+    let to = Offset(end.saturating_sub(1).max(from));
+    let gap = LogGap { from: Offset(from), to, posts, oldest_ms: 0, newest_ms };
+    Ok(Some(LogPage { gap: Some(gap), entries: Vec::new(), end: false }))
+}
+
+/// The gap that stands between `after` and the first entry behind it, and where the next gap begins: entries of one
+/// page stand before that.
+fn next_gap(db: &Connection, after: Offset, begin: Offset) -> Result<(Option<LogGap>, Option<u64>), Fault> {
+    let (first, second) = gaps::behind(db, after)?;
+    let Some(first) = first else { return Ok((None, None)) };
+    let mut held = db.prepare_cached("SELECT min(offset) FROM envelopes WHERE offset >= ?1")?;
+    let entry: Option<i64> = held.query_row((sql::integer(begin.0),), |row| row.get(0))?;
+    if entry.is_some_and(|entry| entry < sql::integer(first.first)) {
+        return Ok((None, Some(first.first)));
+    }
+    Ok((Some(first.seen_from(after)), second.map(|second| second.first)))
 }
 
 /// What guards an envelope: a flipped bit in its body or its signature changes it.
@@ -164,5 +200,6 @@ fn delivery(index: &Index, row: &Row<'_>) -> Result<Delivery, Fault> {
     Ok(Delivery { offset, envelope: envelope.trust_stored(), own: flags & OWN != 0, late: flags & LATE != 0 })
 }
 
-const OWN: i64 = 1;
+/// It was sent through this daemon's identity.
+pub(super) const OWN: i64 = 1;
 const LATE: i64 = 2;

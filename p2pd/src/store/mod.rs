@@ -14,15 +14,18 @@ use p2p_mesh::membership::record::Record;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::config::Durability;
-use crate::query::{Answer, HistoryQuery, LogPage, RoomSummary, StoredPost};
+use crate::query::{Answer, HistoryQuery, LogPage, RoomSummary, SearchPage, SearchQuery, StoreSummary, StoredPost};
 
 mod append;
 mod book;
 mod fault;
 mod file;
+mod gaps;
 mod history;
 mod index;
 mod log;
+mod retain;
+mod search;
 mod sql;
 mod thread;
 mod writer;
@@ -85,8 +88,8 @@ pub enum Job {
         /// Gets the answer, once it is flushed.
         reply: oneshot::Sender<Result<(), StoreError>>,
     },
-    /// Entries behind `after` by order of arrival, an entry that contains `after + 1` included. A damaged entry is an
-    /// error that names its offset: a reader who wants to go on asks behind it.
+    /// Entries behind `after` by order of arrival, an entry that contains `after + 1` included. A damaged entry is
+    /// a gap, and is told by `StoreEvent::Damaged` as well.
     ReadLog {
         /// The last offset that the reader has.
         after: Offset,
@@ -121,11 +124,43 @@ pub enum Job {
         /// Gets the answer.
         reply: oneshot::Sender<Answer<Vec<RoomSummary>>>,
     },
-    /// Bytes of envelopes held.
-    Bytes {
+    /// The newest posts that hold some words, as far as a bounded look back finds them.
+    Search {
+        /// Which.
+        query: SearchQuery,
         /// Gets the answer.
-        reply: oneshot::Sender<u64>,
+        reply: oneshot::Sender<Answer<SearchPage>>,
     },
+    /// What is held, and what was.
+    Summary {
+        /// Gets the answer.
+        reply: oneshot::Sender<StoreSummary>,
+    },
+    /// Drops the oldest envelopes beyond these limits, a bounded number of them. Answered by `StoreEvent::Retained`,
+    /// behind the answers of the jobs before it.
+    Retain(Limits),
+}
+
+/// What is to be kept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Limits {
+    /// Nothing with a clock before this, milliseconds since 1970.
+    pub before_ms: Option<u64>,
+    /// No more than this on disk, counted as bodies with what belongs to them.
+    pub bytes_max: Option<u64>,
+}
+
+/// What a `Job::Retain` dropped.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Retained {
+    /// What is stored now of each feed that lost its beginning.
+    pub feeds: Vec<StoredFeed>,
+    /// How many posts.
+    pub posts: u64,
+    /// Of their bodies.
+    pub bytes: u64,
+    /// There may be more: ask again.
+    pub is_more: bool,
 }
 
 /// What the store tells the driver.
@@ -137,6 +172,8 @@ pub enum StoreEvent {
     Damaged(String),
     /// The disk takes something again.
     Recovered,
+    /// The answer to `Job::Retain`.
+    Retained(Retained),
     /// A flush failed, or own posts cannot be looked up: what is on disk is not known any more. The daemon must stop,
     /// and answer nothing. Nothing comes behind this.
     Failed(StoreError),

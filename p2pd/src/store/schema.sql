@@ -15,7 +15,9 @@ CREATE TABLE feeds (
   hash BLOB NOT NULL,
   ms INTEGER NOT NULL,
   counter INTEGER NOT NULL,
-  bytes INTEGER NOT NULL      -- of bodies
+  bytes INTEGER NOT NULL,     -- of bodies
+  envelopes INTEGER NOT NULL DEFAULT 0,
+  base INTEGER NOT NULL DEFAULT 1   -- the lowest number still wanted: all below was dropped
 ) STRICT;
 -- In the order of arrival, so that every append goes to the end of the file.
 CREATE TABLE envelopes (
@@ -47,7 +49,16 @@ CREATE TABLE room_envelopes (
   PRIMARY KEY (room, ms, offset)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX room_envelopes_by_offset ON room_envelopes (room, offset, feed, posts);
--- Idempotency keys of own posts.
+-- Where posts were dropped, in the order of arrival. Nothing held stands in a gap, and between two gaps stands at least
+-- one envelope: so there are never more gaps than envelopes.
+CREATE TABLE gaps (
+  first INTEGER PRIMARY KEY,  -- offsets, both included
+  last INTEGER NOT NULL,
+  posts INTEGER NOT NULL,
+  oldest_ms INTEGER NOT NULL, -- the clocks of what was dropped
+  newest_ms INTEGER NOT NULL
+) STRICT;
+-- Idempotency keys of own posts that are held.
 CREATE TABLE keys (
   key TEXT PRIMARY KEY,
   epoch INTEGER NOT NULL,

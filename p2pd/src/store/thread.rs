@@ -11,10 +11,11 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout_at;
 
 use super::fault::Fault;
+use super::index::Index;
 use super::writer::{Write, Writer};
-use super::{Job, Opened, StoreError, StoreEvent, append, book, file, history, log};
+use super::{Job, Limits, Opened, Retained, StoreError, StoreEvent, append, book, file, history, log, search};
 use crate::config::Durability;
-use crate::query::{Answer, HistoryQuery, LogPage, RoomSummary, StoredPost};
+use crate::query::{Answer, HistoryQuery, LogPage, RoomSummary, SearchPage, SearchQuery, StoreSummary, StoredPost};
 
 /// Opens the file and starts the thread.
 pub(super) fn start(dir: &Path, me: &PeerId, durability: Durability) -> Result<Opened, StoreError> {
@@ -62,7 +63,17 @@ enum Question {
     Last { rooms: Vec<String>, authors: Vec<PeerId>, posts: usize, reply: Reply<Offset> },
     History(HistoryQuery, Reply<Vec<StoredPost>>),
     Rooms(Reply<Vec<RoomSummary>>),
-    Bytes(oneshot::Sender<u64>),
+    Search(SearchQuery, Reply<SearchPage>),
+    Summary(oneshot::Sender<StoreSummary>),
+}
+
+/// Jobs by what is done with them, each in order.
+#[derive(Default)]
+struct Sorted {
+    writes: Vec<Write>,
+    questions: Vec<Question>,
+    /// The last one stands for all.
+    retain: Option<Limits>,
 }
 
 type Reply<T> = oneshot::Sender<Answer<T>>;
@@ -119,13 +130,14 @@ impl Desk {
     ///
     /// Every error that one of these steps returns means that nothing may be answered any more.
     fn work(&mut self, batch: Vec<Job>) -> Result<(), Fault> {
-        let (writes, questions) = sort(batch);
+        let Sorted { writes, questions, retain } = sort(batch);
         if self.writer.shares() {
             self.write(writes)?;
         } else {
             writes.into_iter().try_for_each(|write| self.write(vec![write]))?;
         }
         questions.into_iter().try_for_each(|question| self.answer(question))?;
+        retain.map_or(Ok(()), |limits| self.retain(&limits))?;
         self.flush()?;
         self.checkpoint()
     }
@@ -202,15 +214,31 @@ impl Desk {
                 self.tell(Input::KeysFound { ticket, posts });
             }
             Question::Log { after, posts_max, bytes_max, reply } => {
-                send(reply, log::read_log(db, index, after, posts_max, bytes_max), self);
+                let page = log::read_log(db, index, after, posts_max, bytes_max);
+                send(reply, page.or_else(|fault| self.page_over(fault, after)), self);
             }
             Question::Last { rooms, authors, posts, reply } => {
                 send(reply, history::find_last(db, index, &rooms, &authors, posts), self);
             }
             Question::History(query, reply) => send(reply, history::history(db, index, &query), self),
             Question::Rooms(reply) => send(reply, history::rooms(db), self),
-            Question::Bytes(reply) => drop(reply.send(index.bytes())),
+            Question::Search(query, reply) => send(reply, search::search(db, index, &query), self),
+            Question::Summary(reply) => drop(reply.send(summary(index))),
         }
+        Ok(())
+    }
+
+    /// Drops what is beyond the limits. Where that fails, it is put off: the next time may be better.
+    fn retain(&mut self, limits: &Limits) -> Result<(), Fault> {
+        let retained = match self.writer.retain(limits) {
+            Ok(retained) => retained,
+            Err(fault) if fault.is_flush() => return Err(fault),
+            Err(fault) => {
+                tracing::warn!(error = ?fault.told(&self.dir), "retention_put_off");
+                Retained::default()
+            }
+        };
+        let _ = self.events.blocking_send(StoreEvent::Retained(retained));
         Ok(())
     }
 
@@ -272,6 +300,15 @@ impl Desk {
         let _ = self.events.blocking_send(StoreEvent::Failed(error));
     }
 
+    /// A reader of the log is told where something is damaged, and goes on behind it.
+    fn page_over(&self, fault: Fault, after: Offset) -> Result<LogPage, Fault> {
+        let Fault::Damaged(_) = &fault else { return Err(fault) };
+        let page = log::damaged_page(&self.writer.db, &self.writer.index, after)?;
+        let Some(page) = page else { return Err(fault) };
+        self.tell_damage(fault);
+        Ok(page)
+    }
+
     /// What to answer where something was not found as it was written. The user is told too: a disk goes bad.
     fn tell_damage(&self, fault: Fault) -> String {
         let error = fault.told(&self.dir);
@@ -287,9 +324,14 @@ impl Desk {
     }
 }
 
-/// Writes and questions, both in order.
-fn sort(batch: Vec<Job>) -> (Vec<Write>, Vec<Question>) {
-    let (mut writes, mut questions) = (Vec::new(), Vec::new());
+fn summary(index: &Index) -> StoreSummary {
+    let expired = index.expired();
+    StoreSummary { bytes: index.bytes(), expired_posts: expired.posts, expired_newest_ms: expired.newest_ms }
+}
+
+fn sort(batch: Vec<Job>) -> Sorted {
+    let mut sorted = Sorted::default();
+    let Sorted { writes, questions, retain } = &mut sorted;
     for job in batch {
         match job {
             Job::Append(append) => writes.push(Write::Append(append)),
@@ -306,10 +348,12 @@ fn sort(batch: Vec<Job>) -> (Vec<Write>, Vec<Question>) {
             }
             Job::History { query, reply } => questions.push(Question::History(query, reply)),
             Job::Rooms { reply } => questions.push(Question::Rooms(reply)),
-            Job::Bytes { reply } => questions.push(Question::Bytes(reply)),
+            Job::Search { query, reply } => questions.push(Question::Search(query, reply)),
+            Job::Summary { reply } => questions.push(Question::Summary(reply)),
+            Job::Retain(limits) => *retain = Some(limits),
         }
     }
-    (writes, questions)
+    sorted
 }
 
 /// Who asked may have gone meanwhile.

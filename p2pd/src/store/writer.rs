@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use super::append::Rooms;
 use super::fault::Fault;
 use super::index::Index;
-use super::{StoreError, append, book, file};
+use super::{Limits, Retained, StoreError, append, book, file, retain};
 use crate::config::Durability;
 
 /// A job that changes something.
@@ -83,6 +83,58 @@ impl Writer {
         self.log_bytes += COMMIT_BYTES + group.iter().map(Write::bytes).sum::<usize>();
         self.on_commit(commit);
         Ok(())
+    }
+
+    /// Drops some of what is beyond the limits, and gives some of the free pages back.
+    pub(super) fn retain(&mut self, limits: &Limits) -> Result<Retained, Fault> {
+        let plan = retain::plan(&self.db, &self.index, limits)?;
+        let mut retained = Retained::default();
+        if !plan.is_empty() {
+            self.set(self.commit_of_its_own())?;
+            retained = match plan.carry_out(&self.db, &mut self.index) {
+                Ok(retained) => retained,
+                Err(fault) => {
+                    self.index.take_back();
+                    return Err(fault);
+                }
+            };
+            self.index.keep();
+            self.on_commit(self.commit);
+            self.log_bytes += COMMIT_BYTES + usize::try_from(retained.bytes).unwrap_or(usize::MAX);
+        }
+        retained.is_more |= self.shrink()?;
+        Ok(retained)
+    }
+
+    /// Cuts free pages off the end of the file where there are many; whether there are still more. A few are left,
+    /// because appends use them without making the file grow.
+    fn shrink(&mut self) -> Result<bool, Fault> {
+        let pages = |name| self.db.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+        let (all, free) = (pages("page_count")?, pages("freelist_count")?);
+        if free < FREE_PAGES_MIN || free < all / 4 {
+            return Ok(false);
+        }
+        self.set(self.commit_of_its_own())?;
+        // It cuts off one page for each time it is asked for the next row.
+        let mut vacuum = self.db.prepare(&format!("PRAGMA incremental_vacuum({SHRINK_PAGES})"))?;
+        let mut rows = vacuum.query(())?;
+        while rows.next()?.is_some() {}
+        drop(rows);
+        drop(vacuum);
+        let cut = all - self.db.pragma_query_value(None, "page_count", |row| row.get::<_, i64>(0))?;
+        if cut > 0 {
+            self.on_commit(self.commit);
+            self.log_bytes += COMMIT_BYTES;
+        }
+        Ok(cut > 0)
+    }
+
+    /// Nobody waits for it.
+    fn commit_of_its_own(&self) -> Commit {
+        match self.durability {
+            Durability::Always => Commit::Flushed,
+            Durability::Batch | Durability::Never => Commit::Written,
+        }
     }
 
     /// When `flush` wants to be called.
@@ -190,6 +242,10 @@ fn transact(db: &Connection, index: &mut Index, group: &[Write]) -> Result<(), F
 const FLUSH_DELAY: Duration = Duration::from_millis(100);
 /// The write-ahead log is moved when it is about this long.
 const LOG_BYTES: usize = 4 << 20;
+/// Free pages that are kept for what is to come, 4 MiB of them.
+const FREE_PAGES_MIN: i64 = 1_024;
+/// Pages that are cut off in one step.
+const SHRINK_PAGES: i64 = 512;
 /// What a small transaction adds to the log: a page of each of the trees that it touches.
 const COMMIT_BYTES: usize = 32 << 10;
 

@@ -96,6 +96,21 @@ async fn an_answer_that_would_be_too_large_is_cut_and_says_so() {
 }
 
 #[tokio::test]
+async fn an_answer_says_where_to_go_on_and_how_much_is_gone() {
+    let daemon = Daemon::start().await;
+    for text in ["a", "b", "c"] {
+        daemon.arrive(2, "general", &[text]);
+    }
+    let answer = history(&daemon, v1::HistoryRequest::default()).await.unwrap();
+    assert_eq!((answer.posts.len(), answer.offset, answer.expired), (3, 3, 0));
+    daemon.world.lock().expire(2);
+    let answer = history(&daemon, v1::HistoryRequest::default()).await.unwrap();
+    assert_eq!((answer.posts.len(), answer.offset, answer.expired), (1, 3, 2));
+    let status = daemon.client().await.mesh().status(v1::StatusRequest {}).await.unwrap().into_inner();
+    assert_eq!((status.expired_posts, status.bytes), (2, 77));
+}
+
+#[tokio::test]
 async fn questions_that_make_no_sense_are_refused() {
     let daemon = Daemon::start().await;
     let odd = v1::HistoryRequest::default();

@@ -23,7 +23,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::serve::{Pace, serve_at_pace};
 use crate::api::{Alarms, ApiConfig, Batch, ConfigRow, Facts, Request, Subscribers, convert};
-use crate::query::{HistoryQuery, LogPage, Place, RoomSummary, StoredPost};
+use crate::query::{
+    HistoryQuery, LogGap, LogPage, Place, RoomSummary, SearchPage, SearchPlace, SearchQuery, StoreSummary, StoredPost,
+};
 
 pub(super) struct Daemon {
     pub(super) dir: TempDir,
@@ -46,6 +48,8 @@ pub(super) struct Shared {
 /// What the driver knows, and how it behaves.
 pub(super) struct World {
     pub(super) entries: Vec<Delivery>,
+    /// What was dropped before the first entry.
+    pub(super) gap: Option<LogGap>,
     pub(super) status: Status,
     pub(super) peers: Vec<PeerStatus>,
     /// Answers of the driver to pings; it says nothing where there is none.
@@ -221,6 +225,7 @@ impl World {
     pub(super) fn new() -> Self {
         Self {
             entries: Vec::new(),
+            gap: None,
             status: Status::default(),
             peers: Vec::new(),
             pong: None,
@@ -245,7 +250,8 @@ impl World {
     }
 
     pub(super) fn end(&self) -> Offset {
-        self.entries.last().map_or(Offset(0), convert::last_offset)
+        let dropped = self.gap.map_or(Offset(0), |gap| gap.to);
+        self.entries.last().map_or(dropped, convert::last_offset)
     }
 
     pub(super) fn append(&mut self, author: u8, posts: Vec<Post>) -> Delivery {
@@ -309,15 +315,20 @@ impl World {
         let posts_max = self.chaos.as_mut().map_or(posts_max, |random| random.random_range(1..9));
         let mut entries: Vec<Delivery> = Vec::new();
         let (mut posts, mut bytes) = (0, 0);
+        // Only the beginning is ever dropped here.
+        let gap = self.gap.filter(|gap| gap.to > after).map(|gap| {
+            let from = gap.from.max(Offset(after.0 + 1));
+            LogGap { from, posts: Some(gap.to.0 - from.0 + 1), ..gap }
+        });
         for entry in self.entries.iter().filter(|entry| convert::last_offset(entry) > after) {
             if !entries.is_empty() && (posts >= posts_max || bytes >= bytes_max) {
-                return LogPage { entries, end: false };
+                return LogPage { gap, entries, end: false };
             }
             posts += entry.envelope.body().posts.len();
             bytes += entry.envelope.bytes().len();
             entries.push(entry.clone());
         }
-        LogPage { entries, end: true }
+        LogPage { gap, entries, end: true }
     }
 
     fn find_last(&self, rooms: &[String], authors: &[PeerId], posts: usize) -> Offset {
@@ -355,6 +366,37 @@ impl World {
         });
         found.sort_by_key(place);
         found.split_off(found.len().saturating_sub(query.limit))
+    }
+
+    /// One post a look, newest first by order of arrival.
+    fn search(&self, query: &SearchQuery) -> SearchPage {
+        let before = query.before.map_or(u64::MAX, |place| place.offset);
+        let stored = self.stored().into_iter().rev().find(|stored| stored.offset.0 < before);
+        let Some(stored) = stored else { return SearchPage::default() };
+        let next = Some(SearchPlace { ms: stored.at.ms, feed: 1, offset: stored.offset.0 });
+        let is_in = |word: &String| stored.post.text.to_lowercase().contains(word.as_str());
+        let is_in_room = query.room.as_ref().is_none_or(|room| *room == stored.post.room);
+        let posts = if is_in_room && query.words.iter().all(is_in) { vec![stored] } else { Vec::new() };
+        SearchPage { posts, next }
+    }
+
+    fn summary(&self) -> StoreSummary {
+        let expired = self.gap.map(|gap| (gap.posts.unwrap_or(0), gap.newest_ms)).unwrap_or_default();
+        StoreSummary { bytes: 77, expired_posts: expired.0, expired_newest_ms: expired.1 }
+    }
+
+    /// Drops the oldest entries of the log.
+    pub(super) fn expire(&mut self, entries: usize) {
+        let dropped: Vec<Delivery> = self.entries.drain(..entries).collect();
+        let clocks = || dropped.iter().map(|entry| entry.envelope.body().at.ms);
+        let to = dropped.last().map_or(Offset(0), convert::last_offset);
+        self.gap = Some(LogGap {
+            from: Offset(1),
+            to,
+            posts: Some(to.0),
+            oldest_ms: self.gap.map(|gap| gap.oldest_ms).or(clocks().min()).unwrap_or(0),
+            newest_ms: clocks().max().max(self.gap.map(|gap| gap.newest_ms)).unwrap_or(0),
+        });
     }
 
     fn rooms(&self) -> Vec<RoomSummary> {
@@ -456,7 +498,8 @@ fn answer(world: &mut World, request: Request) -> Vec<Delivery> {
         }
         Request::History { query, reply } => drop(reply.send(Ok(world.history(&query)))),
         Request::Rooms(reply) => drop(reply.send(Ok(world.rooms()))),
-        Request::StoreBytes(reply) => drop(reply.send(77)),
+        Request::Search { query, reply } => drop(reply.send(Ok(world.search(&query)))),
+        Request::StoreSummary(reply) => drop(reply.send(world.summary())),
         Request::Stop => world.stops += 1,
     }
     Vec::new()

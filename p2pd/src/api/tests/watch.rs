@@ -240,6 +240,88 @@ async fn places_that_are_none_are_refused_with_their_numbers() {
     assert_eq!(error.message, "\"alice\" is no peer id: 5 characters where 52 are needed");
 }
 
+/// The gaps and texts that come until the reader is caught up.
+async fn read_all(stream: &mut Streaming<v1::WatchResponse>) -> Vec<String> {
+    let mut read = Vec::new();
+    loop {
+        let response = next(stream).await;
+        match response.item.unwrap() {
+            Item::Batch(batch) => read.extend(batch.posts.into_iter().map(|post| post.text)),
+            Item::Gap(gap) => {
+                assert_eq!(response.offset, gap.to, "who resumes there is not told again");
+                read.push(format!("gap {}-{} {}", gap.from, gap.to, gap.posts));
+            }
+            Item::CaughtUp(_) => return read,
+            Item::Heartbeat(_) => (),
+        }
+    }
+}
+
+#[tokio::test]
+async fn d_15_a_reader_that_begins_below_what_is_held_is_told_how_much_is_gone() {
+    let daemon = Daemon::start().await;
+    for texts in [&["a", "b"][..], &["c", "d", "e"], &["f"], &["g"]] {
+        daemon.arrive(2, "general", texts);
+    }
+    daemon.world.lock().expire(3);
+    for (after, expected) in [(0, &["gap 1-6 6", "g"][..]), (4, &["gap 5-6 2", "g"]), (6, &["g"]), (7, &[])] {
+        let mut stream = watch(&daemon, from(Start::After(after))).await.unwrap();
+        assert_eq!(read_all(&mut stream).await, expected, "after {after}");
+    }
+    daemon.world.lock().expire(1);
+    let mut stream = watch(&daemon, from(Start::After(0))).await.unwrap();
+    assert_eq!(read_all(&mut stream).await, ["gap 1-7 7"], "also where nothing is left");
+    daemon.arrive(2, "general", &["h"]);
+    let Some(Item::Batch(batch)) = next(&mut stream).await.item else { panic!("a batch was due") };
+    assert_eq!(batch.posts[0].offset, 8);
+}
+
+#[tokio::test]
+async fn d_15_a_reader_by_time_is_told_of_a_gap_only_where_it_reaches_into_it() {
+    let daemon = Daemon::start().await;
+    for text in ["a", "b", "c", "d"] {
+        daemon.arrive(2, "general", &[text]);
+    }
+    daemon.world.lock().expire(2);
+    let first_us = (1_000_010 - 74) * 1_000;
+    for (since_us, expected) in [
+        (first_us, &["gap 1-2 2", "c", "d"][..]),
+        (first_us + 1, &["gap 1-2 0", "c", "d"]),
+        (first_us + 10_001, &["c", "d"]),
+        (first_us + 30_000, &["d"]),
+    ] {
+        let mut stream = watch(&daemon, from(Start::SinceUs(since_us))).await.unwrap();
+        assert_eq!(read_all(&mut stream).await, expected, "since {since_us}");
+    }
+}
+
+#[tokio::test]
+async fn d_15_a_slow_reader_is_told_what_was_dropped_before_it_came_there() {
+    let daemon = Daemon::start_with(World::new(), 1, PACE).await;
+    let mut stream = watch(&daemon, v1::WatchRequest::default()).await.unwrap();
+    assert_eq!(next(&mut stream).await.item, Some(Item::CaughtUp(true)));
+    let long = "x".repeat(16_000);
+    // More than its window takes, so it has to come back to the log; there the beginning is gone meanwhile.
+    for _ in 0..400 {
+        daemon.arrive(2, "general", &[&long, &long, &long]);
+    }
+    daemon.world.lock().expire(399);
+    daemon.arrive(2, "general", &[BELL]);
+    let (mut told, mut seen, mut is_over) = (0, 0, false);
+    while !is_over {
+        match next(&mut stream).await.item.unwrap() {
+            Item::Batch(batch) => {
+                seen += batch.posts.len() as u64;
+                is_over = batch.posts.last().is_some_and(|post| post.text == BELL);
+            }
+            Item::Gap(gap) => told += gap.posts,
+            Item::CaughtUp(_) | Item::Heartbeat(_) => (),
+        }
+    }
+    assert!(told > 0, "the reader was fast enough, so nothing was shown");
+    assert_eq!(seen + told, 1_201, "each post was shown or told as gone");
+}
+
 #[tokio::test]
 async fn our_own_posts_can_be_left_out() {
     let daemon = Daemon::start().await;

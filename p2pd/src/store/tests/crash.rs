@@ -7,7 +7,8 @@ use p2p_mesh::id::Offset;
 use p2p_mesh::input::{Input, Ticket};
 
 use super::kit::*;
-use crate::store::{Job, file};
+use super::recount::adds_up;
+use crate::store::{Job, Limits, file};
 
 /// The files as a machine would find them whose process is gone now.
 fn copy(from: &Path, to: &Path) {
@@ -31,6 +32,37 @@ fn d_01_what_was_answered_is_there_whenever_the_process_ends() {
         found.close();
     }
     store.close();
+}
+
+#[test]
+fn d_15_wherever_the_process_ends_while_it_drops_everything_adds_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = Store::open(dir.path());
+    let mut author = Author::new(2, 1);
+    store.append(&(1..=601).map(|ms| author.chat(ms, "x")).collect::<Vec<_>>());
+    for ms in [200, 400, 600] {
+        let (posts, _) = store.retain(Limits { before_ms: Some(ms), bytes_max: None });
+        assert!(posts > 0);
+    }
+    let whole = tempfile::tempdir().unwrap();
+    copy(dir.path(), whole.path());
+    store.close();
+    let log = std::fs::read(whole.path().join("history.db-wal")).unwrap();
+    let mut found = std::collections::BTreeSet::new();
+    for cut in (0..24).map(|part| log.len() * part / 23) {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::copy(file::path(whole.path()), file::path(dir.path())).unwrap();
+        std::fs::write(dir.path().join("history.db-wal"), &log[..cut]).unwrap();
+        let store = Store::open(dir.path());
+        let (gaps, entries) = store.walk(0, 100);
+        let lost: u64 = gaps.iter().filter_map(|gap| gap.posts).sum();
+        assert_eq!(store.ask(|reply| Job::Summary { reply }).expired_posts, lost);
+        assert!([0, 601].contains(&(lost + entries.len() as u64)), "{lost} lost and {} there", entries.len());
+        found.insert(lost);
+        store.close();
+        adds_up(dir.path());
+    }
+    assert_eq!(found.into_iter().collect::<Vec<_>>(), [0, 199, 399, 599], "every step was seen");
 }
 
 #[test]

@@ -1,17 +1,18 @@
 //! Authors that sign, and a store that is asked and waits for the answer.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use ed25519_dalek::SigningKey;
 use p2p_mesh::effect::{Append, Delivery};
 use p2p_mesh::envelope::{Body, Post, Stamp, VerifiedEnvelope};
-use p2p_mesh::id::{Epoch, Hash, Instance, Offset, PeerId, Seq};
+use p2p_mesh::id::{Epoch, FeedId, Hash, Instance, Offset, PeerId, Seq};
 use p2p_mesh::input::{Input, ReadFrom, Ticket};
 use tokio::sync::oneshot;
 
 use crate::config::Durability;
-use crate::query::{Answer, LogPage};
-use crate::store::{Job, Opened, StoreEvent, open};
+use crate::query::{Answer, LogGap, LogPage};
+use crate::store::{Job, Limits, Opened, Retained, StoreEvent, open};
 
 pub(in crate::store) fn key(seed: u8) -> SigningKey {
     SigningKey::from_bytes(&[seed; 32])
@@ -137,6 +138,53 @@ impl Store {
 
     pub(in crate::store) fn log(&self, after: u64, posts_max: usize, bytes_max: usize) -> Answer<LogPage> {
         self.ask(|reply| Job::ReadLog { after: Offset(after), posts_max, bytes_max, reply })
+    }
+
+    /// Drops one step of what is beyond the limits.
+    #[track_caller]
+    pub(in crate::store) fn retain_step(&mut self, limits: Limits) -> Retained {
+        self.send(Job::Retain(limits));
+        match self.opened.events.blocking_recv() {
+            Some(StoreEvent::Retained(retained)) => retained,
+            other => panic!("{other:?} instead of an answer"),
+        }
+    }
+
+    /// Drops everything beyond the limits; the posts, and for each feed the lowest number that is still wanted.
+    #[track_caller]
+    pub(in crate::store) fn retain(&mut self, limits: Limits) -> (u64, BTreeMap<FeedId, Seq>) {
+        let (mut posts, mut bases) = (0, BTreeMap::new());
+        loop {
+            let step = self.retain_step(limits);
+            posts += step.posts;
+            bases.extend(step.feeds.iter().map(|stored| (stored.feed.feed_id(), stored.base)));
+            if !step.is_more {
+                return (posts, bases);
+            }
+        }
+    }
+
+    /// Reads the whole log behind `after` in pages of `posts_max`, as a reader does: gaps, and entries.
+    #[track_caller]
+    pub(in crate::store) fn walk(&self, mut after: u64, posts_max: usize) -> (Vec<LogGap>, Vec<Delivery>) {
+        let (mut gaps, mut entries): (Vec<LogGap>, Vec<Delivery>) = (Vec::new(), Vec::new());
+        loop {
+            let page = self.log(after, posts_max, usize::MAX).unwrap();
+            if let Some(gap) = page.gap {
+                assert!(gap.from.0 > after && gap.from <= gap.to, "{gap:?} behind {after}");
+                assert!(page.entries.first().is_none_or(|entry| entry.offset > gap.to), "a gap is told before its end");
+                after = gap.to.0;
+                gaps.push(gap);
+            }
+            if let Some(last) = page.entries.last() {
+                after = last.offset.0 + last.envelope.body().posts.len() as u64 - 1;
+            }
+            assert!(page.end || page.gap.is_some() || !page.entries.is_empty(), "a page leads on or is the last");
+            entries.extend(page.entries);
+            if page.end {
+                return (gaps, entries);
+            }
+        }
     }
 
     /// Ends it in order.

@@ -7,3 +7,6 @@ mod crash;
 mod jobs;
 mod open;
 mod queries;
+mod recount;
+mod retain;
+mod search;

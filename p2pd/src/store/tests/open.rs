@@ -6,8 +6,9 @@ use p2p_mesh::id::{Epoch, Offset, Seq};
 use p2p_mesh::membership::record::Record;
 
 use super::kit::*;
+use super::recount::adds_up;
 use crate::config::Durability;
-use crate::store::{Job, StoreError, file, note_epoch, open};
+use crate::store::{Job, Limits, StoreError, file, note_epoch, open};
 
 #[track_caller]
 fn refuses(dir: &std::path::Path, words: &[&str]) -> StoreError {
@@ -146,11 +147,34 @@ fn d_05_the_store_of_another_identity_is_refused_and_left_alone() {
 }
 
 #[test]
+fn a_history_of_the_first_version_is_brought_up_to_date_and_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = Store::open(dir.path());
+    let mut author = Author::new(2, 1);
+    let said: Vec<_> = (1..=9).map(|ms| author.chat(ms, "x")).collect();
+    store.append(&said);
+    store.close();
+    let db = rusqlite::Connection::open(file::path(dir.path())).unwrap();
+    db.execute_batch(
+        "DROP TABLE gaps; ALTER TABLE feeds DROP COLUMN envelopes; ALTER TABLE feeds DROP COLUMN base;
+         PRAGMA user_version = 1;",
+    )
+    .unwrap();
+    drop(db);
+    let mut store = Store::open(dir.path());
+    assert_eq!(store.log(0, 100, usize::MAX).unwrap().entries.len(), 9);
+    assert_eq!(store.retain(Limits { before_ms: Some(5), bytes_max: None }).0, 4);
+    store.append(&[author.chat(10, "y")]);
+    store.reopen(dir.path()).close();
+    adds_up(dir.path());
+}
+
+#[test]
 fn a_newer_schema_is_refused_with_both_versions() {
     let dir = tempfile::tempdir().unwrap();
     Store::open(dir.path()).close();
     rusqlite::Connection::open(file::path(dir.path())).unwrap().pragma_update(None, "user_version", 42).unwrap();
-    refuses(dir.path(), &["version 42", "up to 1", "newer p2pd"]);
+    refuses(dir.path(), &["version 42", "up to 2", "newer p2pd"]);
 }
 
 #[test]
