@@ -258,6 +258,9 @@ impl DaemonError {
     fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Bind(error) => Some(error.hint()),
+            Self::Store(StoreError::Damaged(_)) => Some(
+                "move its history.db* away, keep them, and start again: what peers hold of it comes back from them",
+            ),
             Self::Log(_) | Self::DataDir(_) | Self::Key(_) | Self::Api(_) | Self::Store(_) | Self::System { .. } => {
                 None
             }

@@ -148,6 +148,7 @@ fn try_start(network: &Network, name: &str, dir: &Path) -> Option<TestPeer> {
     }
     assert_eq!(peer.wait_exit().code(), Some(74), "{}", peer.log());
     assert!(peer.log().contains(dir.to_str().unwrap()), "{}", peer.log());
+    assert!(peer.log().contains("hint: move its history.db* away"), "{}", peer.log());
     // What was refused is refused again, and not repaired into something false.
     assert_eq!(p2pd(network, dir).code, Some(74));
     None

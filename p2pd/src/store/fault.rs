@@ -38,7 +38,8 @@ impl Fault {
             Self::Misplaced(why) => StoreError::Misplaced(format!("{}: {why}", dir.display())),
             Self::Sql(_) if self.is_full() || (self.cannot_open() && has_no_files_left(dir)) => full(dir),
             Self::Sql(error) => match error.sqlite_error_code() {
-                Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+                // Where the database itself has nothing to say, a column is not what it was written as.
+                None | Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
                     StoreError::Damaged(format!("the history in {} is damaged: {error}", dir.display()))
                 }
                 _ => StoreError::Failed(format!("the history in {} cannot be used: {error}", dir.display())),
@@ -116,6 +117,8 @@ mod tests {
     fn damage_and_other_failures_are_told_apart() {
         let dir = Path::new("/d");
         assert!(matches!(fault(ffi::SQLITE_CORRUPT).told(dir), StoreError::Damaged(why) if why.contains("/d")));
+        let column = Fault::Sql(rusqlite::Error::InvalidColumnType(1, "count".into(), rusqlite::types::Type::Null));
+        assert!(matches!(column.told(dir), StoreError::Damaged(why) if why.contains("count")));
         assert!(matches!(fault(ffi::SQLITE_IOERR_WRITE).told(dir), StoreError::Failed(why) if why.contains("/d")));
     }
 }
