@@ -259,6 +259,9 @@ impl DaemonError {
     fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Bind(error) => Some(error.hint()),
+            Self::Store(StoreError::Damaged(_)) => Some(
+                "move its history.db* away, keep them, and start again: what peers hold of it comes back from them",
+            ),
             Self::Log(_) | Self::DataDir(_) | Self::Key(_) | Self::Api(_) | Self::Store(_) | Self::System { .. } => {
                 None
             }
@@ -276,6 +279,7 @@ impl DaemonError {
                 ApiError::InUse(_) | ApiError::NotSocket(_) | ApiError::Bind { .. } => exit::CANNOT_BIND,
             },
             Self::Store(StoreError::Damaged(_) | StoreError::Full(_) | StoreError::Failed(_)) => exit::STORE,
+            Self::Store(StoreError::Misplaced(_)) => exit::BAD_CONFIG,
             Self::System { .. } => exit::FATAL,
         }
     }

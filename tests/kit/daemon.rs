@@ -39,6 +39,8 @@ pub struct Options {
     pub listen: Option<String>,
     /// The program it is started by, with its first arguments, such as `ip netns exec NAME`. It must become the daemon.
     pub under: Vec<String>,
+    /// The data directory, where it is not in the peer's folder.
+    pub data_dir: Option<PathBuf>,
 }
 
 /// A daemon that runs. It is killed when this is dropped, and if the test failed, the end of its log is shown.
@@ -126,13 +128,24 @@ impl Network {
     #[must_use]
     #[track_caller]
     pub fn start_with(&self, options: Options) -> TestPeer {
+        let mut peer = self.launch(options);
+        peer.wait_ready();
+        peer
+    }
+
+    /// The same without waiting for it.
+    ///
+    /// # Panics
+    ///
+    /// Its program cannot be run.
+    #[must_use]
+    #[track_caller]
+    pub fn launch(&self, options: Options) -> TestPeer {
         let dir = self.dir().join(&options.name);
         fs::create_dir_all(&dir).expect("a folder for the peer");
         let child = spawn(&self.dir, &dir, &options);
         let ready = Ready { pid: 0, id: String::new(), listen: Vec::new(), api: Vec::new() };
-        let mut peer = TestPeer { options, dir, child, ready, network: self.dir.clone() };
-        peer.wait_ready();
-        peer
+        TestPeer { options, dir, child, ready, network: self.dir.clone() }
     }
 
     /// Six peers, in the topology of the README: a bootstrap peer, and five with chords between them.
@@ -190,7 +203,7 @@ impl TestPeer {
     /// Identity, store and lock.
     #[must_use]
     pub fn data_dir(&self) -> PathBuf {
-        self.dir.join("data")
+        self.options.data_dir.clone().unwrap_or_else(|| self.dir.join("data"))
     }
 
     /// Everything it logged, over all its runs.
@@ -307,8 +320,19 @@ impl TestPeer {
     #[must_use]
     #[track_caller]
     pub fn posts(&self) -> Vec<v1::Post> {
+        self.posts_behind(0)
+    }
+
+    /// The same from behind an offset on.
+    ///
+    /// # Panics
+    ///
+    /// It does not answer, or breaks off.
+    #[must_use]
+    #[track_caller]
+    pub fn posts_behind(&self, offset: u64) -> Vec<v1::Post> {
         self.ask(async |client| {
-            let start = Some(v1::watch_request::Start::After(0));
+            let start = Some(v1::watch_request::Start::After(offset));
             let request = v1::WatchRequest { start, ..v1::WatchRequest::default() };
             let mut stream = client.chat().watch(request).await.expect("a stream").into_inner();
             let mut posts = Vec::new();
@@ -333,6 +357,22 @@ impl TestPeer {
     /// Stops its clock (`SIGSTOP`).
     pub fn pause(&self) {
         self.signal(Signal::STOP);
+    }
+
+    /// Stops its clock and waits until no thread of it is inside a call of the system any more.
+    ///
+    /// # Panics
+    ///
+    /// It does not stop.
+    #[track_caller]
+    pub fn freeze(&self) {
+        self.pause();
+        let tasks = PathBuf::from(format!("/proc/{}/task", self.pid()));
+        let state = |task: &Path| fs::read_to_string(task.join("stat")).ok()?.rsplit_once(") ")?.1.chars().next();
+        eventually(PATIENCE, "every thread stands still", || {
+            let mut tasks = fs::read_dir(&tasks).into_iter().flatten().flatten();
+            tasks.all(|task| state(&task.path()).is_none_or(|state| ['T', 'Z', 'X'].contains(&state)))
+        });
     }
 
     /// Lets it go on (`SIGCONT`).
@@ -393,22 +433,53 @@ impl TestPeer {
     /// It does not start.
     #[track_caller]
     pub fn restart(&mut self) {
-        self.kill_9();
-        self.child = spawn(&self.network, &self.dir, &self.options);
+        self.launch();
         self.wait_ready();
     }
 
+    /// Starts it again and does not wait.
+    ///
+    /// # Panics
+    ///
+    /// Its program cannot be run.
     #[track_caller]
-    fn wait_ready(&mut self) {
+    pub fn launch(&mut self) {
+        self.kill_9();
+        self.child = spawn(&self.network, &self.dir, &self.options);
+    }
+
+    /// Waits until it is ready.
+    ///
+    /// # Panics
+    ///
+    /// It ends, or does not become ready.
+    #[track_caller]
+    pub fn wait_ready(&mut self) {
+        if !self.becomes_ready() {
+            panic!("{} ended at its start: {:?}", self.options.name, self.child.try_wait());
+        }
+    }
+
+    /// Waits until it is ready, or has ended instead.
+    ///
+    /// # Panics
+    ///
+    /// It does neither.
+    #[must_use]
+    #[track_caller]
+    pub fn becomes_ready(&mut self) -> bool {
         let path = self.dir.join(READY);
+        let mut has_ended = false;
         eventually(PATIENCE, "the daemon wrote its ready file", || {
-            if let Ok(Some(status)) = self.child.try_wait() {
-                panic!("{} ended at its start: {status}", self.options.name);
-            }
-            path.exists()
+            has_ended = matches!(self.child.try_wait(), Ok(Some(_)));
+            has_ended || path.exists()
         });
+        if has_ended {
+            return false;
+        }
         let text = fs::read_to_string(&path).expect("the ready file can be read");
         self.ready = serde_json::from_str(&text).unwrap_or_else(|error| panic!("the ready file: {error}: {text}"));
+        true
     }
 }
 
@@ -432,7 +503,7 @@ fn spawn(network: &TempDir, dir: &Path, options: &Options) -> Child {
     command.args(["run", "-l", options.listen.as_deref().unwrap_or("127.0.0.1:0")]);
     command.args(["--name", options.shown_as.as_ref().unwrap_or(&options.name)]);
     command.arg("-c").arg(network.path().join(CONFIG));
-    command.arg("--data-dir").arg(dir.join("data"));
+    command.arg("--data-dir").arg(options.data_dir.clone().unwrap_or_else(|| dir.join("data")));
     command.arg("--api").arg(format!("unix:{}", dir.join(SOCKET).display()));
     command.arg("--ready-file").arg(dir.join(READY));
     command.args(options.dials.iter().flat_map(|addr| ["-p", addr]));

@@ -4,6 +4,10 @@
 pub mod chaos;
 pub mod checker;
 pub mod daemon;
+pub mod ledger;
 pub mod member;
 pub mod program;
 pub mod sim;
+pub mod skip;
+pub mod tracer;
+pub mod volume;

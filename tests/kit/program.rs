@@ -117,6 +117,16 @@ impl Running {
         self.output(Some(status))
     }
 
+    /// Whether it has ended.
+    ///
+    /// # Panics
+    ///
+    /// The system does not say.
+    #[must_use]
+    pub fn is_over(&mut self) -> bool {
+        self.child.try_wait().expect("a child can be asked for").is_some()
+    }
+
     fn output(&mut self, status: Option<ExitStatus>) -> Output {
         let text = |reader: &mut Option<thread::JoinHandle<Vec<u8>>>| {
             let bytes = reader.take().and_then(|reader| reader.join().ok()).unwrap_or_default();

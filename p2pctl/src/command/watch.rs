@@ -272,7 +272,7 @@ fn tell_gap(gap: &Gap, session: &mut Session) {
         Format::Text | Format::Wide | Format::Yaml => {
             let count = if gap.posts == 0 { "some posts".to_owned() } else { counted(gap.posts, "post") };
             let (from, to, are) = (gap.from, gap.to, are(gap.posts));
-            session.warn(&format!("gap: {count} at offsets {from} to {to} {are} no longer held here (retention)"));
+            session.warn(&format!("gap: {count} at offsets {from} to {to} {are} not held here: dropped by retention, or damaged (see p2pctl status)"));
         }
     }
 }

@@ -146,7 +146,10 @@ async fn d_15_a_gap_is_told_whoever_reads() {
     let gap = Gap { from: 3, to: 14, posts: 12 };
     let script = || vec![item(14, Item::Gap(gap)), batch(15..=15)];
     let ran = run_at(&watched(script()), &["watch", "--after", "2", "--count", "1"]).await;
-    assert_eq!(ran.stderr, "p2pctl: warning: gap: 12 posts at offsets 3 to 14 are no longer held here (retention)\n");
+    assert_eq!(
+        ran.stderr,
+        "p2pctl: warning: gap: 12 posts at offsets 3 to 14 are not held here: dropped by retention, or damaged (see p2pctl status)\n"
+    );
     let ran = run_at(&watched(script()), &["watch", "--after", "2", "--count", "1", "-ojson"]).await;
     let gap = "{\"v\":1,\"type\":\"gap\",\"from\":3,\"to\":14,\"posts\":12}";
     assert_eq!((ran.stderr.trim_end(), ran.stdout.lines().next()), (gap, Some(gap)));

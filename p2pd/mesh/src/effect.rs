@@ -256,6 +256,12 @@ pub enum Event {
         /// Its epoch.
         peer: Instance,
     },
+    /// Another run of ours said something that we do not hold, and a peer gave it back: our history was lost or is an
+    /// old copy. Told once a run.
+    OwnPostsReturned {
+        /// The other run.
+        feed: Instance,
+    },
     /// An address is our own.
     SelfDialed {
         /// Which one.

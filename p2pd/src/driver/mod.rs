@@ -270,6 +270,11 @@ impl Driver {
                     }
                     self.handle(input);
                 }
+                StoreEvent::Damaged(why) => self.on_damage(why),
+                StoreEvent::Recovered => {
+                    tracing::info!("store_recovered");
+                    self.rooms.alarms.clear(STORE_ALARM);
+                }
                 StoreEvent::Retained(retained) => self.on_retained(retained),
                 StoreEvent::Failed(error) => return Err(error),
             }
@@ -313,5 +318,7 @@ const WAITING_JOBS_MAX: usize = 4_096;
 const FAR: Duration = Duration::from_secs(86_400 * 365);
 /// Integers above this are not carried by every JSON reader.
 const UNIX_MS_MAX: u64 = (1 << 53) - 1;
+/// What was written and cannot be read, among the alarms: it stays until a start that does not find it.
+const DAMAGE_ALARM: &str = "damage";
 /// The store's entry among the alarms.
 const STORE_ALARM: &str = "store";

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use p2p_mesh::effect::Event;
 
-use super::{Driver, STORE_ALARM};
+use super::{DAMAGE_ALARM, Driver, STORE_ALARM};
 
 /// What was said lately, so that nothing is said for ever.
 #[derive(Debug, Default)]
@@ -35,6 +35,13 @@ impl Logs {
 }
 
 impl Driver {
+    pub(super) fn on_damage(&mut self, why: String) {
+        if self.logs.allows("store_damaged".to_owned(), self.clock.now().mono.0) {
+            tracing::error!(why, "store_damaged");
+        }
+        self.rooms.alarms.raise(DAMAGE_ALARM, why);
+    }
+
     pub(super) fn on_event(&mut self, event: Event) {
         if let Event::StoreFailed { why } = &event {
             self.rooms.alarms.raise(STORE_ALARM, why.to_string());
@@ -54,6 +61,7 @@ fn kind(event: &Event) -> String {
         Event::DialFailed { addr, .. } => format!("dial_failed {addr}"),
         Event::Suspected { peer } => format!("suspected {peer:?}"),
         Event::OtherInstance { peer } => format!("other_instance {peer:?}"),
+        Event::OwnPostsReturned { .. } => "own_posts_returned".to_owned(),
         Event::SelfDialed { addr } => format!("self_dialed {addr}"),
         Event::Misbehaved { peer, .. } => format!("misbehaved {peer:?}"),
         Event::ForkSeen { feed, .. } => format!("fork_seen {feed:?}"),
@@ -90,6 +98,10 @@ fn write(event: &Event) {
         Event::Suspected { peer } => tracing::info!(peer = ?peer.id, "peer_suspect"),
         Event::OtherInstance { peer } => {
             tracing::warn!(epoch = peer.epoch.0, "another daemon runs with this identity");
+        }
+        Event::OwnPostsReturned { feed } => {
+            let why = "peers hold own posts that were not here: was a backup brought back, or does a copy run?";
+            tracing::warn!(epoch = feed.epoch.0, why, "own_posts_returned");
         }
         Event::SelfDialed { addr } => tracing::info!(?addr, "address_is_our_own"),
         Event::Misbehaved { peer, what, points } => tracing::warn!(?peer, ?what, points, "peer_misbehaved"),

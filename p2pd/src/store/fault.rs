@@ -19,6 +19,9 @@ pub(super) enum Fault {
     /// What is stored is not what was written.
     #[error("{0}")]
     Damaged(String),
+    /// It belongs to another identity.
+    #[error("{0}")]
+    Misplaced(String),
 }
 
 impl Fault {
@@ -32,9 +35,11 @@ impl Fault {
         match self {
             Self::Refused(why) => StoreError::Failed(why),
             Self::Damaged(why) => StoreError::Damaged(format!("{}: {why}", dir.display())),
-            Self::Sql(_) if self.is_full() => full(dir),
+            Self::Misplaced(why) => StoreError::Misplaced(format!("{}: {why}", dir.display())),
+            Self::Sql(_) if self.is_full() || (self.cannot_open() && has_no_files_left(dir)) => full(dir),
             Self::Sql(error) => match error.sqlite_error_code() {
-                Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+                // Where the database itself has nothing to say, a column is not what it was written as.
+                None | Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
                     StoreError::Damaged(format!("the history in {} is damaged: {error}", dir.display()))
                 }
                 _ => StoreError::Failed(format!("the history in {} cannot be used: {error}", dir.display())),
@@ -49,10 +54,14 @@ impl Fault {
             || shared_index_is_stuck
     }
 
+    fn cannot_open(&self) -> bool {
+        matches!(self, Self::Sql(error) if error.sqlite_error_code() == Some(ErrorCode::CannotOpen))
+    }
+
     fn extended_code(&self) -> Option<std::ffi::c_int> {
         match self {
             Self::Sql(rusqlite::Error::SqliteFailure(error, _)) => Some(error.extended_code),
-            Self::Sql(_) | Self::Refused(_) | Self::Damaged(_) => None,
+            Self::Sql(_) | Self::Refused(_) | Self::Damaged(_) | Self::Misplaced(_) => None,
         }
     }
 }
@@ -60,10 +69,16 @@ impl Fault {
 /// A full disk, with what a person wants to know first about it.
 pub(super) fn full(dir: &Path) -> StoreError {
     let free = match rustix::fs::statvfs(dir) {
+        Ok(disk) if has_no_files_left(dir) && disk.f_bavail > 0 => "no more files fit".to_owned(),
         Ok(disk) => format!("{} bytes free", disk.f_bavail.saturating_mul(disk.f_frsize)),
         Err(error) => format!("free bytes not known: {error}"),
     };
     StoreError::Full(format!("{} ({free})", dir.display()))
+}
+
+/// Some file systems have room for so many files; others count none.
+fn has_no_files_left(dir: &Path) -> bool {
+    rustix::fs::statvfs(dir).is_ok_and(|disk| disk.f_files > 0 && disk.f_ffree == 0)
 }
 
 #[cfg(test)]
@@ -102,6 +117,8 @@ mod tests {
     fn damage_and_other_failures_are_told_apart() {
         let dir = Path::new("/d");
         assert!(matches!(fault(ffi::SQLITE_CORRUPT).told(dir), StoreError::Damaged(why) if why.contains("/d")));
+        let column = Fault::Sql(rusqlite::Error::InvalidColumnType(1, "count".into(), rusqlite::types::Type::Null));
+        assert!(matches!(column.told(dir), StoreError::Damaged(why) if why.contains("count")));
         assert!(matches!(fault(ffi::SQLITE_IOERR_WRITE).told(dir), StoreError::Failed(why) if why.contains("/d")));
     }
 }

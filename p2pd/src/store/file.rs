@@ -20,6 +20,11 @@ pub(super) fn path(dir: &Path) -> PathBuf {
 /// Opens the history of `dir`, or makes an empty one that belongs to `me`.
 pub(super) fn open(dir: &Path, me: &PeerId) -> Result<Connection, StoreError> {
     let path = path(dir);
+    let len = std::path::absolute(&path).map_or(0, |path| path.as_os_str().len());
+    if len > PATH_LEN_MAX {
+        let why = format!("its path has {len} bytes, and the database takes {PATH_LEN_MAX}: set a shorter data_dir");
+        return Err(StoreError::Misplaced(format!("the history {} cannot be there: {why}", path.display())));
+    }
     touch(dir, &path).map_err(|error| told(&error, dir, &path))?;
     open_database(&path, me).map_err(|fault| fault.told(dir))
 }
@@ -81,6 +86,13 @@ fn check(db: &Connection) -> Result<Option<i64>, Fault> {
     Ok(Some(version))
 }
 
+/// How long the write-ahead log is that an earlier run left behind.
+pub(super) fn log_len(db: &Connection) -> usize {
+    let log = db.path().map(|path| format!("{path}-wal"));
+    let metadata = log.and_then(|log| std::fs::metadata(log).ok());
+    metadata.and_then(|metadata| metadata.len().try_into().ok()).unwrap_or(0)
+}
+
 fn prepare(db: &Connection) -> Result<(), Fault> {
     db.pragma_update(None, "cache_size", -CACHE_KIB)?;
     db.pragma_update(None, "temp_store", "memory")?;
@@ -124,9 +136,11 @@ fn check_owner(db: &Connection, me: &PeerId) -> Result<(), Fault> {
         return Ok(());
     }
     let why = format!("history.db belongs to the identity {}, not to {}", owner.short(), me.short());
-    Err(Fault::Damaged(format!("{why}: bring back its identity.key, or move the file away")))
+    Err(Fault::Misplaced(format!("{why}: bring back its identity.key, or move the file away")))
 }
 
+/// SQLite's limit of 512 bytes, less the ending of a file beside it.
+const PATH_LEN_MAX: usize = 504;
 /// "p2pd" as four bytes.
 pub(super) const APPLICATION: i32 = 0x7032_7064;
 /// The version of `schema.sql`.

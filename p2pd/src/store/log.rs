@@ -122,13 +122,38 @@ pub(super) fn read_log(
         if !entries.is_empty() && (posts >= posts_max || bytes >= bytes_max) {
             return Ok(LogPage { gap, entries, end: false });
         }
-        let delivery = delivery(index, row)?;
+        let delivery = match delivery(index, row) {
+            Ok(delivery) => delivery,
+            // What stands before it is given; who asks again behind that is told.
+            Err(Fault::Damaged(_)) if !entries.is_empty() || gap.is_some() => {
+                return Ok(LogPage { gap, entries, end: false });
+            }
+            Err(fault) => return Err(fault),
+        };
         posts += delivery.envelope.body().posts.len();
         bytes += delivery.envelope.bytes().len();
         entries.push(delivery);
     }
     let end = bound.is_none() || (entries.is_empty() && gap.is_none());
     Ok(LogPage { gap, entries, end })
+}
+
+/// The page that says of the first entry behind `after`, which is damaged, that it cannot be shown; none where there is
+/// no entry.
+pub(super) fn damaged_page(db: &Connection, index: &Index, after: Offset) -> Result<Option<LogPage>, Fault> {
+    let begin = begin_behind(db, after)?;
+    let mut statement =
+        db.prepare_cached("SELECT offset, count FROM envelopes WHERE offset >= ?1 ORDER BY offset LIMIT 2")?;
+    let mut rows = statement.query((sql::integer(begin.0),))?;
+    let Some(row) = rows.next()? else { return Ok(None) };
+    let (first, count) = (sql::number(row, 0)?, sql::number(row, 1)?.max(1));
+    let next = rows.next()?.map(|row| sql::number(row, 0)).transpose()?;
+    let end = next.unwrap_or(index.next_offset().0).min(first.saturating_add(count));
+    let from = first.max(after.0.saturating_add(1));
+    let (posts, newest_ms) = (Some(end.saturating_sub(from)), u64::MAX);
+    let to = Offset(end.saturating_sub(1).max(from));
+    let gap = LogGap { from: Offset(from), to, posts, oldest_ms: 0, newest_ms };
+    Ok(Some(LogPage { gap: Some(gap), entries: Vec::new(), end: false }))
 }
 
 /// The gap that stands between `after` and the first entry behind it, and where the next gap begins: entries of one

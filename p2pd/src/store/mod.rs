@@ -103,8 +103,8 @@ pub enum Job {
         /// Gets the answer, once it is flushed.
         reply: oneshot::Sender<Result<(), StoreError>>,
     },
-    /// Entries behind `after` by order of arrival, an entry that contains `after + 1` included. A damaged entry is an
-    /// error that names its offset: a reader who wants to go on asks behind it.
+    /// Entries behind `after` by order of arrival, an entry that contains `after + 1` included. A damaged entry is
+    /// a gap, and is told by `StoreEvent::Damaged` as well.
     ReadLog {
         /// The last offset that the reader has.
         after: Offset,
@@ -192,6 +192,10 @@ pub struct Retained {
 pub enum StoreEvent {
     /// An answer for the mesh.
     Input(Input),
+    /// Something was not found as it was written. It is shown to nobody, and the rest can be used.
+    Damaged(String),
+    /// The disk takes something again.
+    Recovered,
     /// The answer to `Job::Retain`.
     Retained(Retained),
     /// A flush failed, or own posts cannot be looked up: what is on disk is not known any more. The daemon must stop,
@@ -232,6 +236,9 @@ pub enum StoreError {
     /// The file is not what it should be.
     #[error("{0}")]
     Damaged(String),
+    /// It is another identity's, or lies where the database cannot reach: something must be set right first.
+    #[error("{0}")]
+    Misplaced(String),
 }
 
 #[cfg(test)]

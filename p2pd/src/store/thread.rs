@@ -1,6 +1,7 @@
 //! The thread that owns the database: it takes jobs, does them in groups and answers.
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use p2p_mesh::id::{Epoch, Offset, PeerId};
 use p2p_mesh::input::{Input, ReadFrom, Settled, Ticket};
@@ -31,7 +32,7 @@ pub(super) fn start(dir: &Path, me: &PeerId, durability: Durability) -> Result<O
     let (jobs, job_receiver) = mpsc::channel(JOBS_WAITING_MAX);
     let (event_sender, events) = mpsc::channel(EVENTS_WAITING_MAX);
     let failed = |error: std::io::Error| StoreError::Failed(format!("cannot start the thread of the store: {error}"));
-    let desk = Desk { writer, dir: dir.to_owned(), me: *me, events: event_sender, failure: None };
+    let desk = Desk { writer, dir: dir.to_owned(), me: *me, events: event_sender, failure: None, retry_due: None };
     let thread = std::thread::Builder::new()
         .name("store".into())
         .stack_size(STACK_BYTES)
@@ -47,6 +48,8 @@ struct Desk {
     me: PeerId,
     events: mpsc::Sender<StoreEvent>,
     failure: Option<Failure>,
+    /// The disk took nothing the last time: when it is tried again.
+    retry_due: Option<Instant>,
 }
 
 /// The last append that failed: what may build on it fails too.
@@ -83,7 +86,7 @@ type Reply<T> = oneshot::Sender<Answer<T>>;
 /// Why the thread wakes up.
 enum Woken {
     Jobs,
-    FlushDue,
+    Due,
     Closed,
 }
 
@@ -96,23 +99,23 @@ fn run(mut desk: Desk, mut jobs: mpsc::Receiver<Job>) {
     };
     let mut batch = Vec::new();
     loop {
-        let done = match wait(&desk.writer, &mut jobs, &mut batch, &runtime) {
+        let due = desk.writer.flush_due().into_iter().chain(desk.retry_due).min();
+        let done = match wait(due, &mut jobs, &mut batch, &runtime) {
             Woken::Jobs => desk.work(std::mem::take(&mut batch)),
-            Woken::FlushDue => desk.flush(),
+            Woken::Due => desk.retry().and_then(|()| desk.flush()),
             Woken::Closed => break,
         };
         if let Err(fault) = done {
             return desk.fail(fault);
         }
     }
-    if let Err(fault) = desk.flush() {
+    if let Err(fault) = desk.forgive(Writer::flush) {
         desk.fail(fault);
     }
 }
 
-/// Sleeps until there are jobs; with writes that are not flushed, until that is due. A quiet store does not wake up.
-fn wait(writer: &Writer, jobs: &mut mpsc::Receiver<Job>, batch: &mut Vec<Job>, runtime: &Runtime) -> Woken {
-    let due = writer.flush_due();
+/// Sleeps until there are jobs, or a flush or another try is due. A quiet store does not wake up.
+fn wait(due: Option<Instant>, jobs: &mut mpsc::Receiver<Job>, batch: &mut Vec<Job>, runtime: &Runtime) -> Woken {
     let received = runtime.block_on(async {
         let received = jobs.recv_many(batch, JOBS_PER_GROUP_MAX);
         match due {
@@ -121,7 +124,7 @@ fn wait(writer: &Writer, jobs: &mut mpsc::Receiver<Job>, batch: &mut Vec<Job>, r
         }
     });
     match received {
-        None => Woken::FlushDue,
+        None => Woken::Due,
         Some(0) => Woken::Closed,
         Some(_) => Woken::Jobs,
     }
@@ -140,9 +143,7 @@ impl Desk {
         }
         questions.into_iter().try_for_each(|question| self.answer(question))?;
         retain.map_or(Ok(()), |limits| self.retain(&limits))?;
-        if self.writer.flush_is_overdue() {
-            self.flush()?;
-        }
+        self.flush()?;
         self.checkpoint()
     }
 
@@ -155,6 +156,7 @@ impl Desk {
             Ok(settled) => {
                 let mut settled = settled.into_iter();
                 writes.into_iter().for_each(|write| self.on_written(write, &mut settled));
+                self.on_recovered();
                 Ok(())
             }
             Err(fault) if fault.is_flush() => Err(fault),
@@ -162,6 +164,7 @@ impl Desk {
             Err(_) if writes.len() > 1 => writes.into_iter().try_for_each(|write| self.write(vec![write])),
             Err(fault) => {
                 let error = fault.told(&self.dir);
+                self.retry_due = Some(Instant::now() + RETRY_DELAY);
                 writes.into_iter().for_each(|write| self.on_not_written(write, &error));
                 Ok(())
             }
@@ -213,12 +216,11 @@ impl Desk {
 
     fn answer(&mut self, question: Question) -> Result<(), Fault> {
         let Writer { db, index, .. } = &self.writer;
-        let dir = &self.dir;
         match question {
             Question::Feed(ticket, from) => {
                 // What cannot be read is not held, as far as other peers are concerned.
                 let envelopes = log::read_feed(db, index, &from).unwrap_or_else(|fault| {
-                    tracing::error!(error = ?fault.told(dir), "feed_not_read");
+                    tracing::error!(error = self.tell_damage(fault), "feed_not_read");
                     Vec::new()
                 });
                 self.tell(Input::ReadDone { ticket, envelopes });
@@ -234,17 +236,18 @@ impl Desk {
                 self.tell(Input::LostFound { ticket, posts });
             }
             Question::Log { after, posts_max, bytes_max, reply } => {
-                send(reply, log::read_log(db, index, after, posts_max, bytes_max), dir);
+                let page = log::read_log(db, index, after, posts_max, bytes_max);
+                send(reply, page.or_else(|fault| self.page_over(fault, after)), self);
             }
             Question::Last { rooms, authors, posts, reply } => {
-                send(reply, history::find_last(db, index, &rooms, &authors, posts), dir);
+                send(reply, history::find_last(db, index, &rooms, &authors, posts), self);
             }
-            Question::History(query, reply) => send(reply, history::history(db, index, &query), dir),
-            Question::Rooms(reply) => send(reply, history::rooms(db), dir),
-            Question::Search(query, reply) => send(reply, search::search(db, index, &query), dir),
+            Question::History(query, reply) => send(reply, history::history(db, index, &query), self),
+            Question::Rooms(reply) => send(reply, history::rooms(db), self),
+            Question::Search(query, reply) => send(reply, search::search(db, index, &query), self),
             Question::Summary(reply) => drop(reply.send(summary(index))),
             Question::RoomFeeds { room, after, reply } => {
-                send(reply, history::room_feeds(db, index, &room, after), dir);
+                send(reply, history::room_feeds(db, index, &room, after), self);
             }
         }
         Ok(())
@@ -265,12 +268,40 @@ impl Desk {
     }
 
     fn flush(&mut self) -> Result<(), Fault> {
-        match self.writer.flush() {
-            Err(fault) if !fault.is_flush() => {
-                tracing::warn!(error = ?fault.told(&self.dir), "flush_put_off");
-                Ok(())
+        if !self.writer.flush_is_overdue() {
+            return Ok(());
+        }
+        self.forgive(Writer::flush)
+    }
+
+    /// Writes a trifle, to see whether the disk takes something again: so the alarm ends also where nobody speaks.
+    fn retry(&mut self) -> Result<(), Fault> {
+        if self.retry_due.is_none_or(|due| due > Instant::now()) {
+            return Ok(());
+        }
+        self.forgive(|writer| writer.write(&[]).map(drop))?;
+        Ok(())
+    }
+
+    /// Does something that nobody waits for, and that is tried again if the disk does not take it.
+    fn forgive(&mut self, write: impl FnOnce(&mut Writer) -> Result<(), Fault>) -> Result<(), Fault> {
+        match write(&mut self.writer) {
+            Ok(()) => self.on_recovered(),
+            Err(fault) if fault.is_flush() => return Err(fault),
+            Err(fault) => {
+                // Said once, for it may go on for days.
+                if self.retry_due.is_none() {
+                    tracing::warn!(error = ?fault.told(&self.dir), "flush_put_off");
+                }
+                self.retry_due = Some(Instant::now() + RETRY_DELAY);
             }
-            done => done,
+        }
+        Ok(())
+    }
+
+    fn on_recovered(&mut self) {
+        if self.retry_due.take().is_some() {
+            let _ = self.events.blocking_send(StoreEvent::Recovered);
         }
     }
 
@@ -292,6 +323,24 @@ impl Desk {
         let error = fault.told(&self.dir);
         tracing::error!(%error, "store_failed");
         let _ = self.events.blocking_send(StoreEvent::Failed(error));
+    }
+
+    /// A reader of the log is told where something is damaged, and goes on behind it.
+    fn page_over(&self, fault: Fault, after: Offset) -> Result<LogPage, Fault> {
+        let Fault::Damaged(_) = &fault else { return Err(fault) };
+        let page = log::damaged_page(&self.writer.db, &self.writer.index, after)?;
+        let Some(page) = page else { return Err(fault) };
+        self.tell_damage(fault);
+        Ok(page)
+    }
+
+    /// What to answer where something was not found as it was written. The user is told too: a disk goes bad.
+    fn tell_damage(&self, fault: Fault) -> String {
+        let error = fault.told(&self.dir);
+        if let StoreError::Damaged(why) = &error {
+            let _ = self.events.blocking_send(StoreEvent::Damaged(why.clone()));
+        }
+        error.to_string()
     }
 
     /// Waits for a driver that is busy. One that is gone needs no answer.
@@ -337,8 +386,8 @@ fn sort(batch: Vec<Job>) -> Sorted {
 }
 
 /// Who asked may have gone meanwhile.
-fn send<T>(reply: Reply<T>, answer: Result<T, Fault>, dir: &Path) {
-    let _ = reply.send(answer.map_err(|fault| fault.told(dir).to_string()));
+fn send<T>(reply: Reply<T>, answer: Result<T, Fault>, desk: &Desk) {
+    let _ = reply.send(answer.map_err(|fault| desk.tell_damage(fault)));
 }
 
 /// Jobs that wait in the channel.
@@ -347,6 +396,8 @@ const JOBS_WAITING_MAX: usize = 256;
 const EVENTS_WAITING_MAX: usize = 1_024;
 /// Jobs that share a transaction. Their bytes are bounded by `UNSTORED_BYTES_MAX`.
 const JOBS_PER_GROUP_MAX: usize = 256;
+/// Before it is looked again whether the disk takes something.
+const RETRY_DELAY: Duration = Duration::from_secs(1);
 /// Of the thread. SQLite and the reader of envelopes are content with less.
 const STACK_BYTES: usize = 512 << 10;
 

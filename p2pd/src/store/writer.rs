@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use super::append::Rooms;
 use super::fault::Fault;
 use super::index::Index;
-use super::{Limits, Retained, StoreError, append, book, forks, retain};
+use super::{Limits, Retained, StoreError, append, book, file, forks, retain};
 use crate::config::Durability;
 
 /// A job that changes something.
@@ -61,7 +61,9 @@ impl Writer {
     /// For a file that was just opened, which flushes until it is told otherwise.
     pub(super) fn new(db: Connection, durability: Durability) -> Result<Self, Fault> {
         let index = Index::load(&db)?;
-        Ok(Self { db, index, durability, commit: Commit::Flushed, unflushed_since: None, log_bytes: 0 })
+        // A run that was killed left its log behind: run after run it would only grow.
+        let log_bytes = file::log_len(&db);
+        Ok(Self { db, index, durability, commit: Commit::Flushed, unflushed_since: None, log_bytes })
     }
 
     /// Writes may share a transaction.
@@ -267,7 +269,7 @@ mod tests {
     use p2p_mesh::input::Ticket;
 
     use super::*;
-    use crate::store::{file, tests::kit::identity};
+    use crate::store::tests::kit::identity;
 
     fn writer(dir: &tempfile::TempDir, durability: Durability) -> Writer {
         Writer::new(file::open(dir.path(), &identity(1)).unwrap(), durability).unwrap()
@@ -342,5 +344,25 @@ mod tests {
         let one_lap = (LOG_BYTES / COMMIT_BYTES) as u64 * (4096 + 24);
         let len = std::fs::metadata(log).unwrap().len();
         assert!(len < 2 * one_lap, "{len}");
+    }
+
+    #[test]
+    fn a_long_log_that_a_killed_run_left_goes_into_the_file() {
+        let (dir, found) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let mut killed = writer(&dir, Durability::Never);
+        for _ in 0..=LOG_BYTES / (4096 + 24) {
+            killed.write(&[append(false)]).unwrap();
+        }
+        for name in ["history.db", "history.db-wal"] {
+            std::fs::copy(dir.path().join(name), found.path().join(name)).unwrap();
+        }
+        let mut writer = writer(&found, Durability::Never);
+        let moved = |writer: &Writer| {
+            let pages = |row: &rusqlite::Row<'_>| Ok((row.get::<_, i64>(1)?, row.get::<_, i64>(2)?));
+            writer.db.query_row("PRAGMA wal_checkpoint(NOOP)", (), pages).unwrap()
+        };
+        let (len, before) = moved(&writer);
+        writer.checkpoint().unwrap();
+        assert_eq!((before, moved(&writer)), (0, (len, len)));
     }
 }

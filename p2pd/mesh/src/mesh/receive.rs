@@ -205,10 +205,26 @@ impl Mesh {
         }
         self.count("posts_received_total", posts);
         let own = envelope.feed().id == self.me.id;
+        if own {
+            self.note_own_returned(envelope.feed(), posts);
+        }
         let last_at = envelope.body().last_at();
         let delivery = self.delivery(envelope, own);
         self.clock.merge(last_at, now.unix_ms);
         self.accepted.push(Pending { delivery, via: Some(via), is_live, slots: Vec::new() });
+    }
+
+    /// While another machine with this identity is linked, its posts are no news: that one is told by itself. The epochs
+    /// say nothing here: the run that was lost may have begun within the second in which this one did.
+    fn note_own_returned(&mut self, feed: Instance, posts: u64) {
+        let has_twin = self.links.values().any(|link| link.peer == self.me.id);
+        if has_twin {
+            return;
+        }
+        if !self.counters.contains_key(OWN_RETURNED) {
+            self.effects.push_back(Effect::Event(Event::OwnPostsReturned { feed }));
+        }
+        self.count(OWN_RETURNED, posts);
     }
 
     /// Gives an envelope its place in the order of arrival.
@@ -323,5 +339,6 @@ fn bytes_of(pending: &[Pending]) -> usize {
     pending.iter().map(|pending| pending.delivery.envelope.bytes().len()).sum()
 }
 
+const OWN_RETURNED: &str = "own_posts_returned_total";
 /// Before what the store refused is asked for again.
 pub(super) const STORE_RETRY: std::time::Duration = std::time::Duration::from_secs(1);

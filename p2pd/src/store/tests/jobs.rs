@@ -5,7 +5,7 @@ use p2p_mesh::input::{Input, KeyedPost, Ticket, content_hash};
 
 use super::kit::*;
 use crate::query::RoomSummary;
-use crate::store::{Job, file};
+use crate::store::{Job, StoreEvent, file};
 
 fn ten(author: &mut Author) -> Vec<VerifiedEnvelope> {
     (1..=10).map(|ms| author.chat(ms, "x")).collect()
@@ -218,8 +218,13 @@ fn a_flipped_bit_is_found_and_never_served() {
         let db = rusqlite::Connection::open(file::path(dir.path())).unwrap();
         db.execute(&format!("UPDATE envelopes SET {change} WHERE offset = 2"), ()).unwrap();
         assert_eq!(store.read(author.feed, 1, 9, usize::MAX), said[..1], "{change}");
-        let error = store.log(0, 100, usize::MAX).unwrap_err();
-        assert!(error.contains("offset 2"), "{change}: {error}");
+        let before = store.log(0, 100, usize::MAX).unwrap();
+        assert_eq!((offsets(&before.entries), before.end), (vec![1], false), "what stands before it is given");
+        let over = store.log(1, 100, usize::MAX).unwrap();
+        let gap = over.gap.map(|gap| (gap.from, gap.to, gap.posts));
+        assert_eq!((gap, over.entries.len(), over.end), (Some((Offset(2), Offset(2), Some(1))), 0, false), "{change}");
+        let told = store.opened.events.blocking_recv();
+        assert!(matches!(&told, Some(StoreEvent::Damaged(why)) if why.contains("offset 2")), "{change}: {told:?}");
         assert_eq!(offsets(&store.log(2, 100, usize::MAX).unwrap().entries), [3], "{change}");
         store.close();
     }

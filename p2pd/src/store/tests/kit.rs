@@ -78,9 +78,12 @@ impl Store {
     }
 
     pub(in crate::store) fn answer(&mut self) -> Input {
-        match self.opened.events.blocking_recv() {
-            Some(StoreEvent::Input(input)) => input,
-            other => panic!("{other:?} instead of an answer"),
+        loop {
+            match self.opened.events.blocking_recv() {
+                Some(StoreEvent::Input(input)) => return input,
+                Some(StoreEvent::Recovered) => (),
+                other => panic!("{other:?} instead of an answer"),
+            }
         }
     }
 

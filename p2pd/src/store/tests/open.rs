@@ -142,7 +142,7 @@ fn d_05_the_store_of_another_identity_is_refused_and_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     open(dir.path(), &identity(2), Durability::Batch).unwrap();
     let error = refuses(dir.path(), &[&identity(1).short(), &identity(2).short(), "identity.key"]);
-    assert!(matches!(error, StoreError::Damaged(_)));
+    assert!(matches!(error, StoreError::Misplaced(_)));
     assert!(open(dir.path(), &identity(2), Durability::Batch).is_ok());
 }
 

@@ -229,6 +229,7 @@ impl World {
             | Told::LinkRefused { .. }
             | Told::OtherInstance { .. }
             | Told::SelfDialed { .. }
+            | Told::OwnPostsReturned { .. }
             | Told::StoreFailed { .. } => (),
         }
     }

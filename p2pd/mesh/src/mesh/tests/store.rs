@@ -125,6 +125,22 @@ fn d_06_posts_of_the_same_moment_follow_a_failure_in_order() {
 }
 
 #[test]
+fn d_13_own_posts_that_come_back_from_peers_are_told_of_once() {
+    let mut peer = Peer::new(1);
+    let link = peer.accept(2);
+    let returned = |peer: &mut Peer| {
+        let events = peer.events().into_iter();
+        events.filter(|event| matches!(event, Event::OwnPostsReturned { feed } if feed.epoch.0 == 7)).count()
+    };
+    peer.hear(link, &pushed(&chain(3, 7, 1, &["somebody's"])));
+    assert_eq!(returned(&mut peer), 0);
+    peer.hear(link, &pushed(&chain(1, 7, 2, &["ours, from a run that is not on this disk"])));
+    peer.hear(link, &pushed(&chain(1, 8, 1, &["another one"])));
+    assert_eq!((returned(&mut peer), peer.count("own_posts_returned_total")), (1, 3));
+    assert_eq!(peer.history().len(), 4, "they are taken like any others");
+}
+
+#[test]
 fn a_store_that_hangs_stops_the_reading_and_nothing_is_lost() {
     let mut peer = Peer::new(1);
     let link = peer.accept(2);
