@@ -141,7 +141,7 @@ impl Mesh {
         }
     }
 
-    /// The other side named all that it holds: whatever was known from earlier links may be gone.
+    /// The other side named all that it holds.
     pub(super) fn note_named(&mut self, id: LinkId) {
         let Some(link) = self.links.get_mut(&id).filter(|link| !link.has_skipped) else { return };
         link.has_named = true;
@@ -149,6 +149,11 @@ impl Mesh {
             link.note_compared(Comparison::Named);
         }
         let peer = link.peer;
+        self.forget_earlier(peer);
+    }
+
+    /// On its only link a peer told all that it holds: what it said on earlier ones does not count any more.
+    pub(super) fn forget_earlier(&mut self, peer: PeerId) {
         if self.up_links().filter(|link| link.peer == peer).count() == 1 {
             self.memory.forget(&peer);
         }

@@ -304,13 +304,18 @@ impl Mesh {
     }
 
     fn heads_frame(&mut self, id: LinkId) -> Option<Bytes> {
-        let mut left = self.links.get_mut(&id)?.control.heads.take()?;
+        let link = self.links.get_mut(&id)?;
+        let mut left = link.control.heads.take()?;
         let mut heads = Vec::new();
         let mut rest = self.feeds.by_instance(left.from).filter(|(_, state)| state.is_stored());
         for (feed, state) in rest.by_ref().take(HEADS_PER_FRAME_MAX) {
             let hash = state.stored.tip().hash.map_or([0; 32], |hash| hash.0);
             let hash = *hash.first_chunk().unwrap_or(&[0; 8]);
-            heads.push(Head { feed, floor: state.stored.floor(), head: state.stored.head(), hash });
+            let floor = state.stored.floor();
+            heads.push(Head { feed, floor, head: state.stored.head(), hash });
+            if let Some(held) = link.feeds.get_mut(&feed.feed_id()) {
+                held.floor_told = floor;
+            }
         }
         let next = rest.next().map(|(feed, _)| feed);
         drop(rest);
@@ -332,12 +337,14 @@ impl Mesh {
         while let Some(feed) = link.control.have.pop_first() {
             let Some(state) = self.feeds.get(&feed).filter(|state| state.is_stored()) else { continue };
             let (head, floor) = (state.stored.head(), state.stored.floor());
-            let held = link.feeds.get(&feed);
-            // Whoever brought it wants to know that it arrived; whoever has more does not need to hear of less.
-            // Of a forked feed less may be news.
-            let is_known = held.is_some_and(|held| held.head > head && held.floor <= floor) && state.forks.is_empty();
-            if is_known {
-                continue;
+            if let Some(held) = link.feeds.get_mut(&feed) {
+                // Whoever brought it wants to know that it arrived; whoever has more does not need to hear of less.
+                // Of a forked feed less may be news.
+                let has_more = held.head > head && held.floor <= floor && held.floor_told == floor;
+                if has_more && state.forks.is_empty() {
+                    continue;
+                }
+                held.floor_told = floor;
             }
             haves.push(Have { feed, head, floor });
             if haves.len() == HAVES_PER_FRAME_MAX {

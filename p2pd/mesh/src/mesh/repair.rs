@@ -100,8 +100,8 @@ impl Mesh {
         self.dirty.insert(id);
     }
 
-    /// All feeds end the same here and there. Where something is missing before the ends, both name their floors, once:
-    /// from then on each change of a floor is announced.
+    /// All feeds end the same here and there. Where something is missing before the ends, both name all floors, once:
+    /// from then on each change of a floor is announced. Where nothing is, only floors that were not told yet.
     fn on_same_ends(&mut self, id: LinkId, ours: u64, theirs: u64, now: Now) {
         let Some(link) = self.links.get_mut(&id) else { return };
         // Where both have holes, floors tell what each can give.
@@ -113,12 +113,31 @@ impl Mesh {
         } else {
             Comparison::Named
         });
-        if ours.max(theirs) > 0 && !std::mem::replace(&mut link.is_told_holes, true) {
+        let (peer, has_holes) = (link.peer, ours.max(theirs) > 0);
+        if has_holes && !std::mem::replace(&mut link.is_told_holes, true) {
             self.send_heads(id, now);
         }
         if theirs == 0 {
             self.note_equal(id);
+            self.forget_earlier(peer);
             self.say_lost();
+        }
+        if !has_holes {
+            self.tell_floors(id, now);
+        }
+    }
+
+    /// Announces every feed of which the other side was told another floor than it has.
+    fn tell_floors(&mut self, id: LinkId, now: Now) {
+        let Some(link) = self.links.get_mut(&id) else { return };
+        for (feed, held) in &link.feeds {
+            let floor = self.feeds.get(feed).filter(|state| state.is_stored()).map(|state| state.stored.floor());
+            if floor.is_some_and(|floor| floor != held.floor_told) {
+                link.control.have.insert(*feed);
+            }
+        }
+        if !link.control.have.is_empty() {
+            self.announce_soon(now);
         }
     }
 

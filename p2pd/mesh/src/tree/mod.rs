@@ -26,6 +26,8 @@ pub(crate) enum Push {
 pub(crate) struct LinkFeed {
     /// The first number that the other side may hold: 1 until it tells.
     pub(crate) floor: Seq,
+    /// Where our own part begins, as the other side was last told: 1 until it was.
+    pub(crate) floor_told: Seq,
     /// The last number the other side is known to hold.
     pub(crate) head: Seq,
     /// What we do for it.
@@ -61,6 +63,7 @@ impl LinkFeed {
     pub(crate) fn new(push: Push) -> Self {
         Self {
             floor: Seq(1),
+            floor_told: Seq(1),
             head: Seq(0),
             push,
             sent: None,

@@ -45,7 +45,7 @@ fn part(chain: &[VerifiedEnvelope], from: usize, to: usize) -> Message {
 }
 
 /// The store keeps only these of a feed.
-fn retained(kept: &[VerifiedEnvelope]) -> Input {
+pub(super) fn retained(kept: &[VerifiedEnvelope]) -> Input {
     let mut runs = Runs::default();
     for envelope in kept {
         runs.add(envelope);

@@ -1,6 +1,7 @@
 //! Who holds what: told by announcements, remembered when a link goes, corrected when somebody lost something.
 
 use super::kit::{EPOCH, Peer, at, chain, config, content, hello, id, other_digest, pushed, record, run};
+use super::newest::retained;
 use crate::effect::Event;
 use crate::envelope::VerifiedEnvelope;
 use crate::id::{Epoch, Instance, LinkId, PostId, Seq};
@@ -101,8 +102,9 @@ fn a_raised_floor_takes_back_what_stood_below_it_on_this_link_and_the_next() {
     check(&peer);
     let again = peer.accept(2);
     check(&peer);
-    // Floors are not part of the digest.
+    // Floors are not part of the digest, so whoever has one tells it then.
     equal(&mut peer, again);
+    peer.hear(again, &have(run(1), 3, 3));
     check(&peer);
 }
 
@@ -281,4 +283,46 @@ fn two_peers_with_holes_are_synced_only_when_each_named_what_it_can_give() {
     assert_eq!(sync_of(&peer, 2).behind, 1, "number 4 is below its floor");
     equal(&mut peer);
     assert!(sync_of(&peer, 2).is_equal);
+}
+
+#[test]
+fn a_floor_that_sank_while_nobody_was_linked_is_not_believed_for_ever() {
+    let (mut peer, links) = said(&[2], 3);
+    peer.hear(links[0], &have(run(1), 3, 3));
+    peer.close(links[0]);
+    assert_eq!(state(&peer, own(1), 2), HolderState::Away);
+    let again = peer.accept(2);
+    equal(&mut peer, again);
+    assert_eq!(state(&peer, own(1), 2), HolderState::Holds);
+}
+
+#[test]
+fn with_equal_digests_floors_that_were_not_told_are_told_once() {
+    let feed = chain(3, 7, 6, &["x"]);
+    let mut peer = Peer::start(1, config(1), &feed, Vec::new());
+    let floors = |peer: &mut Peer, link| {
+        let said = peer.said(link);
+        let haves = said.into_iter().filter_map(|message| match message {
+            Message::Have(haves) => Some(haves.into_iter().map(|have| have.floor.0).collect::<Vec<_>>()),
+            _ => None,
+        });
+        haves.flatten().collect::<Vec<u64>>()
+    };
+    let link = peer.accept(2);
+    peer.converse(1_000, |_, message| content(message));
+    assert_eq!(floors(&mut peer, link), [0; 0], "everything is there");
+    peer.handle(retained(&feed[3..]));
+    peer.run_for(200);
+    assert_eq!(floors(&mut peer, link), [4]);
+    peer.close(link);
+    let again = peer.accept(2);
+    let mut told = Vec::new();
+    peer.converse(100_000, |_, message| {
+        told.extend(match message {
+            Message::Have(haves) => haves.iter().map(|have| have.floor.0).collect(),
+            _ => Vec::new(),
+        });
+        content(message)
+    });
+    assert_eq!((told, floors(&mut peer, again)), (vec![4], Vec::new()));
 }
