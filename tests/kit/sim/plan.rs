@@ -311,7 +311,13 @@ impl Plan {
             }
             Bug::NoRepair => vec![(FaultKind::Isolate, 3.0), (FaultKind::Crash, 2.0)],
             Bug::FailureIgnored => vec![(FaultKind::DiskFull, 3.0)],
-            Bug::EagerRepair | Bug::LeakedLinks => vec![(FaultKind::Halves, 3.0), (FaultKind::Isolate, 2.0)],
+            Bug::LeakedLinks => vec![(FaultKind::Halves, 3.0), (FaultKind::Isolate, 2.0)],
+            Bug::EagerRepair => {
+                // Many envelopes are missing at many peers when the faults end.
+                (plan.peers, plan.hostile, plan.censors, plan.max_connections) = (plan.peers.max(5), 0, 0, 50);
+                (plan.think, plan.batch_max) = (Duration::from_millis(200), 1);
+                vec![(FaultKind::Halves, 3.0), (FaultKind::Isolate, 2.0)]
+            }
             Bug::DeadDial => vec![(FaultKind::Crash, 3.0), (FaultKind::PowerCut, 3.0)],
             Bug::ClockFollowed => vec![(FaultKind::ClockJump, 3.0)],
             Bug::ForwardBeforeStore => Vec::new(),

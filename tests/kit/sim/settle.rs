@@ -49,10 +49,10 @@ pub fn check_all(world: &mut World, measure: &mut Measure, before: (u64, u64)) -
     violations
 }
 
-/// Repair brings what is missing about once.
+/// Repair brings what is missing about once: one and a half copies of each are too many.
 fn check_storm(world: &World, measure: &Measure, before: (u64, u64)) -> Option<Violation> {
     let (copies, firsts) = (measure.copies - before.0, measure.firsts - before.1);
-    let is_storm = world.plan().is_honest() && copies > firsts * COPIES_PER_MISSING + COPIES_FREE;
+    let is_storm = world.plan().is_honest() && 2 * copies > 3 * firsts + COPIES_FREE;
     is_storm.then_some(Violation::Storm { copies, firsts })
 }
 
@@ -205,9 +205,8 @@ const EQUAL_AFTER_LINKS: Duration = Duration::from_secs(5);
 /// Announcements and comparisons that are still on their way.
 const SETTLE: Duration = Duration::from_secs(10);
 const QUIET_FOR: Duration = Duration::from_secs(120);
-const COPIES_PER_MISSING: u64 = 2;
-/// Copies that were on their way when the faults ended.
-const COPIES_FREE: u64 = 100;
+/// Twice the copies that may be on their way when the faults end.
+const COPIES_FREE: u64 = 200;
 const ENVELOPES_OF_TALK: usize = 100;
 const TALK_PAUSE: Duration = Duration::from_millis(150);
 const REDUNDANCY_MAX: f64 = 0.02;
