@@ -417,11 +417,15 @@ impl Tail {
     fn retain(&mut self, feed: FeedId, keep: impl Fn(&RawEnvelope) -> bool) {
         let held = self.by_place.range((feed, Seq(0))..=(feed, Seq(u64::MAX)));
         let gone: Vec<_> = held.filter(|(_, held)| !keep(held)).map(|(place, _)| *place).collect();
+        if gone.is_empty() {
+            return;
+        }
         for place in gone {
             if let Some(dropped) = self.by_place.remove(&place) {
                 self.bytes -= dropped.bytes.len();
             }
         }
+        self.order.retain(|place| self.by_place.contains_key(place));
     }
 
     /// Whether another envelope is here that holds the first number of this one.

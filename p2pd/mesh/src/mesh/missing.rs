@@ -23,10 +23,8 @@ impl FeedState {
         let from = held.floor.max(self.base).max(Seq(1));
         // What is of another branch cannot be used, and nothing is taken where a feed ends.
         let end = self.forks.end().map_or(held.head, |end| held.head.min(Seq(end.0.saturating_sub(1))));
-        // A feed of which a run had to be cut off is fetched in order, or others would bring that run back.
-        let is_adrift = self.cuts > 0 && held.floor > self.accepted.head().next();
         match reach {
-            Reach::All | Reach::BelowHead if held.is_torn || is_adrift => (from, Seq(0)),
+            Reach::All | Reach::BelowHead if held.is_torn => (from, Seq(0)),
             Reach::All => (from, end),
             Reach::BelowHead => (from, end.min(self.accepted.head())),
         }

@@ -379,26 +379,3 @@ fn two_that_run_as_one_and_say_nothing_stop_taking_each_others_links() {
     let is_news = |message: &Message| !matches!(message, Message::Ping(_) | Message::Pong(_));
     assert!(world.frames.iter().all(|(_, _, message)| !is_news(message)), "the mesh is quiet");
 }
-
-#[test]
-fn w_14_a_run_that_nobody_can_join_to_the_branch_that_is_taken_is_cut_off_everywhere_for_good() {
-    // Two hold the end of the branch that loses and nothing before it, a third the branch that wins.
-    let all = branches(2, &[30, 30]);
-    let winner = &all[0][..4];
-    let mut world = World::with(3, |_, config| config.newest_first_posts = 4);
-    let end = &all[1][20..];
-    for n in [1, 2] {
-        world.peer(n).hold_run(end);
-    }
-    world.visit(3, AUTHOR, &push(winner));
-    world.visit(3, AUTHOR, &[proof(&all[0][2], &all[1][2])]);
-    for n in 2..=3 {
-        world.command(n, Command::AddPeer(super::kit::addr(1)));
-    }
-    world.run_for(180_000);
-    check(&mut world, &[1, 2, 3], winner);
-    world.frames.clear();
-    world.run_for(120_000);
-    world.frames.retain(|(_, _, message)| !matches!(message, Message::Ping(_) | Message::Pong(_)));
-    assert!(world.frames.is_empty(), "the mesh is not quiet: {:?}", world.frames);
-}

@@ -483,13 +483,6 @@ impl Peer {
         self.close(link);
     }
 
-    /// Starts anew with a run on its disk that begins in the middle of its feed.
-    pub(super) fn hold_run(&mut self, run: &[VerifiedEnvelope]) {
-        let mut config = config(self.number);
-        config.newest_first_posts = 4;
-        *self = Self::start(self.number, config, run, Vec::new());
-    }
-
     /// The same machine again, from the same memory, without its links.
     pub(super) fn resumed_as(&self, number: u8) -> Self {
         let mut twin = Self { number, ..self.clone() };

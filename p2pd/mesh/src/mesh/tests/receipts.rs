@@ -257,8 +257,7 @@ fn a_forked_feed_is_told_and_counted_for_its_author() {
     let (mut peer, links) = said(&[2], 0);
     peer.hear(links[0], &pushed(&chain(3, EPOCH.0, 2, &["x"])));
     peer.hear(links[0], &Message::Peers(vec![record(3)]));
-    let head = Head { feed: run(3), floor: Seq(1), head: Seq(2), hash: [0; 8] };
-    peer.hear(links[0], &Message::Heads(Heads { part: 0, of: 1, heads: vec![head] }));
+    peer.hear(links[0], &pushed(&chain(3, EPOCH.0, 2, &["y"])));
     assert!(peer.events().iter().any(|event| matches!(event, Event::ForkSeen { .. })));
     let sync = peer.mesh.sync_state();
     assert!(sync.feeds[0].is_forked && !sync.feeds[0].is_own);
