@@ -53,10 +53,10 @@ impl Mesh {
         let beside = |theirs: &VerifiedEnvelope| {
             let first = theirs.first();
             let places = [first, Seq(first.0.saturating_sub(1)), theirs.last().next()];
-            places.into_iter().find(|seq| state.stored.run_with(*seq).is_some())
+            places.into_iter().find(|seq| state.accepted.run_with(*seq).is_some())
         };
-        let high = theirs.as_ref().map_or(Some(state.stored.head()), beside);
-        let Some((high, run)) = high.and_then(|high| Some((high, *state.stored.run_with(high)?))) else { return };
+        let high = theirs.as_ref().map_or(Some(state.accepted.head()), beside);
+        let Some((high, run)) = high.and_then(|high| Some((high, *state.accepted.run_with(high)?))) else { return };
         let theirs = theirs.filter(|theirs| theirs.first() <= high && high <= theirs.last());
         let low = run.first.max(their_floor);
         if !may_begin || low > high {
@@ -74,6 +74,8 @@ impl Mesh {
     /// Asks both sides for what they hold at one number.
     fn probe(&mut self, feed: FeedId, mut search: Search, now: Now) {
         let (at, id) = (search.at, search.link);
+        // What is on its way into the store is compared too: the store reads behind what it was given.
+        self.append_accepted();
         search.ticket = self.ticket();
         self.searches.insert(search.ticket, feed);
         let from = ReadFrom { feed, from: at, to: at, bytes_max: 1 };

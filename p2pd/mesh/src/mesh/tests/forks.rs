@@ -93,6 +93,15 @@ fn w_14_peers_that_hold_two_branches_all_take_the_one_with_the_smaller_hash() {
 }
 
 #[test]
+fn w_14_two_bodies_that_come_before_the_store_has_either_are_a_fork_too() {
+    let all = branches(0, &[1, 1]);
+    let mut peer = Peer::new(1);
+    let link = peer.accept(2);
+    peer.hear(link, &pushed(&[all[1][0].clone(), all[0][0].clone()]));
+    assert!(peer.events().iter().any(|event| matches!(event, Event::ForkSeen { seq: Seq(1), .. })));
+}
+
+#[test]
 fn w_14_long_branches_need_few_questions_to_find_where_they_part() {
     let all = branches(5, &[300, 300]);
     let mut world = met(&[&all[0], &all[1], &[]]);
