@@ -76,7 +76,6 @@ pub(super) async fn fetch(
         default_room: facts.default_room.clone(),
         unacked_own_posts: status.unacked_own_posts,
         unavailable_posts: status.unavailable_posts,
-        ..StatusResponse::default()
     })
 }
 
