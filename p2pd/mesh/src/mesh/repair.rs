@@ -127,20 +127,6 @@ impl Mesh {
         }
     }
 
-    /// Announces every feed of which the other side was told another floor than it has.
-    fn tell_floors(&mut self, id: LinkId, now: Now) {
-        let Some(link) = self.links.get_mut(&id) else { return };
-        for (feed, held) in &link.feeds {
-            let floor = self.feeds.get(feed).filter(|state| state.is_stored()).map(|state| state.stored.floor());
-            if floor.is_some_and(|floor| floor != held.floor_told) {
-                link.control.have.insert(*feed);
-            }
-        }
-        if !link.control.have.is_empty() {
-            self.announce_soon(now);
-        }
-    }
-
     /// The other side holds everything that is stored here, from its floors on.
     fn note_equal(&mut self, id: LinkId) {
         let Some(link) = self.links.get_mut(&id) else { return };

@@ -130,6 +130,20 @@ impl Mesh {
         }
     }
 
+    /// Announces every feed of which the other side was told another floor than it has.
+    pub(super) fn tell_floors(&mut self, id: LinkId, now: Now) {
+        let Some(link) = self.links.get_mut(&id) else { return };
+        for (feed, held) in &link.feeds {
+            let floor = self.feeds.get(feed).filter(|state| state.is_stored()).map(|state| state.stored.floor());
+            if floor.is_some_and(|floor| floor != held.floor_told) {
+                link.control.have.insert(*feed);
+            }
+        }
+        if !link.control.have.is_empty() {
+            self.announce_soon(now);
+        }
+    }
+
     pub(super) fn on_announce(&mut self, now: Now) {
         for link in self.links.values().filter(|link| link.is_up() && !link.control.have.is_empty()) {
             self.dirty.insert(link.id);
