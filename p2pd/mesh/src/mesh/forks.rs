@@ -132,6 +132,7 @@ impl Mesh {
         let (Settling { feed, via, .. }, Settled { left, posts, ours }) = (settling, settled);
         self.feeds.replace(left, now.mono);
         self.feeds.cut_tail(&feed);
+        self.memory.forget_feed(&feed);
         if posts > 0 {
             self.on_set_aside(feed, posts, now);
         }

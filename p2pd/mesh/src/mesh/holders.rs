@@ -63,6 +63,13 @@ impl Memory {
         }
     }
 
+    /// What was held of a feed may have been of a branch that is given up.
+    pub(super) fn forget_feed(&mut self, feed: &FeedId) {
+        for told in self.peers.values_mut() {
+            self.spans -= usize::from(told.spans.remove(feed).is_some());
+        }
+    }
+
     fn set_floor(&mut self, peer: &PeerId, feed: &FeedId, floor: Seq) {
         if let Some(span) = self.peers.get_mut(peer).and_then(|told| told.spans.get_mut(feed)) {
             span.floor = floor;

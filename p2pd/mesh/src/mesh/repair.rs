@@ -136,7 +136,9 @@ impl Mesh {
         let Some(link) = self.links.get_mut(&id) else { return };
         for (feed, state) in self.feeds.iter() {
             if let Some(held) = link.feeds.get_mut(feed) {
-                held.head = held.head.max(state.stored.head());
+                // Of a feed that parts it may have held more, on another branch.
+                let more = if state.forks.is_empty() { held.head } else { Seq(0) };
+                held.head = state.stored.head().max(more);
                 if let Push::Live { cursor, .. } = &mut held.push {
                     *cursor = (*cursor).max(state.stored.head().next());
                 }
