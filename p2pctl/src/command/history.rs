@@ -7,6 +7,8 @@ use super::watch::{self, Writer};
 use super::{Session, who};
 use crate::args;
 use crate::exit::Outcome;
+use crate::output::Format;
+use crate::output::document;
 use crate::output::posts::{self, Scene};
 use crate::output::words::{are, counted};
 use crate::parse;
@@ -17,8 +19,11 @@ pub(crate) async fn run(args: args::History, session: &mut Session) -> Outcome {
     let history = fetch(request.clone(), if all { u64::MAX } else { args.last }, session).await?;
     if args.follow {
         let mut writer = if args.null { Writer::Raw } else { Writer::posts(session, Scene::Past) };
+        if is_told(&request, &history) {
+            writer.tell(&document::expired(&history), session)?;
+        }
         writer.write_all(&history.posts, session)?;
-        tell_expired(&args, &request, history.expired, session);
+        tell_expired(&args, &request, &history, session);
         return go_on(request, &history, writer, session).await;
     }
     if args.null {
@@ -29,7 +34,7 @@ pub(crate) async fn run(args: args::History, session: &mut Session) -> Outcome {
     if history.posts.is_empty() {
         session.note("nothing was said there");
     }
-    tell_expired(&args, &request, history.expired, session);
+    tell_expired(&args, &request, &history, session);
     Ok(())
 }
 
@@ -43,15 +48,23 @@ async fn go_on(request: HistoryRequest, history: &HistoryResponse, writer: Write
     watch::go_on(watched, request.since_us, writer, session).await
 }
 
-/// Who asked for everything is told that it is not everything that was ever said.
-fn tell_expired(args: &args::History, request: &HistoryRequest, expired: u64, session: &mut Session) {
-    let is_all = (args.all || args.last == 0) && request.since_us == 0;
-    if expired == 0 || !is_all {
+/// Some of what was asked for is gone: the answer goes back to the first that is held, and they are in its time.
+fn is_told(request: &HistoryRequest, history: &HistoryResponse) -> bool {
+    let is_in_time = request.since_us == 0 || history.expired_newest_us >= request.since_us;
+    history.expired > 0 && history.next.is_empty() && is_in_time
+}
+
+/// What was dropped is no part of the answer. Nobody who asked for all may miss that; a program reads it in the document.
+fn tell_expired(args: &args::History, request: &HistoryRequest, history: &HistoryResponse, session: &mut Session) {
+    let is_document = !args.null && matches!(session.style.format, Format::Json | Format::Yaml);
+    if !is_told(request, history) || is_document {
         return;
     }
     // They are counted for all rooms and authors together.
     let of = if request.room.is_empty() && request.authors.is_empty() { "" } else { " of all rooms" };
-    session.note(&format!("{}{of} {} no longer held (retention)", counted(expired, "older post"), are(expired)));
+    let (count, are) = (counted(history.expired, "older post"), are(history.expired));
+    let text = format!("{count}{of} {are} no longer held (retention)");
+    if args.all || args.last == 0 { session.warn(&text) } else { session.note(&text) }
 }
 
 async fn request(args: &args::History, session: &mut Session) -> Outcome<HistoryRequest> {
@@ -69,7 +82,8 @@ async fn request(args: &args::History, session: &mut Session) -> Outcome<History
 /// The newest `wanted` posts, oldest first. Pages come newest first.
 async fn fetch(mut request: HistoryRequest, wanted: u64, session: &mut Session) -> Outcome<HistoryResponse> {
     let client = session.client().await?;
-    let (mut offset, mut expired) = (None, 0);
+    let mut offset = None;
+    let mut answer = HistoryResponse::default();
     let mut pages: Vec<Vec<Post>> = Vec::new();
     let mut missing = wanted;
     while missing > 0 {
@@ -80,17 +94,17 @@ async fn fetch(mut request: HistoryRequest, wanted: u64, session: &mut Session) 
         if end > 0 {
             page.posts.retain(|post| post.offset <= end);
         }
-        expired = page.expired;
         missing = missing.saturating_sub(page.posts.len() as u64);
-        pages.push(page.posts);
+        pages.push(std::mem::take(&mut page.posts));
+        answer = page;
         // A daemon that leads in a circle must not hold us.
-        if page.next.is_empty() || page.next == request.page {
+        if answer.next.is_empty() || answer.next == request.page {
             break;
         }
-        request.page = page.next;
+        request.page.clone_from(&answer.next);
     }
     let posts = pages.into_iter().rev().flatten().collect();
-    Ok(HistoryResponse { posts, next: request.page, offset: offset.unwrap_or(0), expired })
+    Ok(HistoryResponse { posts, offset: offset.unwrap_or(0), ..answer })
 }
 
 /// Posts a page: most texts are short, so a page is far below the limit of a message.

@@ -37,6 +37,7 @@ pub(super) struct State {
     /// What History says of its end, and of what is not held any more.
     pub(super) offset: u64,
     pub(super) expired: u64,
+    pub(super) expired_newest_us: i64,
     /// One answer a call of Search.
     pub(super) found: VecDeque<SearchResponse>,
     /// One script a call of Receipts; behind its end the stream stays open where `holds` says so. Where there is none
@@ -242,6 +243,7 @@ impl Chat for Api {
             next,
             offset: state.offset,
             expired: state.expired,
+            expired_newest_us: state.expired_newest_us,
         }))
     }
 
