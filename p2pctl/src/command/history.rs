@@ -12,6 +12,7 @@ use crate::output::document;
 use crate::output::posts::{self, Scene};
 use crate::output::words::{are, counted};
 use crate::parse;
+use crate::progress::Spinner;
 
 pub(crate) async fn run(args: args::History, session: &mut Session) -> Outcome {
     let request = request(&args, session).await?;
@@ -86,6 +87,7 @@ async fn fetch(mut request: HistoryRequest, wanted: u64, session: &mut Session) 
     let mut answer = HistoryResponse::default();
     let mut pages: Vec<Vec<Post>> = Vec::new();
     let mut missing = wanted;
+    let spinner = Spinner::new(session.is_bar_welcome() && wanted > PAGE_POSTS);
     while missing > 0 {
         request.limit = u32::try_from(missing.min(PAGE_POSTS)).expect("a page is small");
         let mut page = session.answer("history", client.chat().history(request.clone())).await?;
@@ -95,6 +97,7 @@ async fn fetch(mut request: HistoryRequest, wanted: u64, session: &mut Session) 
             page.posts.retain(|post| post.offset <= end);
         }
         missing = missing.saturating_sub(page.posts.len() as u64);
+        spinner.say(&format!("{} read", counted(wanted - missing, "post")));
         pages.push(std::mem::take(&mut page.posts));
         answer = page;
         // A daemon that leads in a circle must not hold us.
