@@ -85,6 +85,7 @@ fn after_a_partition_sync_now_ends_with_everybody_equal_and_shows_each_author() 
         drop(peer.p2pctl(&["sync", "--now", "--timeout", "25s"]).ok());
         let texts = peer.p2pctl(&["history", "--all", "-0"]).ok();
         assert_eq!(texts.matches('\0').count(), 60, "behind sync --now everything is there");
+        drop(peer.p2pctl(&["wait", "--peers", "2", "--synced", "--timeout", "25s"]).ok());
     }
     // What the others hold is told by them, a moment later.
     for peer in &group.peers {
