@@ -203,6 +203,27 @@ async fn history_is_put_together_from_pages() {
 }
 
 #[tokio::test]
+async fn a_history_of_any_length_is_whole_and_only_its_end_is_held_at_once() {
+    // Five posts share a millisecond, so pages end within one.
+    let post = |n: u64| Post { time_us: 1_000 * (n / 5).cast_signed(), ..post(n, &format!("text {n}")) };
+    for all in [16_000, 16_001, 17_003, 21_500] {
+        let fake = Fake::start();
+        fake.state().posts = (1..=all).map(post).collect();
+        fake.state().offset = all - 3;
+        let ran = run_at(&fake, &["history", "--all", "-0"]).await;
+        let expected: String = (1..=all - 3).map(|n| format!("text {n}\0")).collect();
+        assert!(ran.stdout == expected, "{all} posts, of which three came later");
+        // It is read twice, but for what is held.
+        let asked = fake.state().histories.len() as u64;
+        let (pages, older) = (all.div_ceil(1_000), all.saturating_sub(16_000).div_ceil(1_000));
+        assert!((pages + older..=pages + 2 * older + 1).contains(&asked), "{asked} questions for {all} posts");
+        fake.state().offset = 0;
+        let documents = run_at(&fake, &["history", "--all", "-ojson"]).await;
+        assert_eq!(documents.stdout.lines().count(), 1, "one document is one document");
+    }
+}
+
+#[tokio::test]
 async fn history_shows_fifty_with_their_dates() {
     let fake = Fake::start();
     fake.state().posts = (1..=60).map(|n| post(n, &format!("text {n}"))).collect();
