@@ -46,3 +46,20 @@ fn history_that_goes_on_shows_each_post_once_while_two_authors_speak() {
 
 /// What each of them says.
 const EACH: usize = 5_000;
+
+#[test]
+fn a_history_too_long_to_be_held_is_the_same_as_one_that_is_held() {
+    let network = Network::new();
+    let one = network.start("one", &[]);
+    let two = network.start("two", &[&one]);
+    one.wait_for_peers(1);
+    let each = 9_000;
+    let sending =
+        [(&one, "one"), (&two, "two")].map(|(peer, name)| peer.p2pctl_start(&["send", "-l"], lines(name, each)));
+    sending.into_iter().for_each(|sending| drop(sending.wait(PATIENCE).ok()));
+    eventually(PATIENCE, "all is there", || one.status().posts == 2 * each as u64);
+    let read = |args: &[&str]| one.p2pctl(&[&["history", "-0", "--timeout", "25s"], args].concat()).ok();
+    let all = read(&["--all"]);
+    assert_eq!(all.matches('\0').count(), 2 * each);
+    assert!(all == read(&["-n", "18000"]), "another order, or other posts");
+}
