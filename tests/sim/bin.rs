@@ -33,6 +33,9 @@ struct Args {
     /// Put this bug in, to see that it is found: `NoVerify`, `NoRepair` and so on.
     #[arg(long)]
     bug: Option<String>,
+    /// Leave this kind of fault out, to see whether it takes part: `Clone`, `OldDisk` and so on.
+    #[arg(long)]
+    without: Vec<String>,
     /// Instead of schedules, one world of so many virtual hours, partitioned every few minutes.
     #[arg(long)]
     long: Option<u64>,
@@ -54,7 +57,8 @@ fn main() -> ExitCode {
         return run_long(args.seed.unwrap_or(1), hours);
     }
     let plan = |seed| {
-        let plan = bug.map_or_else(|| Plan::of_seed(seed), |bug| Plan::with_bug(seed, bug));
+        let mut plan = bug.map_or_else(|| Plan::of_seed(seed), |bug| Plan::with_bug(seed, bug));
+        plan.weights.retain(|(kind, _)| !args.without.contains(&format!("{kind:?}")));
         Plan { peers: args.peers.unwrap_or(plan.peers).max(1), ..plan }
     };
     if let Some(seed) = args.seed {

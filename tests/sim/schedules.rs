@@ -1,19 +1,13 @@
 //! A fixed share of the schedules, and that they can be trusted.
 
 use p2p_tests::sim::batch;
-use p2p_tests::sim::plan::{FaultKind, Plan};
+use p2p_tests::sim::plan::Plan;
 use p2p_tests::sim::schedule;
 use p2p_tests::sim::trace::Detail;
 
 #[test]
 fn d_01_n_01_every_schedule_keeps_the_promise() {
-    // Open: worlds with machines that were resumed twice do not all settle in time yet.
-    let plan = |seed| {
-        let mut plan = Plan::of_seed(seed);
-        plan.weights.retain(|(kind, _)| *kind != FaultKind::ResumedTwice);
-        plan
-    };
-    let batch = batch::run(0..100, 2, plan);
+    let batch = batch::run(0..100, 2, Plan::of_seed);
     assert!(batch.failed.is_empty(), "{batch}");
     assert!(batch.operations > 1_000, "users talk: {batch}");
 }

@@ -110,11 +110,10 @@ pub struct Append {
 pub struct Settle {
     /// Pairs the answer with this question.
     pub ticket: Ticket,
-    /// Whose.
-    pub feed: Instance,
     /// To be kept, in place of an earlier one for the same place. Where the store holds an envelope at this place with
-    /// a larger hash than the winner's, everything of the feed from there on is set aside.
-    pub proof: Option<ForkProof>,
+    /// a larger hash than the winner's, everything of the feed from there on is set aside; and in any case every run
+    /// that begins behind the place, because nothing tells of which branch it is.
+    pub proof: ForkProof,
     /// Everything of the feed from this number on is set aside in any case.
     pub end: Option<Seq>,
     /// A proof that need not be kept any more.

@@ -37,16 +37,12 @@ pub(super) fn load(db: &Connection) -> Result<Vec<ForkProof>, Fault> {
 
 /// Keeps a proof and sets the branch aside that loses by it, in the running transaction.
 pub(super) fn settle(db: &Connection, index: &mut Index, settle: &Settle) -> Result<Settled, Fault> {
-    let feed = index.touch(settle.feed, settle.feed.feed_id());
-    let (mut from, mut ours) = (settle.end, None);
-    if let Some(proof) = &settle.proof {
-        let place = proof.place();
-        save(db, feed, proof)?;
-        ours = log::beginning_at(db, index, feed, place.seq)?.filter(|ours| ForkPlace::of(ours) == place);
-        if ours.as_ref().is_some_and(|ours| ours.hash() > proof.winner().hash()) {
-            from = Some(from.map_or(place.seq, |end| end.min(place.seq)));
-        }
-    }
+    let (proof, place) = (&settle.proof, settle.proof.place());
+    let feed = index.touch(proof.feed(), proof.feed().feed_id());
+    save(db, feed, proof)?;
+    let ours = log::beginning_at(db, index, feed, place.seq)?.filter(|ours| ForkPlace::of(ours) == place);
+    let has_lost = ours.as_ref().is_some_and(|ours| ours.hash() > proof.winner().hash());
+    let from = index.left(feed).parted_from(place.seq, has_lost, settle.end);
     if let Some(place) = settle.forget {
         forget(db, feed, place)?;
     }

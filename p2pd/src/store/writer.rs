@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use p2p_mesh::effect::{Append, Settle};
-use p2p_mesh::fork::ForkProof;
 use p2p_mesh::id::{Epoch, PeerId};
 use p2p_mesh::input::Settled;
 use p2p_mesh::membership::record::Record;
@@ -221,7 +220,7 @@ impl Write {
         match self {
             Self::Append(append) => append.envelopes.iter().map(|delivery| delivery.envelope.bytes().len()).sum(),
             Self::SaveRecord(record, _) => record.body().len(),
-            Self::Settle(settle) => settle.proof.as_ref().map_or(0, ForkProof::bytes_len),
+            Self::Settle(settle) => settle.proof.bytes_len(),
             Self::ForgetRecord(_) | Self::NoteEpoch(..) | Self::RenewEpoch(_) => 0,
         }
     }

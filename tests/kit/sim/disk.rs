@@ -218,22 +218,21 @@ impl Disk {
     /// Keeps a proof, and marks the branch that loses by it.
     pub fn settle(&mut self, settle: &Settle) -> Settled {
         self.journal.push(Change::Settle(Box::new(settle.clone())));
-        let (mut ours, mut from) = (None, settle.end);
-        if let Some(proof) = &settle.proof {
-            let place = proof.place();
-            self.forks.insert((settle.feed, place), proof.clone());
-            let held = self.places.get(&(settle.feed.feed_id(), place.seq)).map(|at| self.log[*at].envelope.clone());
-            ours = held.filter(|held| ForkPlace::of(held) == place);
-            if ours.as_ref().is_some_and(|ours| ours.hash() > proof.winner().hash()) {
-                from = Some(from.map_or(place.seq, |end| end.min(place.seq)));
-            }
-        }
+        let (feed, place) = (settle.proof.feed(), settle.proof.place());
+        self.forks.insert((feed, place), settle.proof.clone());
+        let held = self.places.get(&(feed.feed_id(), place.seq)).map(|at| self.log[*at].envelope.clone());
+        let ours = held.filter(|held| ForkPlace::of(held) == place);
+        let has_lost = ours.as_ref().is_some_and(|ours| ours.hash() > settle.proof.winner().hash());
         if let Some(forget) = settle.forget {
-            self.forks.remove(&(settle.feed, forget));
+            self.forks.remove(&(feed, forget));
         }
-        let posts = from.map_or(0, |from| self.set_aside(settle.feed, from));
-        let runs = self.feeds.get(&settle.feed).cloned().unwrap_or_default();
-        Settled { left: StoredFeed { feed: settle.feed, base: Seq(1), runs }, posts, ours }
+        let from = self.held(feed).parted_from(place.seq, has_lost, settle.end);
+        let posts = from.map_or(0, |from| self.set_aside(feed, from));
+        Settled { left: self.held(feed), posts, ours }
+    }
+
+    fn held(&self, feed: Instance) -> StoredFeed {
+        StoredFeed { feed, base: Seq(1), runs: self.feeds.get(&feed).cloned().unwrap_or_default() }
     }
 
     fn set_aside(&mut self, feed: Instance, from: Seq) -> u64 {

@@ -256,9 +256,13 @@ impl Plan {
         let hostile = if is_stuck { 1 } else { hostile };
         // Just enough links for everybody, and nobody more.
         let is_tight = dice.chance(0.2);
-        // Nobody can find a machine that moved if all that knows it is a copy of one that it knew.
-        if is_tight || weights.iter().any(|(kind, _)| *kind == FaultKind::Move) {
-            weights.retain(|(kind, _)| *kind != FaultKind::Clone);
+        let moves = weights.iter().any(|(kind, _)| *kind == FaultKind::Move);
+        if is_tight || moves {
+            weights.retain(|(kind, _)| !matches!(kind, FaultKind::Clone | FaultKind::ResumedTwice));
+        }
+        // Nobody can find a machine that moved if all that knows it is a copy of one that it knew, or forgot.
+        if moves {
+            weights.retain(|(kind, _)| *kind != FaultKind::OldDisk);
         }
         let trouble = if is_stuck { 60 } else { dice.pick(&[5, 15, 30]) };
         Self {

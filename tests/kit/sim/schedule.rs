@@ -1,6 +1,6 @@
 //! One schedule: a world of a seed, first with faults, then without, and the verdict.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use p2p_mesh::id::{Hash, LinkId, PeerId, PostId};
@@ -10,7 +10,7 @@ use super::machine::Machine;
 use super::measure::Measure;
 use super::network::{Place, other};
 use super::people::SessionId;
-use super::plan::{FaultKind, Plan};
+use super::plan::Plan;
 use super::settle::{self, EQUAL_WITHIN};
 use super::trace::Detail;
 use super::world::World;
@@ -57,10 +57,7 @@ pub fn run(plan: Plan, detail: Detail) -> Report {
     let mut measure = std::mem::take(&mut world.measure);
     if violations.is_empty() {
         world.run_for(world.plan().heartbeat_interval * 3);
-        // Open: of two machines with one identity it is not always known which holds what.
-        if world.plan().weights.iter().all(|(kind, _)| !matches!(kind, FaultKind::Clone | FaultKind::ResumedTwice)) {
-            violations.extend(check_receipts(&world));
-        }
+        violations.extend(check_receipts(&world));
         violations.extend(settle::check_all(&mut world, &mut measure, before));
     }
     world.count_all_duplicates();
@@ -112,7 +109,10 @@ fn check_receipts(world: &World) -> Vec<Violation> {
         Outcome::Ok(post) => Some(post),
         Outcome::Fail | Outcome::Unknown => None,
     });
-    let acked: Vec<PostId> = acked.collect();
+    // What lost its number in a fork is held under another one.
+    let held = |place: Place| world.machine(place).history().posts.into_iter().filter(|post| !post.forked);
+    let held: BTreeSet<PostId> = world.honest().into_iter().flat_map(held).map(|post| post.id).collect();
+    let acked: Vec<PostId> = acked.filter(|post| held.contains(post)).collect();
     let unsure = |machine: &Machine| {
         let run = machine.run.as_ref()?;
         let mesh = run.brain.mesh()?;
@@ -125,7 +125,13 @@ fn check_receipts(world: &World) -> Vec<Violation> {
         let behind =
             mesh.sync_state().peers.into_iter().find(|sync| is_sure(&sync.peer) && sync.behind + sync.ahead > 0);
         let what = unsure.map(|receipt| format!("nobody lost anything, and {receipt:?}"));
-        let what = what.or_else(|| behind.map(|sync| format!("all are equal, and {sync:?}")))?;
+        let what = what.or_else(|| {
+            behind.map(|sync| {
+                let feeds: Vec<_> =
+                    mesh.sync_state().feeds.into_iter().filter(|feed| feed.agree < run.up.len()).collect();
+                format!("all are equal, and {sync:?}: {feeds:?}")
+            })
+        })?;
         Some(Violation::Invariant { peer: machine.name.clone(), what })
     };
     world.honest().into_iter().filter_map(|place| unsure(world.machine(place))).collect()

@@ -55,16 +55,16 @@ pub(super) struct FeedState {
     pub(super) provider: Option<LinkId>,
     /// Whom we asked for what is missing.
     pub(super) asked: Option<Asked>,
+    /// What was asked for last: over a slow line the answer comes when nobody waits for it any more.
+    pub(super) expected: Vec<(Seq, Seq)>,
+    /// How often everybody was asked in vain since the last step forward.
+    pub(super) laps: u32,
     /// Who was asked in vain since the last step forward.
     pub(super) tried: BTreeSet<LinkId>,
     /// Where it parts, as far as that is proven.
     pub(super) forks: Forks,
     /// A search for the place where a link's branch parts from ours.
     pub(super) search: Option<Search>,
-    /// The store sets a run aside that cannot be part of what is taken.
-    pub(super) is_cut: bool,
-    /// How often it did.
-    pub(super) cuts: u32,
     /// Verified envelopes beyond a gap, by their first number.
     pub(super) waiting: BTreeMap<Seq, VerifiedEnvelope>,
 }
@@ -316,11 +316,11 @@ impl FeedState {
             risen: Mono(0),
             provider: None,
             asked: None,
+            expected: Vec::new(),
+            laps: 0,
             tried: BTreeSet::new(),
             forks: Forks::default(),
             search: None,
-            is_cut: false,
-            cuts: 0,
             waiting: BTreeMap::new(),
         }
     }
@@ -358,8 +358,17 @@ impl FeedState {
 
     fn may_begin(&self, envelope: &Envelope) -> bool {
         let (first, last) = (envelope.first(), envelope.last());
-        let is_asked = |asked: &Asked| asked.ranges.iter().any(|(from, _)| first <= *from && *from <= last);
-        self.accepted.len() < RUNS_PER_FEED_MAX && self.asked.as_ref().is_some_and(is_asked)
+        let is_expected = |from: Seq| first <= from && from <= last;
+        self.accepted.len() < RUNS_PER_FEED_MAX
+            && self.order_end().is_none_or(|end| first <= end)
+            && self.expected.iter().any(|(from, _)| is_expected(*from))
+    }
+
+    /// The highest number with which a run may begin. Behind a place where the feed parts every post has to follow the
+    /// one before, because nothing else tells of which branch it is.
+    pub(super) fn order_end(&self) -> Option<Seq> {
+        let place = self.forks.places().map(|place| place.seq).find(|seq| *seq >= self.base)?;
+        Some(self.accepted.run_with(place).map_or(place, |run| run.tip.head.next()))
     }
 
     /// Something is stored.
@@ -391,7 +400,7 @@ impl FeedState {
 
     /// What is stored may be a branch that lost: until the store has settled that, nothing is taken in.
     pub(super) fn is_held_up(&self) -> bool {
-        self.is_cut || self.forks.unsettled().next().is_some()
+        self.forks.unsettled().next().is_some()
     }
 
     /// Whether no proof is against an envelope.

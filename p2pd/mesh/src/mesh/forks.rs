@@ -19,8 +19,10 @@ use crate::wire::message::{Fork, Message, fork_fits};
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Settling {
     feed: FeedId,
-    /// Where it parts, and the hash that is taken there; none where a run is cut off that is part of nothing known.
-    place: Option<(ForkPlace, Hash)>,
+    /// Where it parts.
+    place: ForkPlace,
+    /// The hash that is taken there.
+    winner: Hash,
     via: LinkId,
 }
 
@@ -120,49 +122,29 @@ impl Mesh {
         let ticket = self.ticket();
         let Some(state) = self.feeds.get(&feed) else { return };
         let Some(proof) = state.forks.proof(&place).cloned() else { return };
-        let settling = Settling { feed, place: Some((place, proof.winner().hash())), via };
-        self.settling.insert(ticket, settling);
-        let settle = Settle { ticket, feed: proof.feed(), proof: Some(proof), end: state.forks.end(), forget };
-        self.effects.push_back(Effect::Settle(Box::new(settle)));
-    }
-
-    /// Everything from `from` on is a run that cannot be joined to what is taken: it is fetched anew.
-    pub(super) fn cut(&mut self, feed: FeedId, from: Seq, via: LinkId) {
-        self.append_accepted();
-        let ticket = self.ticket();
-        let Some(state) = self.feeds.get_mut(&feed) else { return };
-        let Some(author) = state.feed else { return };
-        state.is_cut = true;
-        state.cuts += 1;
-        self.settling.insert(ticket, Settling { feed, place: None, via });
-        let settle = Settle { ticket, feed: author, proof: None, end: Some(from), forget: None };
+        self.settling.insert(ticket, Settling { feed, place, winner: proof.winner().hash(), via });
+        let settle = Settle { ticket, proof, end: state.forks.end(), forget };
         self.effects.push_back(Effect::Settle(Box::new(settle)));
     }
 
     pub(super) fn on_settled(&mut self, ticket: Ticket, settled: Settled, now: Now) {
-        let Some(Settling { feed, place, via }) = self.settling.remove(&ticket) else { return };
-        let Settled { left, posts, ours } = settled;
+        let Some(settling) = self.settling.remove(&ticket) else { return };
+        let (Settling { feed, via, .. }, Settled { left, posts, ours }) = (settling, settled);
         self.feeds.replace(left, now.mono);
         self.feeds.cut_tail(&feed);
         if posts > 0 {
             self.on_set_aside(feed, posts, now);
         }
         self.trust_again(feed);
-        match place {
-            Some((place, winner)) => self.on_place_settled(feed, (place, winner), ours, via, now),
-            None => self.feeds.get_mut(&feed).into_iter().for_each(|state| state.is_cut = false),
-        }
+        // What was asked for may not fit any more, and what fits was not asked for.
+        self.unask(feed);
+        self.timers.cancel(&Timer::Repair(feed));
+        self.on_place_settled(&settling, ours, now);
         self.adopt_winners(feed, via, now);
     }
 
-    fn on_place_settled(
-        &mut self,
-        feed: FeedId,
-        (place, winner): (ForkPlace, Hash),
-        ours: Option<VerifiedEnvelope>,
-        via: LinkId,
-        now: Now,
-    ) {
+    fn on_place_settled(&mut self, settling: &Settling, ours: Option<VerifiedEnvelope>, now: Now) {
+        let Settling { feed, place, winner, via } = *settling;
         let Some(state) = self.feeds.get_mut(&feed) else { return };
         state.forks.settle(&place, winner);
         let proven = state.forks.proof(&place).map(|proof| proof.winner().clone());
@@ -223,49 +205,19 @@ impl Mesh {
 
     pub(super) fn on_settle_failed(&mut self, ticket: Ticket, now: Now) {
         if let Some(settling) = self.settling.remove(&ticket) {
-            if let Some(state) = self.feeds.get_mut(&settling.feed).filter(|_| settling.place.is_none()) {
-                state.is_cut = false;
-            }
             self.count("store_failed_total", 1);
             self.timers.set(Timer::Fork(settling.feed), now.mono + super::receive::STORE_RETRY);
         }
     }
 
-    /// Where nobody offers what would join our highest run to a branch that is known to be taken, it may be of another
-    /// one: if that stays so, it is cut off.
-    pub(super) fn doubt_drift(&mut self, feed: FeedId, now: Now) {
-        if self.drift(feed).is_some() {
-            self.timers.set_once(Timer::Fork(feed), now.mono + DRIFT_PATIENCE);
-        }
-    }
-
-    /// The beginning of a highest run that is joined to nothing, while a run below holds a place that is settled.
-    fn drift(&self, feed: FeedId) -> Option<Seq> {
-        let state = self.feeds.get(&feed).filter(|state| !state.is_held_up() && state.cuts < CUTS_MAX)?;
-        let top = state.stored.top()?;
-        let is_joined_below =
-            |seq: Seq| seq < top.first && state.stored.run_with(seq).is_some_and(|run| run.first != top.first);
-        let is_parted = state.forks.places().any(|place| is_joined_below(place.seq));
-        let gap = Seq(top.first.0.saturating_sub(1));
-        let offers = |link: &Link| {
-            let held = link.feeds.get(&feed).map(|held| state.offered(held, super::missing::Reach::All));
-            held.is_some_and(|(from, to)| from <= gap && gap <= to)
-        };
-        let is_alone = self.up_links().next().is_none();
-        (is_parted && !is_alone && !self.up_links().any(offers)).then_some(top.first)
-    }
-
     /// Something about a fork of this feed did not come forward.
     pub(super) fn on_fork_due(&mut self, feed: FeedId, now: Now) {
         self.on_search_due(feed, now);
-        if let Some(from) = self.drift(feed) {
-            self.cut(feed, from, LinkId(0));
-        }
         let Some(state) = self.feeds.get(&feed) else { return };
         let unsettled: Vec<ForkPlace> = state.forks.unsettled().collect();
         for place in unsettled {
             let mut at_work = self.settling.values().filter(|settling| settling.feed == feed);
-            let is_at_work = at_work.any(|settling| settling.place.is_some_and(|(known, _)| known == place));
+            let is_at_work = at_work.any(|settling| settling.place == place);
             if !is_at_work {
                 self.settle(feed, place, None, LinkId(0));
             }
@@ -334,8 +286,3 @@ impl Mesh {
         None
     }
 }
-
-/// For what would join a run to be offered after all.
-const DRIFT_PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
-/// How often runs of one feed are cut off: what comes back again and again is kept.
-const CUTS_MAX: u32 = 8;

@@ -23,8 +23,10 @@ impl FeedState {
         let from = held.floor.max(self.base).max(Seq(1));
         // What is of another branch cannot be used, and nothing is taken where a feed ends.
         let end = self.forks.end().map_or(held.head, |end| held.head.min(Seq(end.0.saturating_sub(1))));
+        // Nor what does not join where every post has to follow the one before.
+        let is_apart = held.is_torn || self.order_end().is_some_and(|end| end < from);
         match reach {
-            Reach::All | Reach::BelowHead if held.is_torn => (from, Seq(0)),
+            Reach::All | Reach::BelowHead if is_apart => (from, Seq(0)),
             Reach::All => (from, end),
             Reach::BelowHead => (from, end.min(self.accepted.head())),
         }
@@ -42,10 +44,13 @@ impl FeedState {
         let (from, to) = self.offered(held, reach);
         let head = self.accepted.head();
         let here = self.here();
-        if self.accepted.len() >= RUNS_PER_FEED_MAX {
-            // No run may begin, so only what continues one can be taken.
+        let (order_end, is_full) = (self.order_end(), self.accepted.len() >= RUNS_PER_FEED_MAX);
+        if is_full || order_end.is_some() {
+            // Where no run may begin, only what continues one can be taken.
             let mut gaps = here.gaps(from, to, usize::MAX);
-            gaps.retain(|(first, _)| first.0 == 1 || self.accepted.run_with(Seq(first.0 - 1)).is_some());
+            let continues = |first: Seq| first.0 == 1 || self.accepted.run_with(Seq(first.0 - 1)).is_some();
+            gaps.retain(|(first, _)| !is_full || continues(*first));
+            gaps.retain(|(first, _)| order_end.is_none_or(|end| *first <= end));
             gaps.truncate(RANGES_PER_WANT_MAX);
             return gaps;
         }

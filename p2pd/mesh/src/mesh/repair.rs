@@ -104,6 +104,8 @@ impl Mesh {
     /// from then on each change of a floor is announced. Where nothing is, only floors that were not told yet.
     fn on_same_ends(&mut self, id: LinkId, ours: u64, theirs: u64, now: Now) {
         let Some(link) = self.links.get_mut(&id) else { return };
+        // All branches that are held end in the same posts, so they are the same.
+        link.feeds.values_mut().for_each(|held| held.is_torn = false);
         // Where both have holes, floors tell what each can give.
         let is_known = ours.min(theirs) == 0 || link.has_named;
         link.note_compared(if !is_known {
@@ -235,7 +237,7 @@ impl Mesh {
         self.on_search_gone(id, feed, floor, now);
         let Some(state) = self.feeds.get_mut(&feed) else { return };
         let Some(asked) = state.asked.as_mut().filter(|asked| asked.link == id) else { return };
-        for range in &mut asked.ranges {
+        for range in asked.ranges.iter_mut().chain(&mut state.expected) {
             range.0 = range.0.max(floor);
         }
         asked.ranges.retain(|(from, to)| from <= to);
@@ -276,7 +278,7 @@ impl Mesh {
             if state.asked.is_none() {
                 self.timers.cancel(&Timer::Repair(feed));
             }
-            return self.doubt_drift(feed, now);
+            return;
         }
         if state.asked.is_some() {
             self.behind.insert(feed);
@@ -306,7 +308,7 @@ impl Mesh {
         let Some(state) = self.feeds.get(&feed) else { return };
         if let Some(asked) = state.asked.clone() {
             if self.is_busy(&asked, now) {
-                let patience = self.patience(asked.link);
+                let patience = self.patience(feed, asked.link);
                 self.timers.set(Timer::Repair(feed), now.mono + patience);
                 return;
             }
@@ -375,7 +377,7 @@ impl Mesh {
 
     /// A want went out: from now on its answer is waited for.
     pub(super) fn note_want_sent(&mut self, feed: FeedId, id: LinkId, now: Now) {
-        let patience = self.patience(id);
+        let patience = self.patience(feed, id);
         let asked = self.feeds.get_mut(&feed).and_then(|state| state.asked.as_mut());
         if let Some(asked) = asked.filter(|asked| asked.link == id) {
             asked.sent = Some(now.mono);
@@ -444,6 +446,7 @@ impl Mesh {
         let open_end = |to: Seq| (!(push && to == head)).then_some(to);
         let wanted = ranges.iter().map(|(from, to)| (*from, open_end(*to))).collect();
         if let Some(state) = self.feeds.get_mut(&feed) {
+            state.expected.clone_from(&ranges);
             state.asked = Some(Asked { link: id, ranges, push, sent: None });
             if push {
                 state.provider = Some(id);
@@ -459,7 +462,7 @@ impl Mesh {
             self.dirty.insert(id);
         }
         self.count("sync_rounds_total", 1);
-        let patience = self.patience(id);
+        let patience = self.patience(feed, id);
         self.timers.set(Timer::Repair(feed), now.mono + patience);
     }
 
@@ -467,6 +470,7 @@ impl Mesh {
     fn on_lap(&mut self, feed: FeedId, has_holders: bool, now: Now) {
         if let Some(state) = self.feeds.get_mut(&feed) {
             state.tried.clear();
+            state.laps += 1;
         }
         if has_holders {
             self.count("sync_laps_total", 1);
@@ -479,9 +483,11 @@ impl Mesh {
 
     /// A feed came forward over a link.
     pub(super) fn note_progress(&mut self, feed: FeedId, id: LinkId, now: Now) {
-        let patience = self.patience(id);
         let Some(state) = self.feeds.get_mut(&feed) else { return };
         state.tried.clear();
+        state.laps = 0;
+        let patience = self.patience(feed, id);
+        let Some(state) = self.feeds.get_mut(&feed) else { return };
         match state.still_asked() {
             Some((link, true)) => {
                 if link == id {
@@ -537,8 +543,11 @@ impl Mesh {
         self.up_links().all(|link| link.asked.len() >= REPAIRS_PER_LINK_MAX)
     }
 
-    fn patience(&self, id: LinkId) -> Duration {
-        self.links.get(&id).map_or(ANSWER_MIN, |link| link.liveness.rtt_times(3, ANSWER_MIN, ANSWER_MAX))
+    /// For an answer. Where everybody was asked in vain, lines may be slow: longer.
+    fn patience(&self, feed: FeedId, id: LinkId) -> Duration {
+        let laps = self.feeds.get(&feed).map_or(0, |state| state.laps.min(PATIENT_LAPS_MAX));
+        let patience = self.links.get(&id).map(|link| link.liveness.rtt_times(3, ANSWER_MIN, ANSWER_MAX));
+        patience.unwrap_or(ANSWER_MIN) * (1 << laps)
     }
 
     /// A link is gone: what it brought, or was to bring, comes from somebody else.
@@ -582,6 +591,8 @@ const GRAFT_MIN: Duration = Duration::from_millis(100);
 const GRAFT_MAX: Duration = Duration::from_millis(500);
 const ANSWER_MIN: Duration = Duration::from_millis(200);
 const ANSWER_MAX: Duration = Duration::from_secs(2);
+/// From 0.2 s to 6.4 s, or from 2 s to 64 s.
+const PATIENT_LAPS_MAX: u32 = 5;
 const LAP_WAIT: Duration = Duration::from_secs(1);
 /// Whoever brought something within this time is at work on the rest.
 const SERVING_PATIENCE: Duration = Duration::from_secs(5);

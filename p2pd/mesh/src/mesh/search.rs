@@ -28,8 +28,6 @@ pub(super) struct Search {
     ours: Option<VerifiedEnvelope>,
     theirs: Option<VerifiedEnvelope>,
     ticket: Ticket,
-    /// Some pair was the same, so what we hold is joined to what they hold.
-    is_joined: bool,
 }
 
 /// What a pair of envelopes tells.
@@ -67,7 +65,7 @@ impl Mesh {
         }
         self.count("fork_searches_total", 1);
         let (ours, ticket) = (None, Ticket(0));
-        let search = Search { link: id, low, high, at: high, ours, theirs, ticket, is_joined: false };
+        let search = Search { link: id, low, high, at: high, ours, theirs, ticket };
         self.probe(feed, search, now);
     }
 
@@ -124,7 +122,6 @@ impl Mesh {
     fn compare_branches(&mut self, feed: FeedId, now: Now) {
         let Some(search) = self.feeds.get(&feed).and_then(|state| state.search.clone()) else { return };
         let (Some(ours), Some(theirs)) = (&search.ours, &search.theirs) else { return };
-        let is_joined = search.is_joined || ours.hash() == theirs.hash();
         match compare(&search, ours, theirs) {
             Found::Place(proof) => {
                 if let Some(state) = self.feeds.get_mut(&feed) {
@@ -144,14 +141,9 @@ impl Mesh {
             }
             Found::Between(low, high) if low <= high => {
                 let at = Seq(low.0 + (high.0 - low.0) / 2);
-                self.probe(feed, Search { low, high, at, ours: None, theirs: None, is_joined, ..search }, now);
+                self.probe(feed, Search { low, high, at, ours: None, theirs: None, ..search }, now);
             }
-            Found::Between(..) => {
-                if let Some(state) = self.feeds.get_mut(&feed) {
-                    state.search = Some(Search { is_joined, ..search });
-                }
-                self.end_search(feed, now);
-            }
+            Found::Between(..) => self.end_search(feed, now),
         }
     }
 
@@ -180,22 +172,9 @@ impl Mesh {
         if let Some(search) = search {
             self.count("fork_searches_vain_total", 1);
             self.postpone_search(search.link, feed, now);
-            if let Some(from) = self.is_adrift(&search, feed) {
-                self.cut(feed, from, search.link);
-            }
         }
         self.timers.cancel(&Timer::Fork(feed));
         self.consider_repair(feed, now);
-    }
-
-    /// The beginning of a run of ours that lies behind a known fork and is not joined to it, where the other side's is:
-    /// nobody can tell which branch it is of.
-    fn is_adrift(&self, search: &Search, feed: FeedId) -> Option<Seq> {
-        let state = self.feeds.get(&feed).filter(|state| !search.is_joined && !state.is_held_up())?;
-        let run = state.stored.run_with(search.at)?;
-        let their_floor = self.links.get(&search.link)?.feeds.get(&feed)?.floor;
-        let is_behind = |seq: Seq| their_floor <= seq && seq < run.first;
-        state.forks.places().any(|place| is_behind(place.seq)).then_some(run.first)
     }
 
     fn postpone_search(&mut self, id: LinkId, feed: FeedId, now: Now) {

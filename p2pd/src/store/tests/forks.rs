@@ -24,9 +24,8 @@ fn forked(seed: u8, trunk: u64, lengths: [u64; 2]) -> (Author, Vec<VerifiedEnvel
 
 impl Store {
     fn settle(&mut self, proof: &ForkProof, end: Option<u64>) -> Settled {
-        let (feed, proof) = (proof.feed(), Some(proof.clone()));
-        let end = end.map(Seq);
-        self.send(Job::Settle(Box::new(Settle { ticket: Ticket(77), feed, proof, end, forget: None })));
+        let (proof, end) = (proof.clone(), end.map(Seq));
+        self.send(Job::Settle(Box::new(Settle { ticket: Ticket(77), proof, end, forget: None })));
         match self.answer() {
             Input::Settled { ticket: Ticket(77), settled } => *settled,
             other => panic!("{other:?}"),

@@ -338,8 +338,7 @@ fn describe(effect: &Effect) -> String {
         }
         Effect::Deliver(delivery) => format!("deliver {}", name(delivery)),
         Effect::Settle(settle) => {
-            let place = settle.proof.as_ref().map(p2p_mesh::fork::ForkProof::place);
-            format!("settle {:?} at {place:?}, end {:?}", settle.feed, settle.end)
+            format!("settle {:?} at {:?}, end {:?}", settle.proof.feed(), settle.proof.place(), settle.end)
         }
         Effect::SaveRecord { record, .. } => format!("save the record of {:?}", record.id),
         Effect::RaiseFrameLimit(_)

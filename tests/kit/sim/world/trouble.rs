@@ -199,6 +199,10 @@ impl World {
         let two = Place(one.0 - 1);
         let changes_places = two.0 > 0 && self.dice.chance(0.3);
         let movers = if changes_places { vec![one, two] } else { vec![one] };
+        // Whoever never met anybody knows one address only, which may have been the other one's.
+        if movers.iter().any(|place| !self.has_met_somebody(*place)) {
+            return;
+        }
         for place in &movers {
             self.die_for(*place, Death::PowerCut, span);
         }
@@ -208,6 +212,10 @@ impl World {
             self.network.move_away(one);
         }
         self.has_moved.extend(movers);
+    }
+
+    fn has_met_somebody(&self, place: Place) -> bool {
+        self.machines[place.0].disk.book().iter().any(|(record, _)| self.is_honest_peer(record.id))
     }
 
     /// Long enough for whoever writes to it to lose patience.

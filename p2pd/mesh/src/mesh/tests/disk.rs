@@ -126,24 +126,22 @@ impl Store {
     }
 
     fn settle(&mut self, settle: &Settle) -> Settled {
-        let mut ours = None;
-        let mut from = settle.end;
-        if let Some(proof) = &settle.proof {
-            let place = proof.place();
-            self.forks.insert((settle.feed, place), proof.clone());
-            let held = self.canonical().map(|held| &held.envelope).filter(|held| held.feed() == settle.feed);
-            ours = held.filter(|held| ForkPlace::of(held) == place).last().cloned();
-            if ours.as_ref().is_some_and(|ours| ours.hash() > proof.winner().hash()) {
-                from = Some(from.map_or(place.seq, |end| end.min(place.seq)));
-            }
-        }
+        let (feed, place) = (settle.proof.feed(), settle.proof.place());
+        self.forks.insert((feed, place), settle.proof.clone());
+        let held = self.canonical().map(|held| &held.envelope).filter(|held| held.feed() == feed);
+        let ours = held.filter(|held| ForkPlace::of(held) == place).last().cloned();
+        let has_lost = ours.as_ref().is_some_and(|ours| ours.hash() > settle.proof.winner().hash());
         if let Some(forget) = settle.forget {
-            self.forks.remove(&(settle.feed, forget));
+            self.forks.remove(&(feed, forget));
         }
-        let posts = from.map_or(0, |from| self.set_aside(settle.feed, from));
-        let empty = StoredFeed { feed: settle.feed, base: Seq(1), runs: Runs::default() };
-        let left = self.feeds().into_iter().find(|feed| feed.feed == settle.feed).unwrap_or(empty);
-        Settled { left, posts, ours }
+        let from = self.held(feed).parted_from(place.seq, has_lost, settle.end);
+        let posts = from.map_or(0, |from| self.set_aside(feed, from));
+        Settled { left: self.held(feed), posts, ours }
+    }
+
+    fn held(&self, feed: Instance) -> StoredFeed {
+        let empty = StoredFeed { feed, base: Seq(1), runs: Runs::default() };
+        self.feeds().into_iter().find(|held| held.feed == feed).unwrap_or(empty)
     }
 
     fn set_aside(&mut self, feed: Instance, from: Seq) -> u64 {

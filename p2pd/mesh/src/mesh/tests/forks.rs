@@ -287,6 +287,47 @@ fn w_14_who_holds_the_other_branch_and_knows_no_proof_is_neither_blamed_nor_aske
 }
 
 #[test]
+fn w_14_what_lies_apart_behind_a_fork_is_set_aside_and_comes_again_in_its_order() {
+    let all = branches(2, &[38, 38]);
+    let mut peer = Peer::with(1, |config| config.newest_first_posts = 8);
+    let link = peer.accept(2);
+    peer.converse(2_000, |_, message| content(message));
+    peer.hear(link, &super::kit::heads(&[all[0].clone()]));
+    peer.hear(link, &super::kit::repaired(&all[0][36..]));
+    assert_eq!(peer.histories().0, said(&all[0][36..]));
+    peer.take_all_said();
+    // Of which branch these are nobody can tell.
+    peer.hear(link, &proof(&all[0][2], &all[1][2]));
+    assert_eq!(peer.histories(), (Vec::new(), said(&all[0][36..])));
+    peer.run_for(600);
+    let asked: Vec<_> = peer
+        .said(link)
+        .into_iter()
+        .filter_map(|message| match message {
+            Message::Want(want) => Some(want.ranges[0].0),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(asked.last(), Some(&Seq(1)));
+    peer.hear(link, &super::kit::repaired(&all[0]));
+    assert_eq!(peer.histories().0, said(&all[0]));
+    assert_eq!(peer.offences(), Vec::<String>::new());
+}
+
+#[test]
+fn w_14_who_ends_every_feed_as_we_do_holds_no_other_branch_any_more() {
+    let all = branches(1, &[2, 2]);
+    let mut peer = Peer::new(1);
+    peer.visit(AUTHOR, &push(&all[0]));
+    let link = peer.accept(2);
+    peer.hear(link, &super::kit::heads(&[all[1].clone()]));
+    peer.converse(60_000, |_, message| content(message));
+    let status = peer.mesh.peers(peer.now);
+    let behind = status.iter().find(|status| status.id == Some(super::kit::id(2))).map(|status| status.behind);
+    assert_eq!(behind, Some(0));
+}
+
+#[test]
 fn w_14_d_06_a_full_disk_settles_the_fork_when_it_has_room_again() {
     let all = branches(2, &[2, 2]);
     let mut peer = Peer::new(1);

@@ -321,3 +321,17 @@ fn what_is_on_its_way_to_the_disk_while_older_posts_are_dropped_is_kept() {
     assert_eq!(counted(&peer), (6, 0, 0));
     assert_eq!(texts(&peer.delivered()).len(), 4);
 }
+
+#[test]
+fn an_answer_that_comes_when_nobody_waits_for_it_any_more_is_taken() {
+    let mut peer = eager();
+    let link = linked(&mut peer, 2);
+    let feed = chain(3, 7, 20, &["x"]);
+    peer.hear(link, &have(feed[0].feed_id(), 1, 20));
+    assert!(!ranges(&peer.said(link)).is_empty());
+    // Over a slow line: the only one that has it was asked in vain, and is not asked again yet.
+    peer.run_for(700);
+    assert_eq!(ranges(&peer.said(link)), []);
+    peer.hear(link, &part(&feed, 17, 20));
+    assert_eq!(shown(&peer.delivered()), [17, 18, 19, 20].map(|seq| (seq, false)));
+}
