@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use p2p_mesh::id::{Hash, LinkId, PeerId, PostId};
-use p2p_mesh::status::HolderState;
+use p2p_mesh::feed::IntervalSet;
+use p2p_mesh::id::{Hash, Instance, LinkId, PeerId, PostId, Seq};
+use p2p_mesh::status::{HolderState, PeerSync};
 
 use super::machine::Machine;
 use super::measure::Measure;
@@ -76,15 +77,17 @@ pub fn judge(world: &World) -> Vec<Violation> {
     let honest: Vec<&Machine> = world.honest().into_iter().map(|place| world.machine(place)).collect();
     let mut violations = world.check_acks();
     let mut signatures = Signatures::default();
+    let nowhere = numbers_nowhere(&honest);
     for machine in &honest {
         for (at, stream) in machine.streams.iter().enumerate() {
             // Offsets are those of the disk that is there now for the last stream only.
             let is_last = at + 1 == machine.streams.len();
-            let stream = if is_last { machine.marked(stream) } else { world.without_forks(stream) };
+            let mut stream = if is_last { machine.marked(stream) } else { world.without_forks(stream) };
             violations.extend(check_stream(&stream));
             violations.extend(check_content(operations, &stream));
             // Earlier streams ended with their disk, perhaps before the older posts came.
             if is_last {
+                stream.gaps.clone_from(&nowhere);
                 violations.extend(check_whole(&stream, Begins::AtTheFirst));
             }
         }
@@ -103,6 +106,21 @@ pub fn judge(world: &World) -> Vec<Violation> {
     violations
 }
 
+/// Numbers that no honest machine holds any more. Their author may have shown the later ones only, or lost its disk
+/// before it passed the earlier ones on; that nothing is among them that was acknowledged is judged by itself.
+fn numbers_nowhere(honest: &[&Machine]) -> Vec<(Instance, Seq, Seq)> {
+    let mut feeds: BTreeMap<Instance, IntervalSet> = BTreeMap::new();
+    for entry in honest.iter().flat_map(|machine| machine.disk.canonical()) {
+        let body = entry.envelope.body();
+        feeds.entry(body.feed).or_default().insert(body.first, body.last());
+    }
+    let gaps = |(feed, held): (Instance, IntervalSet)| {
+        let last = held.last().unwrap_or_default();
+        held.gaps(Seq(1), last, usize::MAX).into_iter().map(move |(from, to)| (feed, from, to))
+    };
+    feeds.into_iter().flat_map(gaps).collect()
+}
+
 /// After everything is settled everybody knows of every linked honest peer that it holds what was acknowledged.
 fn check_receipts(world: &World) -> Vec<Violation> {
     let acked = world.people().operations().iter().filter_map(|operation| match operation.outcome {
@@ -113,6 +131,10 @@ fn check_receipts(world: &World) -> Vec<Violation> {
     let held = |place: Place| world.machine(place).history().posts.into_iter().filter(|post| !post.forked);
     let held: BTreeSet<PostId> = world.honest().into_iter().flat_map(held).map(|post| post.id).collect();
     let acked: Vec<PostId> = acked.filter(|post| held.contains(post)).collect();
+    // Below numbers that are nowhere, peers are not told what each of them holds.
+    let honest: Vec<&Machine> = world.honest().into_iter().map(|place| world.machine(place)).collect();
+    let torn: BTreeSet<Instance> = numbers_nowhere(&honest).into_iter().map(|(feed, _, _)| feed).collect();
+    let acked: Vec<PostId> = acked.into_iter().filter(|post| !torn.contains(&post.feed)).collect();
     let unsure = |machine: &Machine| {
         let run = machine.run.as_ref()?;
         let mesh = run.brain.mesh()?;
@@ -122,8 +144,8 @@ fn check_receipts(world: &World) -> Vec<Violation> {
             let holders = receipt.holders.iter().filter(|holder| is_sure(&holder.peer));
             !receipt.held || holders.map(|holder| holder.state).any(|state| state != HolderState::Holds)
         });
-        let behind =
-            mesh.sync_state().peers.into_iter().find(|sync| is_sure(&sync.peer) && sync.behind + sync.ahead > 0);
+        let is_behind = |sync: &PeerSync| torn.is_empty() && sync.behind + sync.ahead > 0;
+        let behind = mesh.sync_state().peers.into_iter().find(|sync| is_sure(&sync.peer) && is_behind(sync));
         let what = unsure.map(|receipt| format!("nobody lost anything, and {receipt:?}"));
         let what = what.or_else(|| {
             behind.map(|sync| {

@@ -262,6 +262,13 @@ impl Feeds {
         self.waiting_bytes -= dropped.values().map(|waiting| waiting.bytes().len()).sum::<usize>();
     }
 
+    /// Takes out the waiting envelope with the lowest number.
+    pub(super) fn take_first_waiting(&mut self, id: &FeedId) -> Option<VerifiedEnvelope> {
+        let (_, envelope) = self.map.get_mut(id)?.waiting.pop_first()?;
+        self.waiting_bytes -= envelope.bytes().len();
+        Some(envelope)
+    }
+
     /// Gives back what waits beyond a gap that nobody is left to fill.
     pub(super) fn stop_waiting(&mut self, id: &FeedId) {
         if let Some(state) = self.map.get_mut(id) {
@@ -359,9 +366,19 @@ impl FeedState {
     fn may_begin(&self, envelope: &Envelope) -> bool {
         let (first, last) = (envelope.first(), envelope.last());
         let is_expected = |from: Seq| first <= from && from <= last;
-        self.accepted.len() < RUNS_PER_FEED_MAX
-            && self.order_end().is_none_or(|end| first <= end)
-            && self.expected.iter().any(|(from, _)| is_expected(*from))
+        self.may_begin_at(first) && self.expected.iter().any(|(from, _)| is_expected(*from))
+    }
+
+    /// Whether there is room for another run, and one that begins with this number can be joined.
+    pub(super) fn may_begin_at(&self, first: Seq) -> bool {
+        self.accepted.len() < RUNS_PER_FEED_MAX && self.order_end().is_none_or(|end| first <= end)
+    }
+
+    /// The first number that waits, and the last that is here before it.
+    pub(super) fn gap_before_waiting(&self) -> Option<(Seq, Seq)> {
+        let first = *self.waiting.keys().next()?;
+        let below = self.accepted.iter().rev().find(|run| run.tip.head < first);
+        Some((first, below.map_or(Seq(0), |run| run.tip.head)))
     }
 
     /// The highest number with which a run may begin. Behind a place where the feed parts every post has to follow the

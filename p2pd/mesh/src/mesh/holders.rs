@@ -9,7 +9,6 @@ use crate::feed::{IntervalSet, Span};
 use crate::id::{FeedId, LinkId, PeerId, Seq};
 use crate::limits::REMEMBERED_SPANS_MAX;
 use crate::time::{Mono, Now};
-use crate::tree::LinkFeed;
 
 /// What peers said on links that are gone, for as long as this run lasts.
 #[derive(Clone, Debug, Default)]
@@ -80,11 +79,14 @@ impl Known<'_> {
     pub(super) fn spans(&self, id: &FeedId, state: Option<&FeedState>) -> impl Iterator<Item = Span> {
         let told = self.told.and_then(|told| told.spans.get(id)).copied();
         let floor = told.map_or(Seq(1), |told| told.floor);
+        let linked = self.links.iter().filter_map(|link| Some((link.feeds.get(id)?, link.has_named)));
         // Whoever holds another branch of it holds other posts.
-        let whole = |held: &&LinkFeed| !held.is_torn;
-        let linked = self.links.iter().filter_map(|link| link.feeds.get(id)).filter(whole).map(LinkFeed::span);
-        // A link on which no floor was told knows the one of the link before it.
-        let linked = linked.map(move |span| Span { floor: span.floor.max(floor), ..span });
+        let linked = linked.filter(|(held, _)| !held.is_torn);
+        // On a link on which not all was named the floor that was told on the one before counts.
+        let linked = linked.map(move |(held, has_named)| {
+            let span = held.span();
+            if has_named { span } else { Span { floor: span.floor.max(floor), ..span } }
+        });
         let floor = linked.clone().map(|span| span.floor).chain([floor]).max().unwrap_or(floor);
         let written = state.filter(|state| self.wrote(state)).map(|state| Span { floor, head: state.stored.head() });
         linked.chain(told).chain(written)

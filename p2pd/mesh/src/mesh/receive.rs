@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::feeds::Floor;
 use super::link::{Allowance, COMPARE_WAIT};
+use super::missing::Reach;
 use super::penalty::Offence;
 use super::{Appending, Mesh, Pending};
 use crate::effect::{Append, Delivery, Effect, Event};
@@ -16,6 +17,7 @@ use crate::input::Ticket;
 use crate::limits::{AUTHOR_KEYS_MAX, HOP_MAX, NEW_FEED_INTERVAL, NEW_FEEDS_BURST, PENALTIES_MAX};
 use crate::time::Now;
 use crate::timers::Timer;
+use crate::tree::LinkFeed;
 use crate::wire::message::{Envelopes, Message};
 
 impl Mesh {
@@ -164,6 +166,27 @@ impl Mesh {
                 Fit::Extends | Fit::Beyond | Fit::Held | Fit::Conflicts => self.on_conflict(id, next, now),
             }
         }
+    }
+
+    /// What waits behind a gap of which nobody holds anything begins a run of its own: whoever had to ask for it has it
+    /// so. Whether it did.
+    pub(super) fn begin_waiting(&mut self, feed: FeedId, id: LinkId, now: Now) -> bool {
+        let Some(state) = self.feeds.get(&feed) else { return false };
+        let Some((first, before)) = state.gap_before_waiting() else { return false };
+        let offers = |held: &LinkFeed| {
+            let (from, to) = state.offered(held, Reach::All);
+            from < first && before < to
+        };
+        let is_offered = self.up_links().filter_map(|link| link.feeds.get(&feed)).any(offers);
+        if is_offered || !state.may_begin_at(first) {
+            return false;
+        }
+        let Some(envelope) = self.feeds.take_first_waiting(&feed) else { return false };
+        let last = envelope.last();
+        self.accept(envelope, id, 0, false, now);
+        self.accept_waiting(feed, last, id, (0, false), now);
+        self.note_progress(feed, id, now);
+        true
     }
 
     fn on_duplicate(&mut self, id: LinkId, envelope: &Envelope, is_live: bool) {

@@ -115,6 +115,8 @@ impl Mesh {
         } else {
             Comparison::Named
         });
+        // Who ends as we do and misses nothing has said all with that.
+        link.has_named |= theirs == 0;
         let (peer, has_holes) = (link.peer, ours.max(theirs) > 0);
         if has_holes && !std::mem::replace(&mut link.is_told_holes, true) {
             self.send_heads(id, now);
@@ -350,7 +352,8 @@ impl Mesh {
         is_serving && now.mono.since(sent) < ASKED_MAX
     }
 
-    /// A question brought nothing. Whoever answers pings meanwhile has read it: it is not slow, it has not what it says.
+    /// A question brought nothing. Whoever answers pings meanwhile has read it: if neither its line nor its disk is
+    /// slow, it has not what it says.
     fn on_vain_ask(&mut self, feed: FeedId, asked: &Asked, now: Now) {
         if let Some(state) = self.feeds.get_mut(&feed) {
             state.tried.insert(asked.link);
@@ -358,7 +361,7 @@ impl Mesh {
         let Some(link) = self.links.get_mut(&asked.link).filter(|link| link.is_up()) else { return };
         let Some(held) = link.feeds.get_mut(&feed) else { return };
         let Some(since) = held.asked_since else { return };
-        if link.liveness.proven() <= since || link.served > since {
+        if link.liveness.proven() <= since || link.served > since || now.mono.since(since) < DISK_PATIENCE {
             link.control.ping |= !link.liveness.is_pinging();
             self.dirty.insert(asked.link);
             return;
@@ -435,6 +438,9 @@ impl Mesh {
         let author_link = state.feed.and_then(|author| self.author_link(author));
         // The author pushes by itself. Anybody else who has newer posts than we shall go on pushing.
         let push = author_link.is_none() && (rises || provider.is_none());
+        if ranges.is_empty() && self.begin_waiting(feed, id, now) {
+            return;
+        }
         if ranges.is_empty() {
             // Too many runs are open for what this one holds.
             if let Some(state) = self.feeds.get_mut(&feed) {
@@ -596,5 +602,7 @@ const PATIENT_LAPS_MAX: u32 = 5;
 const LAP_WAIT: Duration = Duration::from_secs(1);
 /// Whoever brought something within this time is at work on the rest.
 const SERVING_PATIENCE: Duration = Duration::from_secs(5);
+/// For a disk that stalls, before its owner is taken for a liar.
+const DISK_PATIENCE: Duration = Duration::from_secs(20);
 /// The longest that one question may take while the other side is at work.
 const ASKED_MAX: Duration = Duration::from_secs(60);

@@ -166,7 +166,8 @@ impl World {
         let envelope = &delivery.envelope;
         let is_stored = machine.disk.has_offset(delivery.offset);
         machine.show(delivery);
-        let (honest, own) = (machine.is_honest(), envelope.feed().id == machine.id);
+        let own = machine.run.as_ref().is_some_and(|run| run.instance == envelope.feed());
+        let honest = machine.is_honest();
         if honest && !own && self.is_far_off(envelope.feed()) {
             self.measure.reach(Milestone::ClockFarOff);
         }

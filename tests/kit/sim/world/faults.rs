@@ -207,6 +207,7 @@ impl World {
         };
         let Some(mesh) = run.brain.mesh().filter(|mesh| mesh.outbox_len() == 0 && run.store.is_idle()) else { return };
         let (mesh, instance, born) = (Box::new(mesh.clone()), run.instance, run.born);
+        let wall_max_ms = run.wall_max_ms;
         let (links, dials) = (run.open.clone(), run.dials.clone());
         let (key, disk, offset_ms) = (original.key.clone(), original.disk.clone(), original.clock_offset_ms);
         let shown = original.streams.last().map(|stream| stream.posts.clone()).unwrap_or_default();
@@ -218,6 +219,7 @@ impl World {
         twin.streams = vec![History { peer: twin.name.clone(), posts: shown, ..History::default() }];
         let mut run = Run::new(process, instance, Brain::Mesh(mesh), born);
         (run.open, run.dials) = (links.clone(), dials.clone());
+        run.wall_max_ms = wall_max_ms;
         twin.run = Some(run);
         self.places.insert(process, copy);
         self.network.attach(copy, process, instance.id);

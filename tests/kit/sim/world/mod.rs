@@ -467,6 +467,8 @@ impl World {
         let before = |back: usize| place.0.checked_sub(back).map(Place);
         let last = Place(self.plan.peers.saturating_sub(1));
         let known: Vec<Option<Addr>> = match self.plan.topology {
+            // Whoever comes later asks somebody who stays.
+            _ if place > last => vec![Some(address(Place(0)))],
             Topology::Star => vec![(place.0 > 0).then(|| address(Place(0)))],
             Topology::Line => vec![before(1).map(address)],
             Topology::Ring if place.0 == 0 && last.0 > 0 => vec![Some(address(last))],

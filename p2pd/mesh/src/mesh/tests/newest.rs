@@ -335,3 +335,16 @@ fn an_answer_that_comes_when_nobody_waits_for_it_any_more_is_taken() {
     peer.hear(link, &part(&feed, 17, 20));
     assert_eq!(shown(&peer.delivered()), [17, 18, 19, 20].map(|seq| (seq, false)));
 }
+
+#[test]
+fn what_came_by_itself_behind_a_gap_that_nobody_can_fill_is_shown_too() {
+    let mut peer = eager();
+    let link = linked(&mut peer, 2);
+    let feed = chain(3, 7, 8, &["x"]);
+    peer.hear(link, &pushed(&feed[4..]));
+    assert_eq!(peer.delivered().len(), 0);
+    // It holds no more than it pushed.
+    peer.hear(link, &have(feed[0].feed_id(), 5, 8));
+    peer.run_for(2_000);
+    assert_eq!(shown(&peer.delivered()), [5, 6, 7, 8].map(|seq| (seq, false)));
+}
