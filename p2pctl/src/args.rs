@@ -60,26 +60,42 @@ pub(crate) enum Color {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Say something
+    ///
+    /// Prints the post's id when it is on disk.
     Send(Send),
     /// Read what is said, as it is said
+    ///
+    /// Goes on until Ctrl-C, also when the daemon restarts. Gaps and the end of the past are told on stderr, and with -o json as
+    /// objects of the stream.
     Watch(Watch),
-    /// Read what was said
+    /// Read what was said, oldest first
     History(History),
     /// Find what was said, by words in it
+    ///
+    /// Shows posts that have all the words in them, in upper or lower case, oldest first.
     Search(Search),
     /// Show who holds a post
+    ///
+    /// Of each known peer: whether it holds the post, was sent it, is linked, or is away since when.
     Receipts(Receipts),
     /// List the rooms
     Rooms,
     /// List the peers, or change them
+    ///
+    /// BEHIND counts the posts that are held here and that the peer is not known to hold. PEER is an id, the first 6 characters
+    /// of one or more, a name, or name~key.
     Peers(Peers),
     /// Show the daemon's state
     Status(Watching),
     /// Show what is held of each author, what is missing, and who agrees
+    ///
+    /// Wide shows every run of each author: first and last number held, the last one known of, and holes.
     Sync(Sync),
     /// Measure the way to a peer and back
     Ping(Ping),
     /// Wait until the daemon is ready, has peers, is in sync, or delivered a post
+    ///
+    /// Everything asked for has to be true: exit 0. Exit 7 at --timeout, and says what is missing.
     Wait(Wait),
     /// Say by the exit code whether the daemon is well: 0 or 1
     Health(Health),
@@ -97,7 +113,7 @@ pub(crate) enum Command {
     Version,
 }
 
-/// Say something. Prints the post's id when it is on disk.
+/// What `send` takes. Its help is with the command.
 #[derive(Debug, Args)]
 pub(crate) struct Send {
     /// Words, joined by spaces; none: stdin is one message. Behind -- a text may begin with a dash
@@ -141,7 +157,7 @@ pub(crate) enum Wanted {
     Everyone,
 }
 
-/// Read what is said, as it is said, until Ctrl-C.
+/// What `watch` takes. Its help is with the command.
 #[derive(Debug, Args)]
 pub(crate) struct Watch {
     /// Only these rooms
@@ -190,7 +206,7 @@ pub(crate) struct WatchStart {
     pub(crate) all: bool,
 }
 
-/// Read what was said, oldest first.
+/// What `history` takes. Its help is with the command.
 #[derive(Debug, Args)]
 pub(crate) struct History {
     /// Only this room
@@ -218,7 +234,7 @@ pub(crate) struct History {
     pub(crate) follow: bool,
 }
 
-/// Find what was said, oldest first: posts that have all the words in them, in upper or lower case.
+/// What `search` takes. Its help is with the command.
 #[derive(Debug, Args)]
 pub(crate) struct Search {
     /// Words, or parts of words
@@ -235,7 +251,7 @@ pub(crate) struct Search {
     pub(crate) null: bool,
 }
 
-/// Show who holds a post: of each known peer, whether it holds it, was sent it, is linked, or is away since when.
+/// What `receipts` takes. Its help is with the command.
 #[derive(Debug, Args)]
 pub(crate) struct Receipts {
     /// As `send` prints it
@@ -245,7 +261,7 @@ pub(crate) struct Receipts {
     pub(crate) follow: bool,
 }
 
-/// List the peers, or change them. PEER is an id, the first 6 characters of one or more, a name, or name~key.
+/// What `peers` takes. Its help is with the command.
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Peers {
@@ -291,7 +307,7 @@ pub(crate) struct Watching {
     pub(crate) watch: bool,
 }
 
-/// Show what is held of each author, what is missing, and who agrees. Wide shows every run of each author.
+/// What `sync` takes. Its help is with the command.
 #[derive(Debug, Args)]
 pub(crate) struct Sync {
     /// Only authors that said something in this room
@@ -304,7 +320,7 @@ pub(crate) struct Sync {
     pub(crate) watch: bool,
 }
 
-/// Measure the way to a peer and back.
+/// What `ping` takes. Its help is with the command.
 #[derive(Debug, Args)]
 pub(crate) struct Ping {
     /// Whom
@@ -321,7 +337,7 @@ pub(crate) struct Ping {
     pub(crate) interval: Duration,
 }
 
-/// Wait until everything asked for is true: exit 0. Exit 7 at --timeout, and says what is missing.
+/// What `wait` takes. Its help is with the command.
 #[derive(Debug, Args)]
 pub(crate) struct Wait {
     /// The daemon is ready; also where nothing else is asked for
@@ -338,7 +354,7 @@ pub(crate) struct Wait {
     pub(crate) delivered: Vec<String>,
 }
 
-/// Say by the exit code whether the daemon is well: 0 or 1.
+/// What `health` takes. Its help is with the command.
 #[derive(Debug, Args)]
 pub(crate) struct Health {
     /// Only whether it runs: the store is open and it answers

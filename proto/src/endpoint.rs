@@ -34,7 +34,9 @@ impl FromStr for Endpoint {
             let path = path.strip_prefix("//").unwrap_or(path);
             return if path.is_empty() { Err(form()) } else { Ok(Self::Unix(path.into())) };
         }
-        if text.starts_with(['/', '.']) {
+        // `run/p2pd.sock` is a path too; what has a colon before its first slash is an address, if anything.
+        let is_path = text.split_once('/').is_some_and(|(before, _)| !before.contains(':'));
+        if is_path || text.starts_with('.') {
             return Ok(Self::Unix(text.into()));
         }
         let text = text.strip_prefix("http://").unwrap_or(text);
@@ -63,11 +65,13 @@ mod tests {
         assert_eq!("unix:///run/x".parse(), unix("/run/x"));
         assert_eq!("/run/x".parse(), unix("/run/x"));
         assert_eq!("./x".parse(), unix("./x"));
+        assert_eq!("run/p2pd.sock".parse(), unix("run/p2pd.sock"));
+        assert_eq!("http://127.0.0.1:9".parse(), Ok(Endpoint::Tcp(([127, 0, 0, 1], 9).into())));
         assert_eq!("localhost:9".parse(), Ok(Endpoint::Tcp(([127, 0, 0, 1], 9).into())));
         assert_eq!("[::1]:9".parse::<Endpoint>().unwrap().to_string(), "[::1]:9");
         let open = SocketAddr::from(([0, 0, 0, 0], 9));
         assert_eq!("0.0.0.0:9".parse::<Endpoint>(), Err(EndpointError::NotLoopback(open)));
-        for text in ["", "unix:", "nonsense", "127.0.0.1"] {
+        for text in ["", "unix:", "nonsense", "127.0.0.1", "https://127.0.0.1:9", "127.0.0.1:9/x"] {
             assert_eq!(text.parse::<Endpoint>(), Err(EndpointError::Form(text.into())));
         }
     }

@@ -2,11 +2,41 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod delivery;
 mod errors;
 mod first_run;
+mod following;
+mod gone;
 mod output;
+mod parted;
+mod searching;
 
-use p2p_tests::daemon::TestPeer;
+use p2p_tests::daemon::{Network, TestPeer};
+use serde_json::Value;
+
+/// Three peers that are all linked.
+fn three(network: &Network) -> [TestPeer; 3] {
+    let one = network.start("one", &[]);
+    let two = network.start("two", &[&one]);
+    let three = network.start("three", &[&one]);
+    let peers = [one, two, three];
+    peers.iter().for_each(|peer| peer.wait_for_peers(2));
+    peers
+}
+
+/// Lines that tell which they are, as `send -l` wants them.
+fn lines(name: &str, count: usize) -> Vec<u8> {
+    (1..=count).map(|number| format!("{name} says {number}\n")).collect::<String>().into_bytes()
+}
+
+/// The one document that a command printed.
+#[track_caller]
+fn document(output: &str, kind: &str) -> Value {
+    assert_eq!((output.lines().count(), output.ends_with('\n')), (1, true), "one document is one line: {output}");
+    let document: Value = serde_json::from_str(output).unwrap();
+    assert_eq!((&document["v"], &document["type"]), (&Value::from(1), &Value::from(kind)), "{document}");
+    document
+}
 
 /// Puts words in place of what differs from run to run: ids, the characters of a key behind a name, and numbers.
 fn normal(peers: &[&TestPeer], text: &str) -> String {

@@ -75,3 +75,13 @@ fn what_is_missing_or_no_number_is_refused() {
     assert_eq!(parse("rooms --timeout 10").unwrap_err().kind(), ErrorKind::ValueValidation);
     assert_eq!(parse("rooms -o xml").unwrap_err().kind(), ErrorKind::InvalidValue);
 }
+
+#[test]
+fn the_help_of_a_command_says_more_than_the_list_of_all() {
+    for (command, part) in
+        [("send", "on disk"), ("watch", "Gaps"), ("peers", "BEHIND counts"), ("search", "all the words")]
+    {
+        let help = Cli::try_parse_from(["p2pctl", command, "--help"]).unwrap_err().to_string();
+        assert!(help.contains(part), "{part} is not in {help}");
+    }
+}

@@ -7,29 +7,52 @@ use super::watch::{self, Writer};
 use super::{Session, who};
 use crate::args;
 use crate::exit::Outcome;
+use crate::output::Format;
+use crate::output::document;
 use crate::output::posts::{self, Scene};
 use crate::output::words::{are, counted};
 use crate::parse;
+use crate::progress::Spinner;
 
 pub(crate) async fn run(args: args::History, session: &mut Session) -> Outcome {
     let request = request(&args, session).await?;
     let all = args.all || args.last == 0;
-    let history = fetch(request.clone(), if all { u64::MAX } else { args.last }, session).await?;
+    let is_document = !args.null && !args.follow && matches!(session.style.format, Format::Json | Format::Yaml);
+    let keep = if all && !is_document { PAGES_KEPT_MAX } else { usize::MAX };
+    let fetched = fetch(request.clone(), if all { u64::MAX } else { args.last }, keep, session).await?;
+    let history = &fetched.history;
+    if is_document {
+        return session.show(|style, out| posts::render_history(history, style, out));
+    }
+    let mut writer = if args.null { Writer::Raw } else { Writer::posts(session, Scene::Past) };
+    if args.follow && is_told(&request, history) {
+        writer.tell(&document::expired(history), session)?;
+    }
+    show_older(&request, &fetched, &mut writer, session).await?;
+    writer.write_all(&history.posts, session)?;
+    tell_expired(&args, &request, history, session);
     if args.follow {
-        let mut writer = if args.null { Writer::Raw } else { Writer::posts(session, Scene::Past) };
-        writer.write_all(&history.posts, session)?;
-        tell_expired(&args, &request, history.expired, session);
-        return go_on(request, &history, writer, session).await;
+        return go_on(request, history, writer, session).await;
     }
-    if args.null {
-        Writer::Raw.write_all(&history.posts, session)?;
-    } else {
-        session.show(|style, out| posts::render_history(&history, style, out))?;
-    }
-    if history.posts.is_empty() {
+    if history.posts.is_empty() && fetched.older_us.is_empty() {
         session.note("nothing was said there");
     }
-    tell_expired(&args, &request, history.expired, session);
+    Ok(())
+}
+
+/// Shows what is too much to be held at once: it was seen before, and is fetched again span by span of time.
+async fn show_older(
+    request: &HistoryRequest,
+    fetched: &Fetched,
+    writer: &mut Writer,
+    session: &mut Session,
+) -> Outcome {
+    for span in fetched.older_us.windows(2).rev() {
+        let request = HistoryRequest { since_us: span[1], until_us: span[0], ..request.clone() };
+        let mut span = fetch(request, u64::MAX, usize::MAX, session).await?.history;
+        span.posts.retain(|post| fetched.is_part(post));
+        writer.write_all(&span.posts, session)?;
+    }
     Ok(())
 }
 
@@ -43,15 +66,24 @@ async fn go_on(request: HistoryRequest, history: &HistoryResponse, writer: Write
     watch::go_on(watched, request.since_us, writer, session).await
 }
 
-/// Who asked for everything is told that it is not everything that was ever said.
-fn tell_expired(args: &args::History, request: &HistoryRequest, expired: u64, session: &mut Session) {
-    let is_all = (args.all || args.last == 0) && request.since_us == 0;
-    if expired == 0 || !is_all {
+/// Some of what was asked for is gone: the answer goes back to the first that is held, and they are in its time.
+fn is_told(request: &HistoryRequest, history: &HistoryResponse) -> bool {
+    let is_in_time = request.since_us == 0 || history.expired_newest_us >= request.since_us;
+    history.expired > 0 && history.next.is_empty() && is_in_time
+}
+
+/// What was dropped is no part of the answer. Nobody who asked for all may miss that.
+fn tell_expired(args: &args::History, request: &HistoryRequest, history: &HistoryResponse, session: &mut Session) {
+    // Programs were told in a document.
+    let is_document = !args.null && matches!(session.style.format, Format::Json | Format::Yaml);
+    if is_document || !is_told(request, history) {
         return;
     }
     // They are counted for all rooms and authors together.
     let of = if request.room.is_empty() && request.authors.is_empty() { "" } else { " of all rooms" };
-    session.note(&format!("{}{of} {} no longer held (retention)", counted(expired, "older post"), are(expired)));
+    let (count, are) = (counted(history.expired, "older post"), are(history.expired));
+    let text = format!("{count}{of} {are} no longer held (retention)");
+    if args.all || args.last == 0 { session.warn(&text) } else { session.note(&text) }
 }
 
 async fn request(args: &args::History, session: &mut Session) -> Outcome<HistoryRequest> {
@@ -66,32 +98,75 @@ async fn request(args: &args::History, session: &mut Session) -> Outcome<History
     Ok(HistoryRequest { room, limit: 0, since_us, until_us, authors, page: String::new() })
 }
 
-/// The newest `wanted` posts, oldest first. Pages come newest first.
-async fn fetch(mut request: HistoryRequest, wanted: u64, session: &mut Session) -> Outcome<HistoryResponse> {
-    let client = session.client().await?;
-    let (mut offset, mut expired) = (None, 0);
+/// What was fetched.
+struct Fetched {
+    /// The newest posts, oldest first.
+    history: HistoryResponse,
+    /// Where there are older ones that are not kept: times that part them into spans, newest first. A span begins with its
+    /// older end and goes up to, and not with, its newer one.
+    older_us: Vec<i64>,
+}
+
+impl Fetched {
+    /// What arrived while pages were fetched is no part of the answer: whoever goes on behind it gets it there.
+    fn is_part(&self, post: &Post) -> bool {
+        self.history.offset == 0 || post.offset <= self.history.offset
+    }
+
+    /// Parts what was not kept into spans that begin with these times, newest first. Pages end anywhere in a millisecond,
+    /// spans do not.
+    fn with_older(mut self, mut pages_us: Vec<i64>, since_us: i64) -> Self {
+        // The oldest page has nothing before it.
+        if pages_us.pop().is_none() {
+            return self;
+        }
+        let kept = self.history.posts.first().map_or(i64::MAX, |oldest| oldest.time_us.saturating_add(MILLISECOND_US));
+        self.history.posts.retain(|post| post.time_us >= kept);
+        // 0 means no bound to the daemon.
+        pages_us.retain(|time_us| *time_us > 0 && *time_us < kept);
+        pages_us.dedup();
+        self.older_us = [vec![kept], pages_us, vec![since_us]].concat();
+        self
+    }
+}
+
+/// The newest `wanted` posts; of very many the newest `keep` pages. Pages come newest first.
+async fn fetch(mut request: HistoryRequest, wanted: u64, keep: usize, session: &mut Session) -> Outcome<Fetched> {
+    let mut chat = session.client().await?.chat();
+    let mut fetched = Fetched { history: HistoryResponse::default(), older_us: Vec::new() };
     let mut pages: Vec<Vec<Post>> = Vec::new();
+    let mut older_us = Vec::new();
     let mut missing = wanted;
+    let spinner = Spinner::new(session.is_bar_welcome() && wanted > PAGE_POSTS);
     while missing > 0 {
         request.limit = u32::try_from(missing.min(PAGE_POSTS)).expect("a page is small");
-        let mut page = session.answer("history", client.chat().history(request.clone())).await?;
-        // What arrives while pages are fetched is no part of this answer: whoever goes on behind it gets it there.
-        let end = *offset.get_or_insert(page.offset);
-        if end > 0 {
-            page.posts.retain(|post| post.offset <= end);
+        let mut page = session.answer("history", chat.history(request.clone())).await?;
+        if pages.is_empty() {
+            fetched.history.offset = page.offset;
         }
-        expired = page.expired;
+        let offset = fetched.history.offset;
+        page.posts.retain(|post| fetched.is_part(post));
         missing = missing.saturating_sub(page.posts.len() as u64);
-        pages.push(page.posts);
+        spinner.say(&format!("{} read", counted(wanted - missing, "post")));
+        if pages.len() < keep {
+            pages.push(page.posts);
+        } else {
+            older_us.extend(page.posts.first().map(|oldest| oldest.time_us));
+        }
+        fetched.history = HistoryResponse { posts: Vec::new(), offset, ..page };
         // A daemon that leads in a circle must not hold us.
-        if page.next.is_empty() || page.next == request.page {
+        if fetched.history.next.is_empty() || fetched.history.next == request.page {
             break;
         }
-        request.page = page.next;
+        request.page.clone_from(&fetched.history.next);
     }
-    let posts = pages.into_iter().rev().flatten().collect();
-    Ok(HistoryResponse { posts, next: request.page, offset: offset.unwrap_or(0), expired })
+    fetched.history.posts = pages.into_iter().rev().flatten().collect();
+    Ok(fetched.with_older(older_us, request.since_us))
 }
 
 /// Posts a page: most texts are short, so a page is far below the limit of a message.
 const PAGE_POSTS: u64 = 1_000;
+/// Pages held at once; one has at most 3 MiB.
+const PAGES_KEPT_MAX: usize = 16;
+/// The clocks of posts have milliseconds.
+const MILLISECOND_US: i64 = 1_000;

@@ -27,7 +27,11 @@ pub(crate) async fn run(args: &args::Sync, session: &mut Session) -> Outcome {
         let mut mesh = session.client().await?.mesh();
         session.answer("sync", mesh.sync_state(request)).await?
     };
-    session.show(|style, out| render_sync(&state, style, out))
+    session.show(|style, out| render_sync(&state, style, out))?;
+    if state.feeds.is_empty() && args.room.is_some() {
+        session.note("nothing was said there");
+    }
+    Ok(())
 }
 
 /// Compares with everybody, and waits for what that shows to be missing.

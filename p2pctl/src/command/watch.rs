@@ -240,7 +240,7 @@ impl Writer {
     }
 
     /// Tells a program what happened between two posts. People are told on stderr.
-    fn tell(&self, document: &Document<'_>, session: &mut Session) -> Outcome {
+    pub(crate) fn tell(&self, document: &Document<'_>, session: &mut Session) -> Outcome {
         let Self::Posts(_) = self else { return Ok(()) };
         if let Format::Json | Format::Yaml = session.style.format {
             session.show(|style, out| style.write_data(|| document.clone(), out).map(drop))?;

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::io::{self, Write};
 
-use p2p_proto::v1::{Gap, Peer, Post, PostId};
+use p2p_proto::v1::{Gap, HistoryResponse, Peer, Post, PostId};
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 use serde_json::ser::Formatter;
 
@@ -111,6 +111,12 @@ pub(crate) fn post_id<'a>(id: Option<&PostId>) -> Document<'a> {
 /// Posts that are gone.
 pub(crate) fn gap<'a>(gap: &Gap) -> Document<'a> {
     Fields::document("gap").add("from", gap.from).add("to", gap.to).add("posts", gap.posts).done()
+}
+
+/// Posts behind the beginning of a history that goes on: they are gone.
+pub(crate) fn expired<'a>(history: &HistoryResponse) -> Document<'a> {
+    let fields = Fields::document("expired").add("posts", history.expired);
+    fields.add("newest", Document::time(history.expired_newest_us)).done()
 }
 
 /// Everything that was there has been shown; what follows is new.

@@ -151,6 +151,7 @@ pub(crate) fn render_history(history: &HistoryResponse, style: &Style, out: &mut
             .add("posts", Document::Posts(&history.posts))
             .add("offset", history.offset)
             .add("expired", history.expired)
+            .add("expired_newest", Document::time(history.expired_newest_us))
             .done()
     };
     render_past(&history.posts, document, style, out)

@@ -72,10 +72,10 @@ fn facts(status: &StatusResponse) -> Vec<[String; 2]> {
     };
     let text = |text: &str| escape::line(text).into_owned();
     let network = if status.open_network { "open to everybody" } else { "closed" };
-    let mut facts = vec![
-        ("peer", name),
-        ("id", text(&status.id)),
-        ("health", health_line(status)),
+    let mut facts = vec![("peer", name), ("id", text(&status.id)), ("health", health_line(status))];
+    // What a person should see stands where a small screen still shows it.
+    facts.extend(status.problems.iter().map(|problem| ("problem", text(problem))));
+    facts.extend([
         ("network", format!("{} ({network})", text(&status.network))),
         ("peers", format!("{} up, {} known", status.peers_up, status.peers_known)),
         (
@@ -83,6 +83,16 @@ fn facts(status: &StatusResponse) -> Vec<[String; 2]> {
             format!("{} ({}) in {}", status.posts, time::bytes(status.bytes), counted(status.feeds.into(), "feed")),
         ),
         ("missing", counted(status.missing_posts, "post")),
+    ]);
+    // Worth a line only where there are some.
+    let rare = [
+        ("unacknowledged", status.unacked_own_posts, "own post", "held by nobody else"),
+        ("unavailable", status.unavailable_posts, "post", "held by no linked peer any more"),
+        ("expired", status.expired_posts, "post", "dropped by retention"),
+    ];
+    let rare = rare.into_iter().filter(|(_, count, _, _)| *count > 0);
+    facts.extend(rare.map(|(key, count, what, why)| (key, format!("{}, {why}", counted(count, what)))));
+    facts.extend([
         ("digest", text(&status.digest)),
         ("offset", status.offset.to_string()),
         ("default room", text(&status.default_room)),
@@ -94,16 +104,7 @@ fn facts(status: &StatusResponse) -> Vec<[String; 2]> {
         ("epoch", status.epoch.to_string()),
         ("uptime", time::span_ms(status.uptime_ms)),
         ("pid", status.pid.to_string()),
-    ];
-    // Worth a line only where there are some.
-    let rare = [
-        ("unacknowledged", status.unacked_own_posts, "own post", "held by nobody else"),
-        ("unavailable", status.unavailable_posts, "post", "held by no linked peer any more"),
-        ("expired", status.expired_posts, "post", "dropped by retention"),
-    ];
-    let rare = rare.into_iter().filter(|(_, count, _, _)| *count > 0);
-    facts.extend(rare.map(|(key, count, what, why)| (key, format!("{}, {why}", counted(count, what)))));
-    facts.extend(status.problems.iter().map(|problem| ("problem", text(problem))));
+    ]);
     facts.into_iter().map(|(key, value)| [key.to_owned(), value]).collect()
 }
 

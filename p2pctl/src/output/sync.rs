@@ -123,12 +123,14 @@ fn write_peers(sync: &SyncStateResponse, names: &Names, out: &mut dyn Write) -> 
 
 /// What a person wants to know, in one line or two.
 fn summary(sync: &SyncStateResponse, names: &Names) -> Vec<String> {
-    let equal = sync.peers.iter().filter(|peer| peer.equal).count();
+    // Digests were compared a while ago: what a peer fetched since then is known from what it told.
+    let is_even = |peer: &&PeerSync| peer.equal || (peer.compared && peer.ahead == 0 && peer.behind == 0);
+    let even = sync.peers.iter().filter(is_even).count();
     let digest = escape::line(&sync.digest);
     let mut parts = match what_is_missing(sync, true) {
         parts if !parts.is_empty() => parts,
         _ if sync.peers.is_empty() => vec![format!("no peer is linked: digest {digest}")],
-        _ => vec![format!("in sync with {equal} of {}: digest {digest}", sync.peers.len())],
+        _ => vec![format!("in sync with {even} of {}: digest {digest}", sync.peers.len())],
     };
     let behind = sync.peers.iter().filter(|peer| peer.behind > 0);
     let behind = listed(behind.map(|peer| format!("{} ({})", show(peer, names), grouped(peer.behind))));
@@ -253,6 +255,15 @@ const HOLES_SHOWN_MAX: usize = 4;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_holds_the_same_is_in_sync_before_digests_are_compared_again() {
+        let peer = |behind, equal| PeerSync { behind, equal, compared: true, ..PeerSync::default() };
+        let peers = vec![peer(0, false), peer(0, true), peer(3, false)];
+        let sync = SyncStateResponse { peers, synced: true, digest: "0123".to_owned(), ..SyncStateResponse::default() };
+        let lines = summary(&sync, &names_of(&sync));
+        assert!(lines[0].starts_with("in sync with 2 of 3: digest 0123; behind: "), "{lines:?}");
+    }
 
     #[test]
     fn holes_beyond_those_listed_are_counted() {

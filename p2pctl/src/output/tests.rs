@@ -85,7 +85,9 @@ fn written(style: Style, scene: Scene, posts: &[Post]) -> String {
 
 #[test]
 fn history_in_all_formats() {
-    let history = HistoryResponse { posts: hostile_posts(), offset: 106, expired: 1_234, next: String::new() };
+    let (expired, expired_newest_us) = (1_234, before(86_400));
+    let history =
+        HistoryResponse { posts: hostile_posts(), offset: 106, expired, expired_newest_us, next: String::new() };
     insta::assert_snapshot!(in_all_formats(|style, out| posts::render_history(&history, style, out)));
 }
 
@@ -100,6 +102,8 @@ fn what_happens_between_two_posts_is_a_document_too() {
     insta::assert_snapshot!(in_all_formats(|style, out| {
         let gap = p2p_proto::v1::Gap { from: 3, to: 14, posts: 12 };
         style.write_data(|| document::gap(&gap), out)?;
+        let history = HistoryResponse { expired: 12, expired_newest_us: before(86_400), ..HistoryResponse::default() };
+        style.write_data(|| document::expired(&history), out)?;
         style.write_data(|| document::caught_up(106), out).map(drop)
     }));
 }

@@ -37,6 +37,7 @@ pub(super) struct State {
     /// What History says of its end, and of what is not held any more.
     pub(super) offset: u64,
     pub(super) expired: u64,
+    pub(super) expired_newest_us: i64,
     /// One answer a call of Search.
     pub(super) found: VecDeque<SearchResponse>,
     /// One script a call of Receipts; behind its end the stream stays open where `holds` says so. Where there is none
@@ -233,15 +234,20 @@ impl Chat for Api {
         self.note("history").await?;
         let request = request.into_inner();
         let mut state = self.lock();
-        let end = if request.page.is_empty() { state.posts.len() } else { request.page.parse().unwrap() };
+        // Only a span with both ends is kept to.
+        let span = request.since_us..request.until_us;
+        let is_in_time = |post: &&Post| span.is_empty() || span.contains(&post.time_us);
+        let posts: Vec<Post> = state.posts.iter().filter(is_in_time).cloned().collect();
+        let end = if request.page.is_empty() { posts.len() } else { request.page.parse().unwrap() };
         let start = end.saturating_sub(request.limit as usize);
         let next = if start == 0 { String::new() } else { start.to_string() };
         state.histories.push(request);
         Ok(Response::new(HistoryResponse {
-            posts: state.posts[start..end].to_vec(),
+            posts: posts[start..end].to_vec(),
             next,
             offset: state.offset,
             expired: state.expired,
+            expired_newest_us: state.expired_newest_us,
         }))
     }
 

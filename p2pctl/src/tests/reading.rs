@@ -203,6 +203,27 @@ async fn history_is_put_together_from_pages() {
 }
 
 #[tokio::test]
+async fn a_history_of_any_length_is_whole_and_only_its_end_is_held_at_once() {
+    // Five posts share a millisecond, so pages end within one.
+    let post = |n: u64| Post { time_us: 1_000 * (n / 5).cast_signed(), ..post(n, &format!("text {n}")) };
+    for all in [16_000, 16_001, 17_003, 21_500] {
+        let fake = Fake::start();
+        fake.state().posts = (1..=all).map(post).collect();
+        fake.state().offset = all - 3;
+        let ran = run_at(&fake, &["history", "--all", "-0"]).await;
+        let expected: String = (1..=all - 3).map(|n| format!("text {n}\0")).collect();
+        assert!(ran.stdout == expected, "{all} posts, of which three came later");
+        // It is read twice, but for what is held.
+        let asked = fake.state().histories.len() as u64;
+        let (pages, older) = (all.div_ceil(1_000), all.saturating_sub(16_000).div_ceil(1_000));
+        assert!((pages + older..=pages + 2 * older + 1).contains(&asked), "{asked} questions for {all} posts");
+        fake.state().offset = 0;
+        let documents = run_at(&fake, &["history", "--all", "-ojson"]).await;
+        assert_eq!(documents.stdout.lines().count(), 1, "one document is one document");
+    }
+}
+
+#[tokio::test]
 async fn history_shows_fifty_with_their_dates() {
     let fake = Fake::start();
     fake.state().posts = (1..=60).map(|n| post(n, &format!("text {n}"))).collect();
@@ -274,20 +295,49 @@ async fn history_that_goes_on_keeps_its_format_and_its_bound() {
 }
 
 #[tokio::test]
-async fn d_15_history_tells_that_older_posts_are_gone_where_all_was_asked_for() {
+async fn d_15_history_warns_that_older_posts_are_gone_where_all_was_asked_for() {
     let fake = Fake::start();
     fake.state().posts = vec![post(1, "text 1")];
     fake.state().expired = 1_234;
-    let expected = "p2pctl: 1,234 older posts are no longer held (retention)\n";
-    for args in [&["history", "--all"][..], &["history", "-n", "0"]] {
-        assert_eq!(run_at(&fake, &[args, &["-v"]].concat()).await.stderr, expected);
-        assert_eq!(run_at(&fake, args).await.stderr, "");
+    fake.state().expired_newest_us = 1_795_348_800_000_000 - 7_200_000_000;
+    let warning = "p2pctl: warning: 1,234 older posts are no longer held (retention)\n";
+    for all in [&["--all"][..], &["-n", "0"], &["--all", "-0"], &["--all", "--since", "2h"]] {
+        assert_eq!(run_at(&fake, &[&["history"], all].concat()).await.stderr, warning, "{all:?}");
     }
-    let room = run_at(&fake, &["history", "general", "--all", "-v"]).await;
-    assert_eq!(room.stderr, "p2pctl: 1,234 older posts of all rooms are no longer held (retention)\n");
-    for some in [&["history", "-v"][..], &["history", "--all", "--since", "1h", "-v"]] {
-        assert_eq!(run_at(&fake, some).await.stderr, "", "{some:?}");
+    let room = run_at(&fake, &["history", "general", "--all"]).await;
+    assert_eq!(room.stderr, "p2pctl: warning: 1,234 older posts of all rooms are no longer held (retention)\n");
+    // The document has it.
+    assert_eq!(run_at(&fake, &["history", "--all", "-ojson"]).await.stderr, "");
+}
+
+#[tokio::test]
+async fn d_15_history_tells_a_person_where_the_first_posts_of_an_answer_may_be_gone() {
+    let fake = Fake::start();
+    fake.state().posts = vec![post(1, "text 1"), post(2, "text 2")];
+    fake.state().expired = 1;
+    fake.state().expired_newest_us = 1_795_348_800_000_000 - 7_200_000_000;
+    let note = "p2pctl: 1 older post is no longer held (retention)\n";
+    for (args, expected) in [
+        (&[][..], note),
+        (&["--since", "3h"], note),
+        (&["--since", "1h"], ""),
+        // There are older ones that are held.
+        (&["-n", "1"], ""),
+    ] {
+        assert_eq!(run_at(&fake, &[&["history", "-v"], args].concat()).await.stderr, expected, "{args:?}");
+        assert_eq!(run_at(&fake, &[&["history"], args].concat()).await.stderr, "", "{args:?}");
     }
+}
+
+#[tokio::test]
+async fn d_15_a_history_that_goes_on_as_documents_begins_with_what_is_gone() {
+    let fake = Fake::start();
+    fake.state().posts = vec![post(1, "text 1")];
+    fake.state().expired = 7;
+    fake.state().watches.push_back(vec![Err(Error::new(Code::PermissionDenied, "enough").into())]);
+    let ran = run_at(&fake, &["history", "-f", "-ojson"]).await;
+    assert_eq!(ran.stdout.lines().next(), Some(r#"{"v":1,"type":"expired","posts":7,"newest":null}"#), "{ran:?}");
+    assert_eq!(ran.stdout.lines().count(), 2);
 }
 
 fn found(numbers: &[u64], next: &str) -> SearchResponse {

@@ -26,10 +26,16 @@ pub(super) async fn read(
     // Before anything is read: what comes meanwhile is behind this offset, and may be in the answer too.
     let offset = asker.ask(Request::Status).await?.offset.0;
     let (newest_first, is_more) = collect(asker, query, limit).await?;
-    let expired = asker.ask(Request::StoreSummary).await?.expired_posts;
+    let stored = asker.ask(Request::StoreSummary).await?;
     let next = newest_first.last().filter(|_| is_more).map(|oldest| encode_page(&place(oldest)));
     let posts = newest_first.iter().rev().map(|post| convert::stored_post(post, names)).collect();
-    Ok(v1::HistoryResponse { posts, next: next.unwrap_or_default(), offset, expired })
+    Ok(v1::HistoryResponse {
+        posts,
+        next: next.unwrap_or_default(),
+        offset,
+        expired: stored.expired_posts,
+        expired_newest_us: convert::time_us(stored.expired_newest_ms),
+    })
 }
 
 /// The newest posts that match, newest first, and whether there are more.

@@ -102,10 +102,12 @@ async fn an_answer_says_where_to_go_on_and_how_much_is_gone() {
         daemon.arrive(2, "general", &[text]);
     }
     let answer = history(&daemon, v1::HistoryRequest::default()).await.unwrap();
-    assert_eq!((answer.posts.len(), answer.offset, answer.expired), (3, 3, 0));
+    assert_eq!((answer.posts.len(), answer.offset, answer.expired, answer.expired_newest_us), (3, 3, 0, 0));
+    let second_us = answer.posts[1].time_us;
     daemon.world.lock().expire(2);
     let answer = history(&daemon, v1::HistoryRequest::default()).await.unwrap();
     assert_eq!((answer.posts.len(), answer.offset, answer.expired), (1, 3, 2));
+    assert_eq!(answer.expired_newest_us, second_us);
     let status = daemon.client().await.mesh().status(v1::StatusRequest {}).await.unwrap().into_inner();
     assert_eq!((status.expired_posts, status.bytes), (2, 77));
 }
