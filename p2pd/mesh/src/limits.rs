@@ -61,9 +61,9 @@ pub const ENVELOPES_FRAME_BYTES: usize = 65_536;
 pub const TAIL_BYTES_MAX: usize = 4 << 20;
 /// Bytes of own envelopes sealed for one flush.
 pub const SEAL_BYTES_MAX: usize = 256 << 10;
-/// Bytes of one feed waiting beyond a gap.
-pub const REORDER_BYTES_PER_FEED_MAX: usize = 256 << 10;
-/// Bytes of all feeds waiting beyond a gap.
+/// Bytes of memory for what waits beyond a gap of one feed: an envelope takes twice its length, because it was read.
+pub const REORDER_BYTES_PER_FEED_MAX: usize = 512 << 10;
+/// Bytes of memory for what waits beyond the gaps of all feeds.
 pub const REORDER_BYTES_MAX: usize = 8 << 20;
 /// Bytes handed to the store and not yet confirmed, before reading from links stops.
 pub const UNSTORED_BYTES_MAX: usize = 16 << 20;
