@@ -246,6 +246,8 @@ impl Driver {
             }
             Input::DialFailed { .. }
             | Input::Frame { .. }
+            | Input::Receiving(_)
+            | Input::BadFrame { .. }
             | Input::Written { .. }
             | Input::Appended(_)
             | Input::AppendFailed { .. }

@@ -12,7 +12,9 @@ mod missing;
 mod outbox;
 mod pace;
 mod penalty;
+mod places;
 mod pump;
+mod rates;
 mod receipts;
 mod receive;
 mod repair;
@@ -207,6 +209,8 @@ impl Mesh {
             Input::LinkOpened(opened) => self.on_link_opened(&opened, now),
             Input::DialFailed { dial, reason, detail } => self.on_dial_failed(dial, reason, &detail, now),
             Input::Frame { link, frame } => self.on_frame(link, &frame, now),
+            Input::Receiving(link) => self.on_receiving(link, now),
+            Input::BadFrame { link, error } => self.on_bad_frame(link, error, now),
             Input::Written { link, bytes } => self.on_written(link, bytes, now),
             Input::LinkClosed { link, reason } => self.on_link_closed(link, &reason, now),
             Input::Appended(ticket) => self.on_appended(ticket, now),
