@@ -85,6 +85,8 @@ pub struct Mesh {
     pending: BTreeMap<Ticket, Appending>,
     unstored_bytes: usize,
     generation: u64,
+    /// The store refused something: nothing is asked for before this moment.
+    store_rests_until: Mono,
     next_ticket: u64,
     next_offset: Offset,
     stored_offset: Offset,
@@ -178,6 +180,7 @@ impl Mesh {
             pending: BTreeMap::new(),
             unstored_bytes: 0,
             generation: 0,
+            store_rests_until: Mono(0),
             next_ticket: 1,
             next_offset,
             stored_offset: Offset(next_offset.0.saturating_sub(1)),

@@ -335,6 +335,7 @@ impl Mesh {
         if failed.generation == self.generation {
             // What was built on it fails too: its feeds go back now, before anything new can build on it.
             self.generation += 1;
+            self.store_rests_until = now.mono + STORE_RETRY;
             self.roll_back(&failed.pending, now);
             let pending = std::mem::take(&mut self.pending);
             for appending in pending.values() {

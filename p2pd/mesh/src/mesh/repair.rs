@@ -417,6 +417,10 @@ impl Mesh {
 
     /// Asks the best neighbour for what is missing.
     fn ask(&mut self, feed: FeedId, reach: Reach, now: Now) {
+        if now.mono < self.store_rests_until {
+            // What comes now is refused like the rest, and would be asked for as fast as it is answered.
+            return self.timers.set(Timer::Repair(feed), self.store_rests_until);
+        }
         let Some(state) = self.feeds.get(&feed) else { return };
         let lacks = |link: &&Link| link.feeds.get(&feed).is_some_and(|held| state.lacks(held, reach));
         let holders: Vec<LinkId> = self.up_links().filter(lacks).map(|link| link.id).collect();

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::disk::Mood;
 use super::hostile::linked;
 use super::kit::{Peer, chain, content, repaired};
 use crate::envelope::VerifiedEnvelope;
@@ -96,4 +97,22 @@ fn nobody_else_is_asked_while_an_answer_is_on_its_way_over_a_slow_line() {
     assert!(wanted(&mut peer, other).is_empty());
     peer.hear(slow, &repaired(&feeds[0]));
     assert_eq!(peer.history(), ["x"]);
+}
+
+#[test]
+fn d_06_a_peer_with_a_full_disk_asks_once_a_second_and_not_as_fast_as_it_is_answered() {
+    let mut peer = Peer::new(1);
+    let link = linked(&mut peer, 2);
+    let feeds = [chain(3, 1, 5, &["x"])];
+    peer.store.mood = Mood::Full;
+    peer.hear(link, &Message::Have(vec![Have { feed: feeds[0][0].feed_id(), head: Seq(5), floor: Seq(1) }]));
+    let mut asked = 0;
+    peer.converse(10_000, |_, message| match message {
+        Message::Want(_) => {
+            asked += 1;
+            feeds[0].iter().map(|envelope| repaired(std::slice::from_ref(envelope))).collect()
+        }
+        message => content(message),
+    });
+    assert!((5..=30).contains(&asked), "asked {asked} times in ten seconds");
 }
