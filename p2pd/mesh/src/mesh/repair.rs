@@ -11,7 +11,7 @@ use super::missing::Reach;
 use super::penalty::Offence;
 use crate::effect::Effect;
 use crate::id::{Epoch, FeedId, Instance, LinkId, PeerId, Seq};
-use crate::limits::{HEADS_PER_FRAME_MAX, PINGS_MAX, REPAIRS_PER_LINK_MAX, VAIN_ASKS_MAX};
+use crate::limits::{HEADS_PER_FRAME_MAX, PINGS_MAX, VAIN_ASKS_MAX};
 use crate::time::{Mono, Now};
 use crate::timers::Timer;
 use crate::tree::Push;
@@ -350,7 +350,8 @@ impl Mesh {
     fn is_busy(&self, asked: &Asked, now: Now) -> bool {
         let Some(link) = self.links.get(&asked.link).filter(|link| link.is_up()) else { return false };
         let Some(sent) = asked.sent else { return true };
-        let is_serving = now.mono.since(link.served) < SERVING_PATIENCE && link.served > Mono(0);
+        let served = link.served.max(link.receiving);
+        let is_serving = now.mono.since(served) < SERVING_PATIENCE && served > Mono(0);
         is_serving && now.mono.since(sent) < ASKED_MAX
     }
 
@@ -416,6 +417,10 @@ impl Mesh {
 
     /// Asks the best neighbour for what is missing.
     fn ask(&mut self, feed: FeedId, reach: Reach, now: Now) {
+        if now.mono < self.store_rests_until {
+            // What comes now is refused like the rest, and would be asked for as fast as it is answered.
+            return self.timers.set(Timer::Repair(feed), self.store_rests_until);
+        }
         let Some(state) = self.feeds.get(&feed) else { return };
         let lacks = |link: &&Link| link.feeds.get(&feed).is_some_and(|held| state.lacks(held, reach));
         let holders: Vec<LinkId> = self.up_links().filter(lacks).map(|link| link.id).collect();
@@ -423,11 +428,14 @@ impl Mesh {
             return self.on_lap(feed, !holders.is_empty(), now);
         }
         let untried = holders.iter().filter_map(|id| self.links.get(id)).filter(|link| !state.tried.contains(&link.id));
-        let free = untried.filter(|link| link.asked.len() < REPAIRS_PER_LINK_MAX);
-        let best = free.min_by_key(|link| (link.asked.len(), link.liveness.rtt_us(), link.id)).map(|link| link.id);
-        // Where all are busy, the next answer that is complete brings us back here.
-        if let Some(id) = best {
-            self.ask_link(feed, id, reach, now);
+        let (free, busy): (Vec<&Link>, Vec<&Link>) = untried.partition(|link| link.has_place());
+        let best = free.into_iter().min_by_key(|link| (link.asked.len(), link.liveness.rtt_us(), link.id));
+        match best.map(|link| link.id) {
+            Some(id) => self.ask_link(feed, id, reach, now),
+            None => {
+                let busy: Vec<LinkId> = busy.into_iter().map(|link| link.id).collect();
+                self.wait_for_place(feed, &busy);
+            }
         }
     }
 
@@ -527,30 +535,6 @@ impl Mesh {
         self.ask_others(now);
     }
 
-    /// A question is over: others may have waited for its place.
-    fn ask_others(&mut self, now: Now) {
-        if self.is_everybody_asked() {
-            return;
-        }
-        let epoch = |feed: &FeedId| self.feeds.get(feed).and_then(|state| state.feed).map(|feed| feed.epoch);
-        let mut waiting: Vec<FeedId> = self.behind.iter().copied().collect();
-        // What was said last is asked for first.
-        waiting.sort_by_cached_key(|feed| Reverse(epoch(feed)));
-        for feed in waiting {
-            if self.is_everybody_asked() {
-                return;
-            }
-            let is_idle = self.feeds.get(&feed).is_some_and(|state| state.asked.is_none());
-            if is_idle && self.timers.get(&Timer::Repair(feed)).is_none() {
-                self.consider_repair(feed, now);
-            }
-        }
-    }
-
-    fn is_everybody_asked(&self) -> bool {
-        self.up_links().all(|link| link.asked.len() >= REPAIRS_PER_LINK_MAX)
-    }
-
     /// For an answer. Where everybody was asked in vain, lines may be slow: longer.
     fn patience(&self, feed: FeedId, id: LinkId) -> Duration {
         let laps = self.feeds.get(&feed).map_or(0, |state| state.laps.min(PATIENT_LAPS_MAX));
@@ -560,7 +544,10 @@ impl Mesh {
 
     /// A link is gone: what it brought, or was to bring, comes from somebody else.
     pub(super) fn orphan_feeds(&mut self, id: LinkId, now: Now) {
-        let mut orphans = BTreeSet::new();
+        let Some(link) = self.links.get_mut(&id) else { return };
+        let told: Vec<FeedId> = std::mem::take(&mut link.feeds).into_keys().collect();
+        let mut orphans: BTreeSet<FeedId> =
+            std::mem::take(&mut link.waiting).into_iter().map(|(_, feed)| feed).collect();
         for (feed, state) in self.feeds.iter_mut() {
             let was_asked = state.asked.take_if(|asked| asked.link == id).is_some();
             let was_provider = state.provider.take_if(|provider| *provider == id).is_some();
@@ -576,20 +563,19 @@ impl Mesh {
             }
             self.consider_repair(feed, now);
         }
-        self.forget_unreachable();
+        self.forget_unreachable(&told);
     }
 
     /// What only this link told of is forgotten with it: posts beyond a gap that nobody is left to fill, and feeds of
     /// which nothing else is here.
-    fn forget_unreachable(&mut self) {
-        let open = self.feeds.iter().filter(|(_, state)| state.is_empty() || state.has_gap());
-        let open: Vec<FeedId> = open.map(|(id, _)| *id).collect();
-        for feed in open {
-            if feed != self.me.feed && self.target(&feed) == Seq(0) {
-                self.feeds.stop_waiting(&feed);
-                self.timers.cancel(&Timer::Repair(feed));
-                self.behind.remove(&feed);
-                self.feeds.remove_empty(&feed);
+    fn forget_unreachable(&mut self, told: &[FeedId]) {
+        for feed in told {
+            let is_open = self.feeds.get(feed).is_some_and(|state| state.is_empty() || state.has_gap());
+            if is_open && *feed != self.me.feed && self.target(feed) == Seq(0) {
+                self.feeds.stop_waiting(feed);
+                self.timers.cancel(&Timer::Repair(*feed));
+                self.behind.remove(feed);
+                self.feeds.remove_empty(feed);
             }
         }
     }
