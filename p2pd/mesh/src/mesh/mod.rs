@@ -1,6 +1,7 @@
 //! The mesh: inputs go in, effects come out.
 
 mod census;
+mod compare;
 mod dials;
 mod epoch;
 mod feeds;
