@@ -463,9 +463,12 @@ impl Tail {
     }
 
     fn push(&mut self, feed: FeedId, envelope: RawEnvelope) {
+        let place = (feed, envelope.first);
         self.bytes += envelope.bytes.len();
-        self.order.push_back((feed, envelope.first));
-        self.by_place.insert((feed, envelope.first), envelope);
+        match self.by_place.insert(place, envelope) {
+            Some(replaced) => self.bytes -= replaced.bytes.len(),
+            None => self.order.push_back(place),
+        }
         while self.bytes > TAIL_BYTES_MAX {
             let Some(oldest) = self.order.pop_front() else { return };
             if let Some(dropped) = self.by_place.remove(&oldest) {

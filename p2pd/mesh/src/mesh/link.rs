@@ -64,6 +64,8 @@ pub(super) struct Link {
     pub(super) pings: Vec<u64>,
     /// When something that this peer was asked for last came from it.
     pub(super) served: Mono,
+    /// How long its last answers took, on average.
+    pub(super) answer_time: Duration,
     /// When a part of a frame last came that was not complete yet.
     pub(super) receiving: Mono,
     /// Before digests that differ are compared again: grows while that brings nothing.
@@ -219,6 +221,7 @@ impl Link {
             exchanged: now,
             pings: Vec::new(),
             served: Mono(0),
+            answer_time: Duration::ZERO,
             receiving: Mono(0),
             compare_wait: COMPARE_WAIT,
             rates: Rates::default(),

@@ -258,7 +258,9 @@ impl Mesh {
         }
         if let Some(held) = link.feeds.get_mut(&feed) {
             held.vain_asks = 0;
-            held.asked_since = None;
+            if let Some(since) = held.asked_since.take() {
+                link.answer_time = (link.answer_time + now.mono.since(since)) / 2;
+            }
         }
     }
 
@@ -391,11 +393,13 @@ impl Mesh {
         self.ask_others(now);
     }
 
-    /// For an answer. Where everybody was asked in vain, lines may be slow: longer.
+    /// For an answer: some round trips, or twice as long as answers took on this link. Where everybody was asked in
+    /// vain, lines may be slow: longer.
     fn patience(&self, feed: FeedId, id: LinkId) -> Duration {
         let laps = self.feeds.get(&feed).map_or(0, |state| state.laps.min(PATIENT_LAPS_MAX));
-        let patience = self.links.get(&id).map(|link| link.liveness.rtt_times(3, ANSWER_MIN, ANSWER_MAX));
-        patience.unwrap_or(ANSWER_MIN) * (1 << laps)
+        let Some(link) = self.links.get(&id) else { return ANSWER_MIN };
+        let usual = (link.answer_time * 2).min(ANSWER_MAX);
+        link.liveness.rtt_times(3, ANSWER_MIN, ANSWER_MAX).max(usual) * (1 << laps)
     }
 
     /// A link is gone: what it brought, or was to bring, comes from somebody else.
