@@ -161,9 +161,9 @@ impl Mesh {
         self.forget_earlier(peer);
     }
 
-    /// On its only link a peer told all that it holds: what it said on earlier ones does not count any more.
+    /// On all its links a peer told all that it holds: what it said on earlier ones does not count any more.
     pub(super) fn forget_earlier(&mut self, peer: PeerId) {
-        if self.up_links().filter(|link| link.peer == peer).count() == 1 {
+        if self.up_links().filter(|link| link.peer == peer).all(|link| link.has_named) {
             self.memory.forget(&peer);
         }
     }
