@@ -59,6 +59,7 @@ impl Mesh {
         let ours = self.feeds.digest();
         let Some(link) = self.links.get_mut(&id) else { return };
         let is_first = link.comparison == Comparison::Pending;
+        link.misses_nothing = theirs.holes == 0;
         if theirs.ends_like(&ours) {
             link.compare_wait = COMPARE_WAIT;
             self.timers.cancel(&Timer::Compare(id));

@@ -58,6 +58,8 @@ pub(super) struct Link {
     pub(super) has_skipped: bool,
     /// The other side was told all heads because something is missing on one side, though all feeds end the same.
     pub(super) is_told_holes: bool,
+    /// The other side ended like us and missed nothing that it wants, when its digest last came.
+    pub(super) misses_nothing: bool,
     /// When envelopes, `have` or `want` last went either way.
     pub(super) exchanged: Mono,
     /// Users who wait for a pong.
@@ -218,6 +220,7 @@ impl Link {
             has_named: false,
             has_skipped: false,
             is_told_holes: false,
+            misses_nothing: false,
             exchanged: now,
             pings: Vec::new(),
             served: Mono(0),
