@@ -380,9 +380,11 @@ ID is a post's, as `send` prints it: k5x3abcd-1863514283475123-42.
 Exit: 0 done, 1 failed, 2 usage, 3 no daemon, 4 denied, 5 not found, 6 refused, 7 timeout,
 8 stored but not delivered as far as asked, 9 ambiguous, 11 busy, 130 Ctrl-C, 141 output closed.";
 
-/// A span with its unit, as in 500ms, 10s, 1m30s.
+/// A span with its unit, as in 500ms, 10s, 1m30s. One that is longer than anybody lives is as good as for ever, and the
+/// clocks have no moments that far ahead.
 pub(crate) fn span(text: &str) -> Result<Duration, String> {
-    humantime::parse_duration(text).map_err(|error| format!("{error} (as in 500ms, 10s, 1m30s)"))
+    let span = humantime::parse_duration(text).map_err(|error| format!("{error} (as in 500ms, 10s, 1m30s)"))?;
+    Ok(span.min(SPAN_MAX))
 }
 
 fn wanted(text: &str) -> Result<Wanted, String> {
@@ -395,6 +397,9 @@ fn wanted(text: &str) -> Result<Wanted, String> {
         (_, Ok(0) | Err(_)) => Err("stored, sent, a number from 1, online or everyone".to_owned()),
     }
 }
+
+/// A hundred years.
+const SPAN_MAX: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 #[cfg(test)]
 mod tests;

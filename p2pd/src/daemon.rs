@@ -27,7 +27,7 @@ use crate::link::{self, BindError, LinkConfig, Links};
 use crate::logging::{self, LogError};
 use crate::network::NetworkKey;
 use crate::store::{self, Opened, StoreError};
-use crate::{config, epoch, exit};
+use crate::{config, epoch, exit, panics};
 
 /// Why a daemon cannot start, or had to stop.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +50,9 @@ pub enum DaemonError {
     /// The store cannot be used, or failed.
     #[error("{0}")]
     Store(#[from] StoreError),
+    /// A bug of ours.
+    #[error("a part of it panicked: what it said above is a bug")]
+    Panicked,
     /// Something else that the system refused.
     #[error("{what}: {why}")]
     System {
@@ -97,7 +100,9 @@ fn try_run(loaded: &Loaded, args: &RunArgs) -> Result<u8, DaemonError> {
     logging::init(&loaded.config.log_level, loaded.config.log_format)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|why| DaemonError::System { what: "the runtime".into(), why })?;
-    let result = runtime.block_on(live(loaded, args));
+    panics::count();
+    // A core that panicked promised what it did not do. A fresh start knows only what is on disk, and that is true.
+    let result = panics::contain(|| runtime.block_on(live(loaded, args))).unwrap_or(Err(DaemonError::Panicked));
     // Dials that hang in name resolution hold threads; nobody waits for them.
     runtime.shutdown_background();
     result
@@ -161,7 +166,8 @@ async fn live(loaded: &Loaded, args: &RunArgs) -> Result<u8, DaemonError> {
     }
     let code = turn(driver, &mut stops, &stop_asked, stop_api, leave, served).await?;
     // Every sender of jobs is gone, so the thread flushes what it has and ends.
-    tokio::task::spawn_blocking(move || store_thread.join()).await.ok();
+    // Nothing else is left to do, and a thread that waited for it might not be had.
+    let _ = store_thread.join();
     tracing::info!("stopped");
     Ok(code)
 }
@@ -262,9 +268,13 @@ impl DaemonError {
             Self::Store(StoreError::Damaged(_)) => Some(
                 "move its history.db* away, keep them, and start again: what peers hold of it comes back from them",
             ),
-            Self::Log(_) | Self::DataDir(_) | Self::Key(_) | Self::Api(_) | Self::Store(_) | Self::System { .. } => {
-                None
-            }
+            Self::Log(_)
+            | Self::DataDir(_)
+            | Self::Key(_)
+            | Self::Api(_)
+            | Self::Store(_)
+            | Self::Panicked
+            | Self::System { .. } => None,
         }
     }
 
@@ -280,7 +290,7 @@ impl DaemonError {
             },
             Self::Store(StoreError::Damaged(_) | StoreError::Full(_) | StoreError::Failed(_)) => exit::STORE,
             Self::Store(StoreError::Misplaced(_)) => exit::BAD_CONFIG,
-            Self::System { .. } => exit::FATAL,
+            Self::Store(StoreError::NoThread(_)) | Self::Panicked | Self::System { .. } => exit::FATAL,
         }
     }
 }

@@ -12,6 +12,7 @@ pub mod keyfile;
 pub mod link;
 pub mod logging;
 pub mod network;
+pub mod panics;
 pub mod paths;
 pub mod query;
 pub mod store;

@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used)]
 
 mod attacked;
+mod backpressure;
 mod chat;
+mod clocks;
 mod crash;
 mod demo;
 mod floods;
@@ -11,6 +13,7 @@ mod forks;
 mod mangled;
 mod members;
 mod receipts;
+mod resources;
 mod retention;
 mod start;
 mod stop;

@@ -29,17 +29,22 @@ fn envelopes_frame(body: &[u8], signature: &[u8]) -> Vec<u8> {
 fn w_01_a_length_that_no_frame_has_ends_the_link_and_makes_nobody_wait_for_the_frame() {
     let mut attacked = Attacked::new();
     for len in [0u32, 1, 131_073, 1 << 31, u32::MAX] {
+        let code = if len < 2 { ByeCode::Protocol } else { ByeCode::Limit };
         let mut member = attacked.member();
         member.send_plain(&len.to_be_bytes());
         // Nothing of the frame follows, and still it is over.
-        drop(member.last_words());
+        assert_eq!(member.last_words().map(|bye| bye.code), Some(code));
         let mut early = attacked.silent_member();
         early.send_plain(&len.to_be_bytes());
-        drop(early.last_words());
+        assert_eq!(early.last_words().map(|bye| bye.code), Some(code));
     }
     let mut early = attacked.silent_member();
-    early.send_plain(&4_097u32.to_be_bytes());
-    drop(early.last_words());
+    // Much more follows than anybody will read, and the goodbye is heard all the same.
+    early.send_plain(&[&4_097u32.to_be_bytes()[..], &vec![b'x'; 1 << 20]].concat());
+    assert_eq!(early.last_words().map(|bye| bye.code), Some(ByeCode::Limit));
+    let mut again = attacked.member_again(&early);
+    again.send_plain(&u32::MAX.to_be_bytes());
+    assert_eq!(again.last_words().map(|bye| bye.code), Some(ByeCode::Banned), "twice is too much");
     attacked.check_unharmed();
     attacked.check_nothing_but(&[]);
 }

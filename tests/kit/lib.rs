@@ -5,6 +5,7 @@ pub mod chaos;
 pub mod checker;
 pub mod daemon;
 pub mod ledger;
+pub mod line;
 pub mod member;
 pub mod program;
 pub mod sim;

@@ -39,13 +39,22 @@ impl Member {
     #[must_use]
     #[track_caller]
     pub fn knock(addr: &str, network: &NetworkKey, key: SigningKey) -> Self {
-        let mut stream = TcpStream::connect(addr).expect("somebody listens there");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a limit for reading");
-        stream.set_write_timeout(Some(PATIENCE)).expect("a limit for writing");
-        stream.set_nodelay(true).expect("a socket that does not wait");
-        let noise = handshake(&mut stream, network, &key).expect("a member passes the handshake");
+        Self::try_knock(addr, network, key).expect("a member passes the handshake")
+    }
+
+    /// The same, where the daemon may have no room.
+    ///
+    /// # Errors
+    ///
+    /// The connection ends before the handshake is done.
+    pub fn try_knock(addr: &str, network: &NetworkKey, key: SigningKey) -> io::Result<Self> {
+        let mut stream = TcpStream::connect(addr)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        stream.set_nodelay(true)?;
+        let noise = handshake(&mut stream, network, &key)?;
         let instance = Instance { id: PeerId(key.verifying_key().to_bytes()), epoch: Epoch(1 << 40) };
-        Self { key, instance, stream, noise, plain: Vec::new(), pings: 0, is_over: false }
+        Ok(Self { key, instance, stream, noise, plain: Vec::new(), pings: 0, is_over: false })
     }
 
     /// The same, with a key nobody has seen before, and both hellos.

@@ -39,6 +39,14 @@ fn options_may_stand_before_and_behind_the_command() {
 }
 
 #[test]
+fn k_05_a_span_of_any_length_ends_at_a_moment_that_clocks_have() {
+    let cli = parse("--timeout 500000000000years --connect-wait 18446744073709551615s status").unwrap();
+    for span in [cli.global.timeout.unwrap(), cli.global.connect_wait] {
+        assert!(std::time::Instant::now().checked_add(span).is_some());
+    }
+}
+
+#[test]
 fn c_02_a_text_may_begin_with_a_dash() {
     let Command::Send(send) = parse("send -r general -- -x --key").unwrap().command else { panic!("not send") };
     assert_eq!(send.text, ["-x", "--key"]);

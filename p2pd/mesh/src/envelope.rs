@@ -249,6 +249,16 @@ impl Envelope {
         &self.bytes
     }
 
+    /// What it takes of memory: its bytes, and what was read from them.
+    #[must_use]
+    pub(crate) fn memory_bytes(&self) -> usize {
+        let text = |post: &Post| {
+            let words = post.kind.len() + post.room.len() + post.text.len();
+            size_of::<Post>() + words + post.key.as_ref().map_or(0, String::len)
+        };
+        self.bytes.len() + self.body.posts.iter().map(text).sum::<usize>()
+    }
+
     /// Its signature.
     #[must_use]
     pub fn signature(&self) -> &[u8; 64] {

@@ -8,6 +8,7 @@ use crate::envelope::{Post, Stamp, VerifiedEnvelope};
 use crate::feed::StoredFeed;
 use crate::id::{DialId, Epoch, FeedId, LinkId, Offset, PeerId, PostId};
 use crate::membership::record::Addr;
+use crate::wire::frame::FrameError;
 
 /// Something that happened outside.
 #[derive(Clone, Debug)]
@@ -29,6 +30,17 @@ pub enum Input {
         link: LinkId,
         /// Its bytes.
         frame: Bytes,
+    },
+    /// Bytes of a frame came that is not complete yet. Said about once a second while that lasts, so that a slow line is
+    /// not taken for a dead one.
+    Receiving(LinkId),
+    /// A frame began with a length that is not allowed. No more frames come from this link; a goodbye may still be said,
+    /// and `LinkClosed` follows.
+    BadFrame {
+        /// Where.
+        link: LinkId,
+        /// Which length.
+        error: FrameError,
     },
     /// Bytes of `Effect::Send` were taken by the socket.
     Written {
@@ -153,7 +165,7 @@ pub enum CloseReason {
     /// The socket failed.
     Failed(String),
     /// The other side sent what is no frame, or a frame over the limit.
-    BadFrame(String),
+    BadFrame(FrameError),
 }
 
 /// Pairs the answer of a slow room with its question.

@@ -46,8 +46,11 @@ pub const HALF_OPEN_PER_ADDR_MAX: usize = 4;
 pub const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
 /// Dials at the same time.
 pub const DIALS_IN_FLIGHT_MAX: usize = 8;
-/// Time in which one frame, once begun, must be complete.
+/// Time in which one frame, once begun, must be complete, or at least `FRAME_STEP_BYTES` longer.
 pub const FRAME_TIMEOUT: Duration = Duration::from_secs(10);
+/// Bytes that win a frame the same time again: on 64 kbit/s, with other links on the same line, the longest frame takes
+/// most of a minute.
+pub const FRAME_STEP_BYTES: usize = 4_096;
 /// Time for the last frames of a link that is hung up.
 pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// A link that takes no byte for this long is hung up.
@@ -61,9 +64,9 @@ pub const ENVELOPES_FRAME_BYTES: usize = 65_536;
 pub const TAIL_BYTES_MAX: usize = 4 << 20;
 /// Bytes of own envelopes sealed for one flush.
 pub const SEAL_BYTES_MAX: usize = 256 << 10;
-/// Bytes of one feed waiting beyond a gap.
-pub const REORDER_BYTES_PER_FEED_MAX: usize = 256 << 10;
-/// Bytes of all feeds waiting beyond a gap.
+/// Bytes of memory for what waits beyond a gap of one feed: an envelope takes twice its length, because it was read.
+pub const REORDER_BYTES_PER_FEED_MAX: usize = 512 << 10;
+/// Bytes of memory for what waits beyond the gaps of all feeds.
 pub const REORDER_BYTES_MAX: usize = 8 << 20;
 /// Bytes handed to the store and not yet confirmed, before reading from links stops.
 pub const UNSTORED_BYTES_MAX: usize = 16 << 20;
@@ -90,6 +93,37 @@ pub const NEIGHBORS_MAX: usize = 64;
 /// Envelopes in one frame.
 pub const ENVELOPES_PER_FRAME_MAX: usize = 1_024;
 
+/// How often one link may say something: so much at once, and so much a second after that. What is beyond it is
+/// ignored.
+///
+/// The bursts are for what honest peers say in one lump: at link up, after a partition, or when we were stopped for as
+/// long as a heartbeat takes and then read all that came meanwhile.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Rate {
+    /// At once.
+    pub burst: u32,
+    /// In the long run. At least 1.
+    pub per_second: u32,
+}
+
+/// Announcements. An honest peer sends ten a second, so a burst of these are those of a stall of 51 s, or the 524,288
+/// feeds of a history that a newcomer is told of.
+pub const HAVE_RATE: Rate = Rate { burst: 512, per_second: 50 };
+/// Questions. An honest newcomer asks for each feed once, and `NEW_FEEDS_BURST` bounds how many it meets at once; the
+/// same again is for what is asked anew.
+pub const WANT_RATE: Rate = Rate { burst: 2 * NEW_FEEDS_BURST, per_second: 64 };
+/// Feeds that are not wanted. An honest peer says so for each envelope that was under way when it said so first: some
+/// dozens for each of a few dozen feeds.
+pub const PRUNE_RATE: Rate = Rate { burst: 4_096, per_second: 256 };
+/// Neighbours. An honest peer tells them once a second while they change.
+pub const VIEW_RATE: Rate = Rate { burst: 64, per_second: 2 };
+/// Shares of addresses. An honest peer sends one in 30 s.
+pub const SHUFFLE_RATE: Rate = Rate { burst: 8, per_second: 1 };
+/// Suspicions. An honest peer that lost a part of the mesh has one for each link at once.
+pub const SUSPECT_RATE: Rate = Rate { burst: 64, per_second: 1 };
+/// Going beyond a rate costs points once in this time, so that one lump is one offence, and a flood is a ban after
+/// `PENALTY_MAX / 5` of these.
+pub const OFFENCE_INTERVAL: Duration = Duration::from_secs(1);
 /// Feeds a link may make us create at once: a newcomer meets one for every run of every peer that ever spoke.
 pub const NEW_FEEDS_BURST: u32 = 512;
 /// And then one in this time.

@@ -92,7 +92,7 @@ pub struct PeerStatus {
     pub since_ms: u64,
     /// Smoothed round-trip time, microseconds.
     pub rtt_us: Option<u64>,
-    /// Posts we hold that it is not known to hold.
+    /// Posts we hold that it is not known to hold, without those that it dropped.
     pub behind: u64,
     /// The address in use, or the one to be dialed next.
     pub address: String,
@@ -227,7 +227,7 @@ pub struct Hole {
 pub struct PeerSync {
     /// Who.
     pub peer: PeerId,
-    /// Posts held here that it is not known to hold.
+    /// Posts held here that it is not known to hold, without those that it dropped.
     pub behind: u64,
     /// Posts it is known to hold that are not here.
     pub ahead: u64,

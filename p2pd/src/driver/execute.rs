@@ -2,11 +2,12 @@
 
 use p2p_mesh::effect::Effect;
 use p2p_mesh::input::{Command, Input};
+use p2p_mesh::status::Status;
 
-use super::Driver;
+use super::{Driver, LINKS_ALARM};
 use crate::api::Request;
-use crate::epoch;
 use crate::store::Job;
+use crate::{epoch, panics};
 
 impl Driver {
     pub(super) fn on_request(&mut self, request: Request) {
@@ -40,7 +41,10 @@ impl Driver {
                 self.command(Command::Reconnect(peer));
                 answer(reply, dials);
             }
-            Request::Status(reply) => answer(reply, self.mesh.status()),
+            Request::Status(reply) => {
+                self.look_at_links();
+                answer(reply, self.status());
+            }
             Request::Peers(reply) => answer(reply, self.mesh.peers(self.clock.now())),
             Request::ReadLog { after, posts_max, bytes_max, reply } => {
                 self.job(Job::ReadLog { after, posts_max, bytes_max, reply });
@@ -98,6 +102,21 @@ impl Driver {
                 }
                 Effect::Event(event) => self.on_event(event),
             }
+        }
+    }
+
+    /// What the mesh tells of itself, and what only the rooms around it count.
+    fn status(&self) -> Status {
+        let mut status = self.mesh.status();
+        status.counters.insert("links_refused_total", self.rooms.links.refused_count());
+        status.counters.insert("panics_total", panics::total());
+        status
+    }
+
+    fn look_at_links(&self) {
+        match self.rooms.links.problem() {
+            Some(problem) => self.rooms.alarms.raise(LINKS_ALARM, problem),
+            None => self.rooms.alarms.clear(LINKS_ALARM),
         }
     }
 

@@ -28,6 +28,8 @@ enum Turn {
     /// It is time to say goodbye.
     Leave,
     Store(StoreEvent),
+    /// The store's thread has ended, though nobody told it to.
+    StoreGone,
     /// The store's channel has room again.
     JobsFit,
     Request(Request),
@@ -146,6 +148,7 @@ impl Driver {
                     self.handle(Input::Command(Command::Leave));
                 }
                 Turn::Store(event) => self.on_store_events(event)?,
+                Turn::StoreGone => return Err(StoreError::Failed("the thread of the store has ended".to_owned())),
                 Turn::JobsFit => self.send_waiting_jobs(),
                 Turn::Request(request) => {
                     self.on_requests(request);
@@ -177,7 +180,7 @@ impl Driver {
         tokio::select! {
             biased;
             () = leave.cancelled(), if !is_leaving => Turn::Leave,
-            Some(event) = store_events.recv() => Turn::Store(event),
+            event = store_events.recv() => event.map_or(Turn::StoreGone, Turn::Store),
             Ok(_) = jobs.reserve(), if !self.waiting_jobs.is_empty() => Turn::JobsFit,
             () = timer => Turn::Timeout,
             () = sleep_until(retention_due) => Turn::Retain,
@@ -246,6 +249,8 @@ impl Driver {
             }
             Input::DialFailed { .. }
             | Input::Frame { .. }
+            | Input::Receiving(_)
+            | Input::BadFrame { .. }
             | Input::Written { .. }
             | Input::Appended(_)
             | Input::AppendFailed { .. }
@@ -318,7 +323,12 @@ const WAITING_JOBS_MAX: usize = 4_096;
 const FAR: Duration = Duration::from_secs(86_400 * 365);
 /// Integers above this are not carried by every JSON reader.
 const UNIX_MS_MAX: u64 = (1 << 53) - 1;
+/// The links' entry among the alarms.
+const LINKS_ALARM: &str = "links";
 /// What was written and cannot be read, among the alarms: it stays until a start that does not find it.
 const DAMAGE_ALARM: &str = "damage";
 /// The store's entry among the alarms.
 const STORE_ALARM: &str = "store";
+
+#[cfg(test)]
+mod tests;

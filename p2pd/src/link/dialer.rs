@@ -4,11 +4,12 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
-use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use p2p_mesh::id::{DialId, PeerId};
 use p2p_mesh::input::{DialFailure, Input};
 use p2p_mesh::membership::record::Addr;
@@ -16,6 +17,7 @@ use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
 use super::LinkEvent;
+use super::descriptors::is_reserved;
 use super::run::{Origin, run};
 use super::secure::{HandshakeError, Secured, initiate};
 use super::shared::Shared;
@@ -30,9 +32,12 @@ struct Failure {
 
 /// Dials `addr` and runs the link that it leads to.
 pub(super) async fn dial(shared: &Shared, dial: DialId, addr: Addr, expected: Option<PeerId>) {
+    let opening = AssertUnwindSafe(open(shared, &addr, expected)).catch_unwind();
     let result = tokio::select! {
         () = shared.stop.cancelled() => return,
-        result = open(shared, &addr, expected) => result,
+        // Every dial is answered, or its target would wait for ever. It panics where the system gives no thread for
+        // the resolver of names.
+        result = opening => result.unwrap_or_else(|_| Err(Failure::unreachable("the task of the dial failed"))),
     };
     match result {
         Ok((socket, secured)) => run(shared, socket, secured, Origin::Dialed(dial)).await,
@@ -143,6 +148,8 @@ async fn connect(addr: SocketAddr, limit: Duration) -> Result<TcpStream, Failure
         Ok(Ok(socket)) if socket.local_addr().is_ok_and(|local| local == addr) => {
             Err(failed(&io::Error::from(io::ErrorKind::ConnectionRefused)))
         }
+        // What is left is for the store and the API.
+        Ok(Ok(socket)) if is_reserved(&socket) => Err(failed(&"too many open files")),
         Ok(Ok(socket)) => Ok(socket),
         Ok(Err(error)) => Err(failed(&error)),
         Err(_) => Err(failed(&format_args!("no answer within {limit:?}"))),

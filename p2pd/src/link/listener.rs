@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 
+use super::descriptors::is_reserved;
 use super::half_open::Slot;
 use super::run::{Origin, run};
 use super::secure::{HandshakeError, respond};
@@ -54,6 +55,10 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 }
 
 fn on_accepted(shared: &Arc<Shared>, socket: TcpStream, remote: SocketAddr) {
+    if is_reserved(&socket) {
+        shared.files_ran_out(remote);
+        return reset_on_close(&socket);
+    }
     match shared.half_open.enter(remote.ip()) {
         Some(slot) => {
             let shared = Arc::clone(shared);

@@ -9,6 +9,7 @@
 //! the driver. A driver that is busy makes the readers wait, and TCP then holds the peers back.
 
 mod bind;
+mod descriptors;
 mod dialer;
 mod half_open;
 mod listener;
@@ -131,6 +132,12 @@ impl Links {
     #[must_use]
     pub fn listen_addrs(&self) -> Vec<SocketAddr> {
         self.listen_addrs.clone()
+    }
+
+    /// What keeps links from being opened now, in a sentence for people.
+    #[must_use]
+    pub fn problem(&self) -> Option<String> {
+        descriptors::shortage()
     }
 
     /// Accepted links that have not said hello: at most 32.

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use p2p_mesh::id::LinkId;
-use p2p_mesh::input::CloseReason;
-use p2p_mesh::limits::{FRAME_LEN_MAX, FRAME_LEN_MAX_BEFORE_HELLO, FRAME_TIMEOUT, HELLO_TIMEOUT};
+use p2p_mesh::input::{CloseReason, Input};
+use p2p_mesh::limits::{FRAME_LEN_MAX, FRAME_LEN_MAX_BEFORE_HELLO, FRAME_STEP_BYTES, FRAME_TIMEOUT, HELLO_TIMEOUT};
 use p2p_mesh::wire::frame::{FrameError, PREFIX_LEN, split_frame};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::{mpsc, watch};
@@ -32,6 +32,10 @@ pub(super) struct Reader<R> {
     batch_bytes: usize,
     /// When the frame began that is waited for.
     begun: Option<Instant>,
+    /// Bytes that came since then.
+    step_bytes: usize,
+    /// When this frame was begun, or the driver last told that more of it came.
+    told: Option<Instant>,
     /// Something was said on this link.
     spoken: bool,
     pace: Pace,
@@ -50,7 +54,7 @@ pub(super) enum ReadEnd {
     #[error("eof_in_frame: the connection ended within a frame")]
     EofInFrame,
     /// A frame took too long.
-    #[error("frame_timeout: a frame was not complete after {FRAME_TIMEOUT:?}")]
+    #[error("frame_timeout: a frame did not come forward for {FRAME_TIMEOUT:?}")]
     FrameTimeout,
     /// A length that is not allowed.
     #[error("{0}")]
@@ -72,7 +76,7 @@ impl From<ReadEnd> for CloseReason {
         match end {
             ReadEnd::Closed => Self::Closed,
             ReadEnd::Stopping => Self::HungUp,
-            ReadEnd::Frame(_) => Self::BadFrame(text),
+            ReadEnd::Frame(error) => Self::BadFrame(error),
             ReadEnd::EofInFrame | ReadEnd::FrameTimeout | ReadEnd::Open(_) | ReadEnd::Socket(_) => Self::Failed(text),
         }
     }
@@ -97,6 +101,8 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             batch: Vec::new(),
             batch_bytes: 0,
             begun: None,
+            step_bytes: 0,
+            told: None,
             spoken: false,
             pace: Pace::default(),
             read_len: READ_LEN_IDLE,
@@ -109,9 +115,33 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         loop {
             if let Err(end) = self.step().await {
                 // What was complete before the end counts.
-                return self.deliver().await.err().unwrap_or(end);
+                let end = self.deliver().await.err().unwrap_or(end);
+                if let ReadEnd::Frame(error) = end {
+                    self.complain(error).await;
+                }
+                return end;
             }
         }
+    }
+
+    /// The driver says goodbye now. Until the other side has closed, what comes is read and forgotten: closing with bytes
+    /// unread would be a reset, and the goodbye lost to it.
+    async fn complain(&mut self, error: FrameError) {
+        let input = Input::BadFrame { link: self.link, error };
+        if self.events.send(LinkEvent::Input(input)).await.is_err() {
+            return;
+        }
+        let forget = async { while let Ok(1..) = self.read_and_forget().await {} };
+        // Guess: time enough for a driver that is busy.
+        let _ = timeout(HELLO_TIMEOUT, forget).await;
+    }
+
+    async fn read_and_forget(&mut self) -> io::Result<usize> {
+        self.sealed.clear();
+        self.sealed.reserve(READ_LEN);
+        let read = self.socket.read_buf(&mut self.sealed).await?;
+        sleep(self.pace.count(1, read, Instant::now())).await;
+        Ok(read)
     }
 
     async fn step(&mut self) -> Result<(), ReadEnd> {
@@ -132,7 +162,8 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         if !pause.is_zero() {
             sleep(pause).await;
         }
-        self.watch_progress(completed);
+        self.watch_progress(completed, bytes);
+        self.tell_progress();
         Ok(())
     }
 
@@ -225,12 +256,23 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     }
 
     /// The clock of a frame runs while we wait for bytes, not while the driver is busy.
-    fn watch_progress(&mut self, completed: usize) {
+    fn watch_progress(&mut self, completed: usize, bytes: usize) {
         let partial = !self.sealed.is_empty() || !self.plain.is_empty();
-        self.begun = match self.begun {
-            Some(begun) if partial && completed == 0 => Some(begun),
-            Some(_) | None => partial.then(Instant::now),
-        };
+        let is_same = partial && completed == 0 && self.begun.is_some();
+        self.step_bytes = if is_same { self.step_bytes + bytes } else { 0 };
+        if !is_same || self.step_bytes >= FRAME_STEP_BYTES {
+            self.step_bytes = 0;
+            self.begun = partial.then(Instant::now);
+        }
+        self.told = if is_same { self.told } else { self.begun };
+    }
+
+    /// Tells the driver of a frame that takes long. One that is too busy for that judges nobody meanwhile.
+    fn tell_progress(&mut self) {
+        if self.spoken && self.told.is_some_and(|told| told.elapsed() >= TELL_INTERVAL) {
+            self.told = Some(Instant::now());
+            drop(self.events.try_send(LinkEvent::Input(Input::Receiving(self.link))));
+        }
     }
 }
 
@@ -240,6 +282,8 @@ const READ_LEN: usize = 16 * 1024;
 const READ_LEN_IDLE: usize = 2 * 1024;
 /// Frames are given to the driver in batches of about this many bytes.
 const BATCH_BYTES: usize = 64 * 1024;
+/// A frame that takes long is told of this often.
+const TELL_INTERVAL: Duration = Duration::from_secs(1);
 /// A link that is quiet for this long gives its buffers back.
 const SHRINK_AFTER: Duration = Duration::from_secs(1);
 

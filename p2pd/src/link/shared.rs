@@ -136,6 +136,14 @@ impl Shared {
         }
     }
 
+    /// Counts a connection that took one of the last descriptors, and logs it where that is worth a line.
+    pub(super) fn files_ran_out(&self, remote: SocketAddr) {
+        let line = self.refusals().count(Ipv4Addr::UNSPECIFIED.into(), TOO_MANY_FILES, Instant::now());
+        if let Some(suppressed) = line {
+            tracing::warn!(%remote, reason = TOO_MANY_FILES, suppressed, "link_refused");
+        }
+    }
+
     /// Counts a connection that could not be accepted, and logs it where that is worth a line.
     pub(super) fn accept_failed(&self, error: &io::Error) {
         let line = self.refusals().count(Ipv4Addr::UNSPECIFIED.into(), "accept_failed", Instant::now());
@@ -170,5 +178,6 @@ impl Drop for Registered<'_> {
     }
 }
 
+const TOO_MANY_FILES: &str = "too many open files";
 /// Frames that wait for one link. The mesh bounds their bytes; this bounds their number, for small ones.
 pub(super) const SEND_FRAMES_MAX: usize = 8_192;

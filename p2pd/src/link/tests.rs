@@ -11,6 +11,7 @@ use futures_util::FutureExt;
 use p2p_mesh::id::base32;
 use p2p_mesh::input::{CloseReason, DialFailure, LinkOpened};
 use p2p_mesh::limits::{FRAME_LEN_MAX, HALF_OPEN_MAX, IN_FLIGHT_BYTES_MAX};
+use p2p_mesh::wire::frame::FrameError;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -313,13 +314,21 @@ async fn stopping_frees_the_port() {
 }
 
 #[tokio::test]
-async fn w_01_a_frame_over_the_limit_closes_the_link_and_no_other() {
+async fn w_01_a_frame_over_the_limit_closes_the_link_behind_a_goodbye_and_no_other() {
     let (mut near, mut far, here, there) = two().await;
     let (other_here, other_there) = link(&mut near, &mut far).await;
     near.links.send(here, Bytes::from_static(&[0xff, 0xff, 0xff, 0xff]));
-    let why = "a frame of 4294967295 bytes is over the limit of 131072".to_owned();
-    assert_eq!(far.closed().await, (there, CloseReason::BadFrame(why)));
-    assert_eq!(near.closed().await.0, here);
+    // Bytes that nobody will read must not turn the goodbye into a reset.
+    near.links.send(here, frame(&[b'x'; 60_000]));
+    match far.next_input().await {
+        Input::BadFrame { link, error: FrameError::TooLong { len: 0xffff_ffff, .. } } => assert_eq!(link, there),
+        other => panic!("{other:?}"),
+    }
+    far.links.send(there, frame(b"bye"));
+    far.links.hangup(there);
+    assert_eq!(near.frames().await, [&b"bye"[..]]);
+    assert_eq!(near.closed().await, (here, CloseReason::Closed));
+    assert_eq!(far.closed().await, (there, CloseReason::HungUp));
     near.links.send(other_here.link, frame(b"{}"));
     match far.next().await {
         LinkEvent::Frames { link, frames } => assert_eq!((link, frames.len()), (other_there.link, 1)),

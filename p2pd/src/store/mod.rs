@@ -236,6 +236,9 @@ pub enum StoreError {
     /// The file is not what it should be.
     #[error("{0}")]
     Damaged(String),
+    /// The system gives no thread.
+    #[error("cannot start the thread of the store: {0}")]
+    NoThread(String),
     /// It is another identity's, or lies where the database cannot reach: something must be set right first.
     #[error("{0}")]
     Misplaced(String),

@@ -31,13 +31,12 @@ pub(super) fn start(dir: &Path, me: &PeerId, durability: Durability) -> Result<O
     let forks = forks::load(&writer.db).map_err(told)?;
     let (jobs, job_receiver) = mpsc::channel(JOBS_WAITING_MAX);
     let (event_sender, events) = mpsc::channel(EVENTS_WAITING_MAX);
-    let failed = |error: std::io::Error| StoreError::Failed(format!("cannot start the thread of the store: {error}"));
     let desk = Desk { writer, dir: dir.to_owned(), me: *me, events: event_sender, failure: None, retry_due: None };
     let thread = std::thread::Builder::new()
         .name("store".into())
         .stack_size(STACK_BYTES)
         .spawn(move || run(desk, job_receiver))
-        .map_err(failed)?;
+        .map_err(|error| StoreError::NoThread(error.to_string()))?;
     Ok(Opened { jobs, events, thread, feeds, forks, next_offset, newest_own_epoch, book })
 }
 

@@ -75,6 +75,8 @@ impl Hostile {
             Input::Frame { link, frame } => self.on_frame(link, &frame, unix_ms),
             Input::LinkClosed { link, .. } => drop(self.links.remove(&link)),
             Input::DialFailed { .. }
+            | Input::Receiving(_)
+            | Input::BadFrame { .. }
             | Input::Written { .. }
             | Input::Appended(_)
             | Input::AppendFailed { .. }

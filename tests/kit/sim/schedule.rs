@@ -241,6 +241,14 @@ impl World {
                 links => return Some(format!("{} has {} links to {}", a.name, links.len(), b.name)),
             }
         }
-        None
+        honest.into_iter().find_map(|place| self.lonely_clone(place))
+    }
+
+    /// Of machines with one identity each has a link to somebody.
+    fn lonely_clone(&self, place: Place) -> Option<String> {
+        let machine = self.machine(place);
+        let up = machine.run.iter().flat_map(|run| run.up.values());
+        let is_linked = up.into_iter().any(|instance| self.is_honest_peer(instance.id));
+        (self.is_cloned(machine.id) && !is_linked).then(|| format!("{} has no link", machine.name))
     }
 }

@@ -61,6 +61,8 @@ fn count_link(link: &Link, feeds: usize) -> Vec<Count> {
         Count::new("feeds to be pushed on a link", link.ring.len(), feeds_max),
         Count::new("wants to be served on a link", link.serving.len(), WANTS_PER_LINK_MAX),
         Count::new("feeds asked for on a link", link.asked.len(), REPAIRS_PER_LINK_MAX),
+        // Once without and once with the run's number, where that came later.
+        Count::new("feeds that wait for a link", link.waiting.len(), 2 * feeds_max),
         Count::new("feeds named by heads on a link", link.heads_named.len(), feeds_max),
         Count::new("users that wait for a pong", link.pings.len(), PINGS_MAX),
         Count::new("neighbours of a neighbour", view, NEIGHBORS_MAX),

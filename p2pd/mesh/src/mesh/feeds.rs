@@ -63,8 +63,8 @@ pub(super) struct FeedState {
     pub(super) tried: BTreeSet<LinkId>,
     /// Where it parts, as far as that is proven.
     pub(super) forks: Forks,
-    /// A search for the place where a link's branch parts from ours.
-    pub(super) search: Option<Search>,
+    /// A search for the place where a link's branch parts from ours. Rare and large, and a stranger can name many feeds.
+    pub(super) search: Option<Box<Search>>,
     /// Verified envelopes beyond a gap, by their first number.
     pub(super) waiting: BTreeMap<Seq, VerifiedEnvelope>,
 }
@@ -240,7 +240,7 @@ impl Feeds {
     /// Keeps an envelope until the gap before it is filled; `false` where there is no room.
     pub(super) fn wait(&mut self, envelope: VerifiedEnvelope, posts_max: usize) -> bool {
         let Some(state) = self.map.get_mut(&envelope.feed_id()) else { return false };
-        let len = envelope.bytes().len();
+        let len = envelope.memory_bytes();
         let (bytes, posts) = (state.waiting_bytes(), state.waiting_posts());
         let fits = bytes + len <= REORDER_BYTES_PER_FEED_MAX && self.waiting_bytes + len <= REORDER_BYTES_MAX;
         if !fits || posts + envelope.body().posts.len() > posts_max.max(1) {
@@ -249,7 +249,7 @@ impl Feeds {
         self.waiting_bytes += len;
         // A longer envelope with the same first number takes the place of the one that waited.
         if let Some(replaced) = state.waiting.insert(envelope.first(), envelope) {
-            self.waiting_bytes -= replaced.bytes().len();
+            self.waiting_bytes -= replaced.memory_bytes();
         }
         true
     }
@@ -259,7 +259,7 @@ impl Feeds {
         let Some(state) = self.map.get_mut(id) else { return };
         let kept = state.waiting.split_off(&state.base);
         let dropped = std::mem::replace(&mut state.waiting, kept);
-        self.waiting_bytes -= dropped.values().map(|waiting| waiting.bytes().len()).sum::<usize>();
+        self.waiting_bytes -= dropped.values().map(|waiting| waiting.memory_bytes()).sum::<usize>();
     }
 
     /// Takes out the waiting envelope with the lowest number.
@@ -302,7 +302,7 @@ impl Feeds {
         let run = *state.accepted.run_with(seq)?;
         while let Some(first) = state.waiting.range(run.first..=run.tip.head.next()).next().map(|(first, _)| *first) {
             let envelope = state.waiting.remove(&first)?;
-            self.waiting_bytes -= envelope.bytes().len();
+            self.waiting_bytes -= envelope.memory_bytes();
             if envelope.last() > run.tip.head {
                 return Some(envelope);
             }
@@ -403,7 +403,7 @@ impl FeedState {
     }
 
     fn waiting_bytes(&self) -> usize {
-        self.waiting.values().map(|waiting| waiting.bytes().len()).sum()
+        self.waiting.values().map(|waiting| waiting.memory_bytes()).sum()
     }
 
     fn waiting_posts(&self) -> usize {
@@ -463,9 +463,12 @@ impl Tail {
     }
 
     fn push(&mut self, feed: FeedId, envelope: RawEnvelope) {
+        let place = (feed, envelope.first);
         self.bytes += envelope.bytes.len();
-        self.order.push_back((feed, envelope.first));
-        self.by_place.insert((feed, envelope.first), envelope);
+        match self.by_place.insert(place, envelope) {
+            Some(replaced) => self.bytes -= replaced.bytes.len(),
+            None => self.order.push_back(place),
+        }
         while self.bytes > TAIL_BYTES_MAX {
             let Some(oldest) = self.order.pop_front() else { return };
             if let Some(dropped) = self.by_place.remove(&oldest) {

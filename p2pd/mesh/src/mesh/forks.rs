@@ -180,6 +180,12 @@ impl Mesh {
             if let Push::Live { cursor, .. } = &mut held.push {
                 *cursor = (*cursor).min(head.next());
             }
+            // Of which branch the rest was is asked anew.
+            if held.head > head {
+                held.head = head;
+                link.control.ping |= !link.liveness.is_pinging();
+                self.dirty.insert(link.id);
+            }
         }
         self.announce_soon(now);
         if author.id == self.me.id {

@@ -264,7 +264,8 @@ impl Mesh {
         let text = match reason {
             CloseReason::HungUp => "hung up".to_owned(),
             CloseReason::Closed => "closed by the other side".to_owned(),
-            CloseReason::Failed(why) | CloseReason::BadFrame(why) => why.clone(),
+            CloseReason::Failed(why) => why.clone(),
+            CloseReason::BadFrame(error) => error.to_string(),
         };
         self.close(id, &text, Redial::Backoff, now);
         self.links.remove(&id);
@@ -277,7 +278,6 @@ impl Mesh {
         let peer = link.peer;
         let target = link.dial.as_ref().map(|dial| dial.target.clone());
         let tokens = std::mem::take(&mut link.pings);
-        link.feeds.clear();
         for timer in [Timer::Hello(id), Timer::Liveness(id), Timer::Compare(id)] {
             self.timers.cancel(&timer);
         }

@@ -111,7 +111,19 @@ impl Known<'_> {
 
     /// Of what is stored here, how much it is not known to hold.
     pub(super) fn lacks(&self, id: &FeedId, state: &FeedState) -> u64 {
-        state.held().map(|run| uncovered(run, || self.spans(id, Some(state)))).sum()
+        self.lacks_from(id, state, Seq(1))
+    }
+
+    /// The same without what it does not want: it misses nothing, so what is below its floor was dropped there.
+    pub(super) fn behind(&self, id: &FeedId, state: &FeedState) -> u64 {
+        let content = self.links.iter().filter(|link| link.misses_nothing);
+        let floor = content.filter_map(|link| link.feeds.get(id)).map(|held| held.floor).min();
+        self.lacks_from(id, state, floor.unwrap_or(Seq(1)))
+    }
+
+    fn lacks_from(&self, id: &FeedId, state: &FeedState, from: Seq) -> u64 {
+        let held = state.held().map(|(first, last)| (first.max(from), last)).filter(|(first, last)| first <= last);
+        held.map(|run| uncovered(run, || self.spans(id, Some(state)))).sum()
     }
 }
 
@@ -138,6 +150,8 @@ impl Mesh {
     pub(super) fn note_floor(&mut self, id: LinkId, feed: FeedId, floor: Seq) {
         let Some(link) = self.links.get_mut(&id) else { return };
         if let Some(held) = link.feeds.get_mut(&feed) {
+            // What is below may be dropped there, or may be still to come: its next digest tells.
+            link.misses_nothing &= floor <= held.floor;
             held.floor = floor;
         }
         self.memory.set_floor(&link.peer, &feed, floor);
@@ -161,9 +175,9 @@ impl Mesh {
         self.forget_earlier(peer);
     }
 
-    /// On its only link a peer told all that it holds: what it said on earlier ones does not count any more.
+    /// On all its links a peer told all that it holds: what it said on earlier ones does not count any more.
     pub(super) fn forget_earlier(&mut self, peer: PeerId) {
-        if self.up_links().filter(|link| link.peer == peer).count() == 1 {
+        if self.up_links().filter(|link| link.peer == peer).all(|link| link.has_named) {
             self.memory.forget(&peer);
         }
     }

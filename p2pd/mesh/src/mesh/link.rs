@@ -1,13 +1,15 @@
 //! One link: what was said on it, what waits to be said, and what the other side is known to hold.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::rates::Rates;
 use crate::fork::ForkPlace;
-use crate::id::{DialId, FeedId, Hash, Instance, LinkId, PeerId, Seq};
+use crate::id::{DialId, Epoch, FeedId, Hash, Instance, LinkId, PeerId, Seq};
 use crate::input::{LinkOpened, Ticket};
 use crate::limits::{FORK_INTERVAL, FORKS_BURST};
 use crate::liveness::Liveness;
@@ -41,6 +43,8 @@ pub(super) struct Link {
     pub(super) reading: Option<Reading>,
     /// Feeds we asked this peer for.
     pub(super) asked: BTreeSet<FeedId>,
+    /// Feeds that wait to be asked for here, the newest run first. Some may not need it any more.
+    pub(super) waiting: BTreeSet<(Reverse<Option<Epoch>>, FeedId)>,
     /// Feeds named since the first part of the other side's heads.
     pub(super) heads_named: BTreeSet<FeedId>,
     pub(super) heads_sent: Option<Mono>,
@@ -54,14 +58,21 @@ pub(super) struct Link {
     pub(super) has_skipped: bool,
     /// The other side was told all heads because something is missing on one side, though all feeds end the same.
     pub(super) is_told_holes: bool,
+    /// The other side ended like us and missed nothing that it wants, when its digest last came.
+    pub(super) misses_nothing: bool,
     /// When envelopes, `have` or `want` last went either way.
     pub(super) exchanged: Mono,
     /// Users who wait for a pong.
     pub(super) pings: Vec<u64>,
     /// When something that this peer was asked for last came from it.
     pub(super) served: Mono,
+    /// How long its last answers took, on average.
+    pub(super) answer_time: Duration,
+    /// When a part of a frame last came that was not complete yet.
+    pub(super) receiving: Mono,
     /// Before digests that differ are compared again: grows while that brings nothing.
     pub(super) compare_wait: Duration,
+    pub(super) rates: Rates,
     /// Forks that the other side was told of, or told us, with the hash that is taken.
     pub(super) forks_told: BTreeSet<(FeedId, ForkPlace, Hash)>,
     /// When it was last told one.
@@ -201,6 +212,7 @@ impl Link {
             live_streak: 0,
             reading: None,
             asked: BTreeSet::new(),
+            waiting: BTreeSet::new(),
             heads_named: BTreeSet::new(),
             heads_sent: None,
             comparison: Comparison::Pending,
@@ -208,10 +220,14 @@ impl Link {
             has_named: false,
             has_skipped: false,
             is_told_holes: false,
+            misses_nothing: false,
             exchanged: now,
             pings: Vec::new(),
             served: Mono(0),
+            answer_time: Duration::ZERO,
+            receiving: Mono(0),
             compare_wait: COMPARE_WAIT,
+            rates: Rates::default(),
             forks_told: BTreeSet::new(),
             fork_sent: None,
             forks_allowed: Allowance::new(FORKS_BURST, FORK_INTERVAL, now),

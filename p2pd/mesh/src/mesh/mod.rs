@@ -1,6 +1,7 @@
 //! The mesh: inputs go in, effects come out.
 
 mod census;
+mod compare;
 mod dials;
 mod epoch;
 mod feeds;
@@ -12,7 +13,9 @@ mod missing;
 mod outbox;
 mod pace;
 mod penalty;
+mod places;
 mod pump;
+mod rates;
 mod receipts;
 mod receive;
 mod repair;
@@ -83,6 +86,8 @@ pub struct Mesh {
     pending: BTreeMap<Ticket, Appending>,
     unstored_bytes: usize,
     generation: u64,
+    /// The store refused something: nothing is asked for before this moment.
+    store_rests_until: Mono,
     next_ticket: u64,
     next_offset: Offset,
     stored_offset: Offset,
@@ -176,6 +181,7 @@ impl Mesh {
             pending: BTreeMap::new(),
             unstored_bytes: 0,
             generation: 0,
+            store_rests_until: Mono(0),
             next_ticket: 1,
             next_offset,
             stored_offset: Offset(next_offset.0.saturating_sub(1)),
@@ -207,6 +213,8 @@ impl Mesh {
             Input::LinkOpened(opened) => self.on_link_opened(&opened, now),
             Input::DialFailed { dial, reason, detail } => self.on_dial_failed(dial, reason, &detail, now),
             Input::Frame { link, frame } => self.on_frame(link, &frame, now),
+            Input::Receiving(link) => self.on_receiving(link, now),
+            Input::BadFrame { link, error } => self.on_bad_frame(link, error, now),
             Input::Written { link, bytes } => self.on_written(link, bytes, now),
             Input::LinkClosed { link, reason } => self.on_link_closed(link, &reason, now),
             Input::Appended(ticket) => self.on_appended(ticket, now),

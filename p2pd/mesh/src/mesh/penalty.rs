@@ -29,6 +29,8 @@ pub(super) enum Offence {
     InvalidSignature,
     /// Something the protocol does not allow.
     Protocol,
+    /// A frame that is longer than a frame may be.
+    Oversize,
     /// An announcement that nobody could make good.
     BogusAnnouncement,
     /// More than a limit allows.
@@ -39,7 +41,7 @@ impl Offence {
     fn points(self) -> u32 {
         match self {
             Self::InvalidSignature => 100,
-            Self::Protocol => 50,
+            Self::Protocol | Self::Oversize => 50,
             Self::BogusAnnouncement => 10,
             Self::Limit => 5,
         }
@@ -88,9 +90,12 @@ impl Mesh {
         self.count("errors_total", 1);
         self.effects.push_back(Effect::Event(Event::Misbehaved { peer, what, points }));
         if is_banned {
-            self.refuse(id, ByeCode::Banned, "too many errors", now);
-        } else if offence == Offence::Protocol {
-            self.refuse(id, ByeCode::Protocol, "a frame that the protocol does not allow", now);
+            return self.refuse(id, ByeCode::Banned, "too many errors", now);
+        }
+        match offence {
+            Offence::Protocol => self.refuse(id, ByeCode::Protocol, "a frame that the protocol does not allow", now),
+            Offence::Oversize => self.refuse(id, ByeCode::Limit, "a frame over the limit", now),
+            Offence::InvalidSignature | Offence::BogusAnnouncement | Offence::Limit => (),
         }
     }
 }

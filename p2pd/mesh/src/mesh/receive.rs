@@ -18,7 +18,8 @@ use crate::limits::{AUTHOR_KEYS_MAX, HOP_MAX, NEW_FEED_INTERVAL, NEW_FEEDS_BURST
 use crate::time::Now;
 use crate::timers::Timer;
 use crate::tree::LinkFeed;
-use crate::wire::message::{Envelopes, Message};
+use crate::wire::frame::FrameError;
+use crate::wire::message::{Envelopes, Message, Pong};
 
 impl Mesh {
     pub(super) fn on_frame(&mut self, id: LinkId, frame: &Bytes, now: Now) {
@@ -40,7 +41,34 @@ impl Mesh {
         }
     }
 
+    /// A frame is on its way: the other side lives, and is at work on what it was asked. It hears that we live too: its
+    /// ping waits behind that frame, and it could not tell a slow line from a dead one.
+    pub(super) fn on_receiving(&mut self, id: LinkId, now: Now) {
+        let digest = self.feeds.digest();
+        if let Some(link) = self.links.get_mut(&id).filter(|link| link.is_up()) {
+            link.liveness.handle_received(now.mono);
+            link.receiving = now.mono;
+            // No ping has this number.
+            link.control.pong.get_or_insert(Pong { n: 0, t: 0, r: now.unix_ms, digest });
+            self.dirty.insert(id);
+        }
+    }
+
+    /// Whoever sends a hostile length is told why, and then not heard any more.
+    pub(super) fn on_bad_frame(&mut self, id: LinkId, error: FrameError, now: Now) {
+        if self.links.get(&id).is_some_and(|link| !link.is_closing()) {
+            let offence = match error {
+                FrameError::TooLong { .. } => Offence::Oversize,
+                FrameError::TooShort { .. } => Offence::Protocol,
+            };
+            self.penalize(id, offence, error.to_string(), now);
+        }
+    }
+
     fn on_message(&mut self, id: LinkId, message: Message, now: Now) {
+        if !self.is_within_rate(id, &message, now) {
+            return;
+        }
         match message {
             Message::Hello(_) | Message::Bye(_) => (),
             Message::Ping(ping) => self.on_ping(id, &ping, now),
@@ -307,6 +335,7 @@ impl Mesh {
         if failed.generation == self.generation {
             // What was built on it fails too: its feeds go back now, before anything new can build on it.
             self.generation += 1;
+            self.store_rests_until = now.mono + STORE_RETRY;
             self.roll_back(&failed.pending, now);
             let pending = std::mem::take(&mut self.pending);
             for appending in pending.values() {

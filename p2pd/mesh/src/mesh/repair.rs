@@ -1,4 +1,4 @@
-//! Anti-entropy: compare, find what is missing, ask for it.
+//! Anti-entropy: what peers name is compared with what is here, and what is missing is asked for.
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
@@ -6,160 +6,16 @@ use std::time::Duration;
 
 use super::Mesh;
 use super::feeds::Asked;
-use super::link::{COMPARE_WAIT, Comparison, HeadsLeft, Link};
+use super::link::Link;
 use super::missing::Reach;
 use super::penalty::Offence;
-use crate::effect::Effect;
-use crate::id::{Epoch, FeedId, Instance, LinkId, PeerId, Seq};
-use crate::limits::{HEADS_PER_FRAME_MAX, PINGS_MAX, REPAIRS_PER_LINK_MAX, VAIN_ASKS_MAX};
+use crate::id::{FeedId, LinkId, Seq};
+use crate::limits::VAIN_ASKS_MAX;
 use crate::time::{Mono, Now};
 use crate::timers::Timer;
-use crate::tree::Push;
-use crate::wire::message::{Digest, Head, Heads, Ping, Pong, Want};
+use crate::wire::message::{Head, Heads, Want};
 
 impl Mesh {
-    pub(super) fn on_ping(&mut self, id: LinkId, ping: &Ping, now: Now) {
-        self.count("heartbeats_received_total", 1);
-        let digest = self.feeds.digest();
-        if let Some(link) = self.links.get_mut(&id) {
-            link.control.pong = Some(Pong { n: ping.n, t: ping.t, r: now.unix_ms, digest });
-            self.dirty.insert(id);
-        }
-        self.compare(id, ping.digest, now);
-    }
-
-    pub(super) fn on_pong(&mut self, id: LinkId, pong: &Pong, now: Now) {
-        let Some(link) = self.links.get_mut(&id) else { return };
-        if let Some(rtt_us) = link.liveness.handle_pong(pong, now) {
-            let tokens = std::mem::take(&mut link.pings);
-            self.effects.extend(tokens.into_iter().map(|token| Effect::Ponged { token, rtt_us: Some(rtt_us) }));
-        }
-        link.awaited_pong.take_if(|awaited| *awaited <= pong.n);
-        self.compare(id, pong.digest, now);
-    }
-
-    pub(super) fn on_ping_command(&mut self, token: u64, peer: PeerId) {
-        let id = self.link_to(peer).map(|link| link.id);
-        let link = id.and_then(|id| self.links.get_mut(&id)).filter(|link| link.pings.len() < PINGS_MAX);
-        let Some(link) = link else {
-            self.effects.push_back(Effect::Ponged { token, rtt_us: None });
-            return;
-        };
-        link.pings.push(token);
-        if !link.liveness.is_pinging() {
-            link.control.ping = true;
-        }
-        self.dirty.insert(link.id);
-    }
-
-    /// Somebody lost its link to a peer: is ours alive?
-    pub(super) fn on_suspect(&mut self, instance: Instance) {
-        let Some(id) = self.author_link(instance) else { return };
-        if let Some(link) = self.links.get_mut(&id).filter(|link| !link.liveness.is_pinging()) {
-            link.control.ping = true;
-            self.dirty.insert(id);
-        }
-    }
-
-    /// The other side's digest came: different means that somebody lacks something, and so do holes.
-    fn compare(&mut self, id: LinkId, theirs: Digest, now: Now) {
-        let ours = self.feeds.digest();
-        let Some(link) = self.links.get_mut(&id) else { return };
-        let is_first = link.comparison == Comparison::Pending;
-        if theirs.ends_like(&ours) {
-            link.compare_wait = COMPARE_WAIT;
-            self.timers.cancel(&Timer::Compare(id));
-            return self.on_same_ends(id, ours.holes, theirs.holes, now);
-        }
-        let quiet_at = link.exchanged + COMPARE_WAIT;
-        if !is_first && now.mono < quiet_at {
-            // What differs may be on its way.
-            self.timers.set(Timer::Compare(id), quiet_at);
-            return;
-        }
-        let wait = link.compare_wait;
-        if link.heads_sent.is_none_or(|sent| now.mono.since(sent) >= COMPARE_WAIT) {
-            // What brings nothing is tried less and less often: some differences cannot be mended from here.
-            link.compare_wait = (wait * 2).min(self.config.heartbeat_interval).max(COMPARE_WAIT);
-            link.note_compared(Comparison::Differs);
-            self.send_heads(id, now);
-        } else if link.comparison != Comparison::Named {
-            link.note_compared(Comparison::Differs);
-        }
-        self.timers.set_once(Timer::Compare(id), now.mono + wait);
-    }
-
-    pub(super) fn on_compare(&mut self, id: LinkId, now: Now) {
-        let Some(link) = self.links.get_mut(&id) else { return };
-        let quiet_at = link.exchanged + COMPARE_WAIT;
-        if now.mono < quiet_at {
-            self.timers.set(Timer::Compare(id), quiet_at);
-            return;
-        }
-        link.control.ping |= !link.liveness.is_pinging();
-        self.dirty.insert(id);
-    }
-
-    /// All feeds end the same here and there. Where something is missing before the ends, both name all floors, once:
-    /// from then on each change of a floor is announced. Where nothing is, only floors that were not told yet.
-    fn on_same_ends(&mut self, id: LinkId, ours: u64, theirs: u64, now: Now) {
-        let Some(link) = self.links.get_mut(&id) else { return };
-        // All branches that are held end in the same posts, so they are the same.
-        link.feeds.values_mut().for_each(|held| held.is_torn = false);
-        // Where both have holes, floors tell what each can give.
-        let is_known = ours.min(theirs) == 0 || link.has_named;
-        link.note_compared(if !is_known {
-            Comparison::Differs
-        } else if ours == theirs {
-            Comparison::Equal
-        } else {
-            Comparison::Named
-        });
-        // Who ends as we do and misses nothing has said all with that.
-        link.has_named |= theirs == 0;
-        let (peer, has_holes) = (link.peer, ours.max(theirs) > 0);
-        if has_holes && !std::mem::replace(&mut link.is_told_holes, true) {
-            self.send_heads(id, now);
-        }
-        if theirs == 0 {
-            self.note_equal(id);
-            self.forget_earlier(peer);
-            self.say_lost();
-        }
-        if !has_holes {
-            self.tell_floors(id, now);
-        }
-    }
-
-    /// The other side holds everything that is stored here, from its floors on.
-    fn note_equal(&mut self, id: LinkId) {
-        let Some(link) = self.links.get_mut(&id) else { return };
-        for (feed, state) in self.feeds.iter() {
-            if let Some(held) = link.feeds.get_mut(feed) {
-                // Of a feed that parts it may have held more, on another branch.
-                let more = if state.forks.is_empty() { held.head } else { Seq(0) };
-                held.head = state.stored.head().max(more);
-                if let Push::Live { cursor, .. } = &mut held.push {
-                    *cursor = (*cursor).max(state.stored.head().next());
-                }
-            } else if state.is_stored() {
-                let mut held = crate::tree::LinkFeed::new(Push::Off);
-                held.head = state.stored.head();
-                link.feeds.insert(*feed, held);
-            }
-        }
-    }
-
-    fn send_heads(&mut self, id: LinkId, now: Now) {
-        let parts = self.feeds.named_len().div_ceil(HEADS_PER_FRAME_MAX).max(1) as u64;
-        let from = Instance { id: PeerId([0; 32]), epoch: Epoch(0) };
-        if let Some(link) = self.links.get_mut(&id) {
-            link.control.heads = Some(HeadsLeft { part: 0, of: parts, from });
-            link.heads_sent = Some(now.mono);
-            self.dirty.insert(id);
-        }
-    }
-
     pub(super) fn on_heads(&mut self, id: LinkId, heads: &Heads, now: Now) {
         if let Some(link) = self.links.get_mut(&id).filter(|_| heads.part == 0) {
             link.heads_named.clear();
@@ -350,7 +206,8 @@ impl Mesh {
     fn is_busy(&self, asked: &Asked, now: Now) -> bool {
         let Some(link) = self.links.get(&asked.link).filter(|link| link.is_up()) else { return false };
         let Some(sent) = asked.sent else { return true };
-        let is_serving = now.mono.since(link.served) < SERVING_PATIENCE && link.served > Mono(0);
+        let served = link.served.max(link.receiving);
+        let is_serving = now.mono.since(served) < SERVING_PATIENCE && served > Mono(0);
         is_serving && now.mono.since(sent) < ASKED_MAX
     }
 
@@ -401,7 +258,9 @@ impl Mesh {
         }
         if let Some(held) = link.feeds.get_mut(&feed) {
             held.vain_asks = 0;
-            held.asked_since = None;
+            if let Some(since) = held.asked_since.take() {
+                link.answer_time = (link.answer_time + now.mono.since(since)) / 2;
+            }
         }
     }
 
@@ -416,6 +275,10 @@ impl Mesh {
 
     /// Asks the best neighbour for what is missing.
     fn ask(&mut self, feed: FeedId, reach: Reach, now: Now) {
+        if now.mono < self.store_rests_until {
+            // What comes now is refused like the rest, and would be asked for as fast as it is answered.
+            return self.timers.set(Timer::Repair(feed), self.store_rests_until);
+        }
         let Some(state) = self.feeds.get(&feed) else { return };
         let lacks = |link: &&Link| link.feeds.get(&feed).is_some_and(|held| state.lacks(held, reach));
         let holders: Vec<LinkId> = self.up_links().filter(lacks).map(|link| link.id).collect();
@@ -423,11 +286,14 @@ impl Mesh {
             return self.on_lap(feed, !holders.is_empty(), now);
         }
         let untried = holders.iter().filter_map(|id| self.links.get(id)).filter(|link| !state.tried.contains(&link.id));
-        let free = untried.filter(|link| link.asked.len() < REPAIRS_PER_LINK_MAX);
-        let best = free.min_by_key(|link| (link.asked.len(), link.liveness.rtt_us(), link.id)).map(|link| link.id);
-        // Where all are busy, the next answer that is complete brings us back here.
-        if let Some(id) = best {
-            self.ask_link(feed, id, reach, now);
+        let (free, busy): (Vec<&Link>, Vec<&Link>) = untried.partition(|link| link.has_place());
+        let best = free.into_iter().min_by_key(|link| (link.asked.len(), link.liveness.rtt_us(), link.id));
+        match best.map(|link| link.id) {
+            Some(id) => self.ask_link(feed, id, reach, now),
+            None => {
+                let busy: Vec<LinkId> = busy.into_iter().map(|link| link.id).collect();
+                self.wait_for_place(feed, &busy);
+            }
         }
     }
 
@@ -527,40 +393,21 @@ impl Mesh {
         self.ask_others(now);
     }
 
-    /// A question is over: others may have waited for its place.
-    fn ask_others(&mut self, now: Now) {
-        if self.is_everybody_asked() {
-            return;
-        }
-        let epoch = |feed: &FeedId| self.feeds.get(feed).and_then(|state| state.feed).map(|feed| feed.epoch);
-        let mut waiting: Vec<FeedId> = self.behind.iter().copied().collect();
-        // What was said last is asked for first.
-        waiting.sort_by_cached_key(|feed| Reverse(epoch(feed)));
-        for feed in waiting {
-            if self.is_everybody_asked() {
-                return;
-            }
-            let is_idle = self.feeds.get(&feed).is_some_and(|state| state.asked.is_none());
-            if is_idle && self.timers.get(&Timer::Repair(feed)).is_none() {
-                self.consider_repair(feed, now);
-            }
-        }
-    }
-
-    fn is_everybody_asked(&self) -> bool {
-        self.up_links().all(|link| link.asked.len() >= REPAIRS_PER_LINK_MAX)
-    }
-
-    /// For an answer. Where everybody was asked in vain, lines may be slow: longer.
+    /// For an answer: some round trips, or twice as long as answers took on this link. Where everybody was asked in
+    /// vain, lines may be slow: longer.
     fn patience(&self, feed: FeedId, id: LinkId) -> Duration {
         let laps = self.feeds.get(&feed).map_or(0, |state| state.laps.min(PATIENT_LAPS_MAX));
-        let patience = self.links.get(&id).map(|link| link.liveness.rtt_times(3, ANSWER_MIN, ANSWER_MAX));
-        patience.unwrap_or(ANSWER_MIN) * (1 << laps)
+        let Some(link) = self.links.get(&id) else { return ANSWER_MIN };
+        let usual = (link.answer_time * 2).min(ANSWER_MAX);
+        link.liveness.rtt_times(3, ANSWER_MIN, ANSWER_MAX).max(usual) * (1 << laps)
     }
 
     /// A link is gone: what it brought, or was to bring, comes from somebody else.
     pub(super) fn orphan_feeds(&mut self, id: LinkId, now: Now) {
-        let mut orphans = BTreeSet::new();
+        let Some(link) = self.links.get_mut(&id) else { return };
+        let told: Vec<FeedId> = std::mem::take(&mut link.feeds).into_keys().collect();
+        let mut orphans: BTreeSet<FeedId> =
+            std::mem::take(&mut link.waiting).into_iter().map(|(_, feed)| feed).collect();
         for (feed, state) in self.feeds.iter_mut() {
             let was_asked = state.asked.take_if(|asked| asked.link == id).is_some();
             let was_provider = state.provider.take_if(|provider| *provider == id).is_some();
@@ -576,20 +423,19 @@ impl Mesh {
             }
             self.consider_repair(feed, now);
         }
-        self.forget_unreachable();
+        self.forget_unreachable(&told);
     }
 
     /// What only this link told of is forgotten with it: posts beyond a gap that nobody is left to fill, and feeds of
     /// which nothing else is here.
-    fn forget_unreachable(&mut self) {
-        let open = self.feeds.iter().filter(|(_, state)| state.is_empty() || state.has_gap());
-        let open: Vec<FeedId> = open.map(|(id, _)| *id).collect();
-        for feed in open {
-            if feed != self.me.feed && self.target(&feed) == Seq(0) {
-                self.feeds.stop_waiting(&feed);
-                self.timers.cancel(&Timer::Repair(feed));
-                self.behind.remove(&feed);
-                self.feeds.remove_empty(&feed);
+    fn forget_unreachable(&mut self, told: &[FeedId]) {
+        for feed in told {
+            let is_open = self.feeds.get(feed).is_some_and(|state| state.is_empty() || state.has_gap());
+            if is_open && *feed != self.me.feed && self.target(feed) == Seq(0) {
+                self.feeds.stop_waiting(feed);
+                self.timers.cancel(&Timer::Repair(*feed));
+                self.behind.remove(feed);
+                self.feeds.remove_empty(feed);
             }
         }
     }

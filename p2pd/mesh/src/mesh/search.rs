@@ -85,7 +85,7 @@ impl Mesh {
             self.dirty.insert(id);
         }
         if let Some(state) = self.feeds.get_mut(&feed) {
-            state.search = Some(search);
+            state.search = Some(Box::new(search));
         }
         self.timers.set(Timer::Fork(feed), now.mono + PROBE_PATIENCE);
     }
@@ -120,7 +120,7 @@ impl Mesh {
     }
 
     fn compare_branches(&mut self, feed: FeedId, now: Now) {
-        let Some(search) = self.feeds.get(&feed).and_then(|state| state.search.clone()) else { return };
+        let Some(search) = self.feeds.get(&feed).and_then(|state| state.search.as_deref().cloned()) else { return };
         let (Some(ours), Some(theirs)) = (&search.ours, &search.theirs) else { return };
         match compare(&search, ours, theirs) {
             Found::Place(proof) => {
@@ -149,7 +149,7 @@ impl Mesh {
 
     /// The other side holds nothing below its floor: neither do the branches part where we could see it.
     pub(super) fn on_search_gone(&mut self, id: LinkId, feed: FeedId, floor: Seq, now: Now) {
-        let search = self.feeds.get(&feed).and_then(|state| state.search.clone());
+        let search = self.feeds.get(&feed).and_then(|state| state.search.as_deref().cloned());
         let Some(search) = search.filter(|search| search.link == id && search.at < floor) else { return };
         let low = search.low.max(floor);
         if low > search.high {

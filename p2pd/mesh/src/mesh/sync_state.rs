@@ -107,9 +107,9 @@ impl Mesh {
         (coming, unavailable)
     }
 
-    /// Posts that are stored here and that a peer is not known to hold.
+    /// Posts that are stored here, and that a peer wants and is not known to hold.
     pub(super) fn posts_behind(&self, known: &Known<'_>) -> u64 {
-        self.feeds.iter().map(|(id, state)| known.lacks(id, state)).fold(0, u64::saturating_add)
+        self.feeds.iter().map(|(id, state)| known.behind(id, state)).fold(0, u64::saturating_add)
     }
 }
 

@@ -58,6 +58,14 @@ impl Far {
         }
     }
 
+    /// The length that is not allowed.
+    async fn refused(&mut self) -> FrameError {
+        match self.events.recv().await.unwrap() {
+            LinkEvent::Input(Input::BadFrame { link: LinkId(1), error }) => error,
+            other => panic!("{other:?}"),
+        }
+    }
+
     /// Why reading ended, and all frames until then.
     async fn end(mut self) -> (ReadEnd, Vec<Bytes>) {
         let mut all = Vec::new();
@@ -91,11 +99,15 @@ async fn w_01_lengths_outside_the_limits_end_the_link_before_their_frame_is_ther
         far.say(&len.to_be_bytes()).await;
         // Nothing is closed here and no time passes: the length alone must do.
         let begun = Instant::now();
-        let socket = std::mem::replace(&mut far.socket, duplex(1).0);
-        let reason = CloseReason::from(far.end().await.0);
-        assert!(matches!(&reason, CloseReason::BadFrame(why) if why.contains(&len.to_string())), "{reason:?}");
+        let error = far.refused().await;
+        assert!(error.to_string().contains(&format!(" {len} ")), "{error}");
         assert!(begun.elapsed().is_zero());
-        drop(socket);
+        // What more it says is read, so that it can be told why, and forgotten.
+        far.say(&vec![b'x'; 3 << 20]).await;
+        drop(std::mem::replace(&mut far.socket, duplex(1).0));
+        let (end, frames) = far.end().await;
+        assert_eq!(CloseReason::from(end), CloseReason::BadFrame(error));
+        assert!(frames.is_empty());
     }
 }
 
@@ -106,9 +118,8 @@ async fn w_01_the_longest_frame_is_taken_after_the_hello_and_no_longer_one() {
     far.say(&frame(FRAME_LEN_MAX)).await;
     assert_eq!(far.next_batch().await[0].len(), FRAME_LEN_MAX);
     far.say(&frame(FRAME_LEN_MAX + 1)[..8]).await;
-    let (end, frames) = far.end().await;
-    assert_eq!(end.to_string(), "a frame of 131073 bytes is over the limit of 131072");
-    assert!(frames.is_empty());
+    let error = far.refused().await;
+    assert_eq!(error.to_string(), "a frame of 131073 bytes is over the limit of 131072");
 }
 
 #[tokio::test]
@@ -171,6 +182,31 @@ async fn w_03_a_frame_that_comes_byte_by_byte_is_given_ten_seconds() {
 async fn n_09_a_byte_in_ten_seconds_is_too_slow() {
     let (_, end) = drip(Duration::from_secs(10)).await;
     assert!(matches!(end, ReadEnd::FrameTimeout), "{end}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_large_frame_on_a_slow_line_comes_through_and_the_driver_hears_that_it_is_coming() {
+    let mut far = start(64).await;
+    far.say(&frame(2)).await;
+    assert_eq!(far.next_batch().await.len(), 1);
+    far.limit.send_replace(FRAME_LEN_MAX);
+    // A third of 64 kbit/s.
+    let (begun, large) = (Instant::now(), frame(FRAME_LEN_MAX));
+    for part in large.chunks(667) {
+        sleep(Duration::from_millis(250)).await;
+        far.say(part).await;
+    }
+    assert!(begun.elapsed() > 4 * FRAME_TIMEOUT);
+    let mut told = 0;
+    let frames = loop {
+        match far.events.recv().await.unwrap() {
+            LinkEvent::Input(Input::Receiving(LinkId(1))) => told += 1,
+            LinkEvent::Frames { frames, .. } => break frames,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(frames[0].len(), FRAME_LEN_MAX);
+    assert!((40..=50).contains(&told), "told {told} times in {:?}", begun.elapsed());
 }
 
 #[tokio::test(start_paused = true)]

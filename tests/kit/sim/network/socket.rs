@@ -146,7 +146,7 @@ impl Socket {
             Ok(None) if self.cut => return NextFrame::Closed(CloseReason::Failed("connection reset".to_owned())),
             Ok(None) if self.eof => return NextFrame::Closed(CloseReason::Closed),
             Ok(None) => return NextFrame::Nothing,
-            Err(error) => return NextFrame::Closed(CloseReason::BadFrame(error.to_string())),
+            Err(error) => return NextFrame::Closed(CloseReason::BadFrame(error)),
         };
         let mut frame = self.fetched.split_to(PREFIX_LEN + len);
         NextFrame::Frame(frame.split_off(PREFIX_LEN).freeze())

@@ -273,6 +273,8 @@ impl Run {
                 self.unread.remove(link);
             }
             Input::Frame { .. }
+            | Input::Receiving(_)
+            | Input::BadFrame { .. }
             | Input::Appended(_)
             | Input::AppendFailed { .. }
             | Input::ReadDone { .. }

@@ -200,6 +200,10 @@ impl World {
         if self.machines.iter().filter(|machine| machine.id == self.machines[place.0].id).count() > 1 {
             return;
         }
+        // Who knows nobody waits to be found, and all find the first one only.
+        if !self.has_met_somebody(place) {
+            return;
+        }
         let original = &self.machines[place.0];
         let Some(run) = original.run.as_ref().filter(|run| run.unstored.is_empty() && !run.stalled && !run.leaving)
         else {

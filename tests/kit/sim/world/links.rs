@@ -56,6 +56,9 @@ impl World {
                 NextFrame::Nothing => return,
                 NextFrame::Closed(reason) => {
                     self.on_closed_by_reader(place, link, &reason);
+                    if let CloseReason::BadFrame(error) = reason {
+                        self.feed(process, Input::BadFrame { link, error });
+                    }
                     return self.on_signal_input(process, Input::LinkClosed { link, reason });
                 }
             }

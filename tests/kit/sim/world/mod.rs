@@ -554,6 +554,8 @@ fn fingerprint(input: &Input) -> &[u8] {
         Input::LinkOpened(_) => b"opened",
         Input::DialFailed { .. } => b"dial failed",
         Input::Frame { frame, .. } => frame,
+        Input::Receiving(_) => b"receiving",
+        Input::BadFrame { .. } => b"bad frame",
         Input::Written { .. } => b"written",
         Input::LinkClosed { .. } => b"closed",
         Input::Appended(_) => b"appended",
@@ -586,6 +588,8 @@ fn describe(input: &Input) -> String {
         }
         Input::LostFound { ticket, posts } => format!("{ticket:?}: {} posts to say again", posts.len()),
         Input::DialFailed { .. }
+        | Input::Receiving(_)
+        | Input::BadFrame { .. }
         | Input::Written { .. }
         | Input::LinkClosed { .. }
         | Input::Appended(_)

@@ -214,7 +214,7 @@ impl World {
         self.has_moved.extend(movers);
     }
 
-    fn has_met_somebody(&self, place: Place) -> bool {
+    pub(super) fn has_met_somebody(&self, place: Place) -> bool {
         self.machines[place.0].disk.book().iter().any(|(record, _)| self.is_honest_peer(record.id))
     }
 

@@ -299,6 +299,9 @@ fn w_14_what_lies_apart_behind_a_fork_is_set_aside_and_comes_again_in_its_order(
     // Of which branch these are nobody can tell.
     peer.hear(link, &proof(&all[0][2], &all[1][2]));
     assert_eq!(peer.histories(), (Vec::new(), said(&all[0][36..])));
+    // What the other side holds of it is asked anew.
+    assert!(peer.said(link).iter().any(|message| matches!(message, Message::Ping(_))));
+    peer.hear(link, &super::kit::heads(&[all[0].clone()]));
     peer.run_for(600);
     let asked: Vec<_> = peer
         .said(link)

@@ -9,7 +9,7 @@ use crate::limits::{NEW_FEEDS_BURST, NEWEST_FIRST_POSTS, RANGES_PER_WANT_MAX, RE
 use crate::wire::frame::PREFIX_LEN;
 use crate::wire::message::{ByeCode, Envelopes, Have, Head, Heads, Message, Want};
 
-fn linked(peer: &mut Peer, n: u8) -> LinkId {
+pub(super) fn linked(peer: &mut Peer, n: u8) -> LinkId {
     let link = peer.accept(n);
     peer.converse(2_000, |_, message| content(message));
     peer.take_all_said();
@@ -27,7 +27,7 @@ fn bogus(epoch: u64, head: u64) -> Head {
     Head { feed: Instance { id: id(3), epoch: Epoch(epoch) }, floor: Seq(1.min(head)), head: Seq(head), hash: [0; 8] }
 }
 
-fn is_banned(said: &[Message]) -> bool {
+pub(super) fn is_banned(said: &[Message]) -> bool {
     said.iter().any(|message| matches!(message, Message::Bye(bye) if bye.code == ByeCode::Banned))
 }
 
@@ -128,8 +128,8 @@ fn w_17_what_waits_beyond_gaps_has_a_limit_for_all_feeds_together() {
     let mut peer = Peer::new(1);
     let link = linked(&mut peer, 2);
     let text = "x".repeat(16_000);
-    // Four envelopes of 64 KB are within the limit of one feed.
-    let fitting = (REORDER_BYTES_MAX / (4 * 64_400)) as u64;
+    // Four envelopes of 64 KB, read, are within the limit of one feed.
+    let fitting = (REORDER_BYTES_MAX / (4 * 129_100)) as u64;
     for epoch in 1..=fitting + 4 {
         let feed = chain(3, epoch, 5, &[text.as_str(); 4]);
         feed[1..].iter().for_each(|envelope| peer.hear(link, &pushed(std::slice::from_ref(envelope))));
@@ -144,7 +144,7 @@ fn w_17_what_waits_beyond_a_gap_is_given_back_when_nobody_is_left_to_fill_it() {
     for turn in 0..3 {
         let link = linked(&mut peer, 2);
         // Each time all that may wait, so nothing of the time before can still be there.
-        for epoch in 1..=(REORDER_BYTES_MAX / (4 * 64_400)) as u64 {
+        for epoch in 1..=(REORDER_BYTES_MAX / (4 * 129_100)) as u64 {
             let feed = chain(3, turn * 1_000 + epoch, 5, &[text.as_str(); 4]);
             feed[1..].iter().for_each(|envelope| peer.hear(link, &pushed(std::slice::from_ref(envelope))));
         }

@@ -4,7 +4,7 @@ use super::disk::Mood;
 use super::kit::{Peer, ROUND_TRIP_MS, at, chain, content, id, pushed, run};
 use crate::effect::Event;
 use crate::id::LinkId;
-use crate::input::Command;
+use crate::input::{Command, Input};
 use crate::status::PeerState;
 use crate::wire::message::{Message, Pong};
 
@@ -115,6 +115,24 @@ fn a_store_that_hangs_brings_no_verdict_over_links_that_nobody_reads() {
     }
     peer.converse(60_000, |_, message| content(message));
     assert_eq!(peer.mesh.status().peers_up, 1);
+}
+
+#[test]
+fn a_peer_whose_frame_takes_long_on_a_slow_line_is_not_dead() {
+    let mut peer = Peer::new(1);
+    let link = linked(&mut peer, 2);
+    peer.say("is anybody there?");
+    // Its pong waits behind the frame, of which more comes all the time.
+    for _ in 0..60 {
+        peer.said(link);
+        peer.handle(Input::Receiving(link));
+        let said = peer.said(link);
+        assert!(said.iter().any(|message| matches!(message, Message::Pong(pong) if pong.n == 0)), "{said:?}");
+        peer.run_for(1_000);
+    }
+    assert_eq!(peer.mesh.status().peers_up, 1);
+    let found = dead_within(&mut peer, 40_000);
+    assert!(found > 1_000, "not in the moment in which it stops: {found} ms");
 }
 
 #[test]

@@ -296,6 +296,18 @@ fn a_floor_that_sank_while_nobody_was_linked_is_not_believed_for_ever() {
 }
 
 #[test]
+fn who_dropped_what_is_old_is_not_behind_and_who_has_yet_to_fetch_it_is() {
+    let (mut peer, links) = said(&[2], 3);
+    peer.hear(links[0], &have(run(1), 3, 3));
+    assert_eq!(behind(&peer, 2), 2, "the rest may be on its way");
+    equal(&mut peer, links[0]);
+    assert_eq!(behind(&peer, 2), 0, "it misses nothing");
+    assert_ne!(state(&peer, own(1), 2), HolderState::Holds);
+    peer.say("more");
+    assert_eq!(behind(&peer, 2), 1);
+}
+
+#[test]
 fn with_equal_digests_floors_that_were_not_told_are_told_once() {
     let feed = chain(3, 7, 6, &["x"]);
     let mut peer = Peer::start(1, config(1), &feed, Vec::new());
