@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use p2p_mesh::feed::IntervalSet;
+use p2p_mesh::feed::{IntervalSet, Run};
 use p2p_mesh::id::{Hash, Instance, LinkId, PeerId, PostId, Seq};
 use p2p_mesh::status::{HolderState, PeerSync};
 
@@ -77,7 +77,10 @@ pub fn judge(world: &World) -> Vec<Violation> {
     let honest: Vec<&Machine> = world.honest().into_iter().map(|place| world.machine(place)).collect();
     let mut violations = world.check_acks();
     let mut signatures = Signatures::default();
-    let nowhere = numbers_nowhere(&honest);
+    // A liar may show later posts and not those before: what lies below such a hole is not told of.
+    let told = |feed: Instance, from: Seq| if world.is_honest_peer(feed.id) { from } else { Seq(1) };
+    let nowhere = numbers_nowhere(&honest).into_iter().map(|(feed, from, to)| (feed, told(feed, from), to));
+    let nowhere: Vec<_> = nowhere.collect();
     for machine in &honest {
         for (at, stream) in machine.streams.iter().enumerate() {
             // Offsets are those of the disk that is there now for the last stream only.
@@ -101,7 +104,11 @@ pub fn judge(world: &World) -> Vec<Violation> {
             violations.push(Violation::Invariant { peer: machine.name.clone(), what });
         }
     }
-    let histories: Vec<History> = honest.iter().map(|machine| machine.history()).collect();
+    let mut histories: Vec<History> = honest.iter().map(|machine| machine.history()).collect();
+    let is_below = |id: PostId| nowhere.iter().any(|(feed, _, to)| *feed == id.feed && id.seq < *to);
+    for history in &mut histories {
+        history.posts.retain(|post| world.is_honest_peer(post.id.feed.id) || !is_below(post.id));
+    }
     violations.extend(check_end(operations, &histories));
     violations
 }
@@ -170,9 +177,13 @@ impl World {
     #[must_use]
     pub fn are_disks_equal(&self) -> bool {
         let held = |place: &Place| {
-            let mut feeds = self.machine(*place).disk.stored_feeds();
-            feeds.retain(|stored| !stored.runs.is_empty());
-            feeds
+            let held = self.machine(*place).disk.stored_feeds();
+            let runs = held.into_iter().flat_map(|stored| {
+                let is_told = |run: &Run| self.is_honest_peer(stored.feed.id) || stored.runs.top() == Some(run);
+                let runs: Vec<Run> = stored.runs.iter().copied().filter(is_told).collect();
+                runs.into_iter().map(move |run| (stored.feed, run))
+            });
+            runs.collect::<Vec<_>>()
         };
         let honest = self.honest();
         if honest.iter().any(|place| self.machine(*place).disk.has_lost()) {

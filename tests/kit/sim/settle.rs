@@ -10,7 +10,6 @@ use p2p_mesh::time::Mono;
 use super::measure::Measure;
 use super::network::Place;
 use super::people::Manner;
-use super::plan::FaultKind;
 use super::world::World;
 use crate::checker::Violation;
 
@@ -54,11 +53,7 @@ pub fn check_all(world: &mut World, measure: &mut Measure, before: (u64, u64)) -
 /// while lines were slow comes from each of them.
 fn check_storm(world: &World, measure: &Measure, before: (u64, u64)) -> Option<Violation> {
     let (copies, firsts) = (measure.copies - before.0, measure.firsts - before.1);
-    let is_slow = |kind: &FaultKind| {
-        use FaultKind::{SlowLine, SlowReader, StuckInFlood, StuckReader};
-        matches!(kind, SlowLine | SlowReader | StuckInFlood | StuckReader)
-    };
-    let copies_max = if world.plan().weights.iter().any(|(kind, _)| is_slow(kind)) { 8 } else { 3 };
+    let copies_max = if world.plan().weights.iter().any(|(kind, _)| kind.is_slow()) { 8 } else { 3 };
     let is_storm = world.plan().is_honest() && 2 * copies > copies_max * firsts + COPIES_FREE;
     is_storm.then_some(Violation::Storm { copies, firsts })
 }

@@ -337,6 +337,17 @@ impl FeedState {
         self.stored.iter().map(|run| (run.first, run.tip.head))
     }
 
+    /// The lowest number from `seq` on that is stored.
+    pub(super) fn next_held(&self, seq: Seq) -> Option<Seq> {
+        self.held().find(|(_, last)| *last >= seq).map(|(first, _)| first.max(seq))
+    }
+
+    /// The parts of `from..=to` that are stored, in order.
+    pub(super) fn held_within(&self, from: Seq, to: Seq) -> impl Iterator<Item = (Seq, Seq)> {
+        let parts = self.held().map(move |(first, last)| (first.max(from), last.min(to)));
+        parts.filter(|(first, last)| first <= last)
+    }
+
     /// What is wanted up to `to` and not stored.
     pub(super) fn missing(&self, to: Seq) -> Vec<(Seq, Seq)> {
         let from = self.base.max(Seq(1));

@@ -59,14 +59,20 @@ impl Mesh {
         self.links.get(&id).and_then(|link| link.feeds.get(&feed)).is_some_and(|held| held.is_torn)
     }
 
-    /// A link said what it holds of a feed now. Of a forked one that may be less than before.
+    /// A link said what it holds of a feed now. Of a forked one that may be less than before, and then it is not what it
+    /// was asked for.
     pub(super) fn note_rebuilt(&mut self, id: LinkId, feed: FeedId, head: Seq) {
         let is_forked = self.feeds.get(&feed).is_some_and(|state| !state.forks.is_empty());
-        if let Some(held) = self.links.get_mut(&id).and_then(|link| link.feeds.get_mut(&feed)) {
-            held.is_torn = false;
-            if is_forked {
-                held.head = head;
-            }
+        let Some(held) = self.links.get_mut(&id).and_then(|link| link.feeds.get_mut(&feed)) else { return };
+        held.is_torn = false;
+        let is_less = is_forked && head < held.head;
+        if is_forked {
+            held.head = head;
+        }
+        let asked = self.feeds.get(&feed).and_then(|state| state.asked.as_ref());
+        if is_less && asked.is_some_and(|asked| asked.link == id) {
+            self.unask(feed);
+            self.timers.cancel(&Timer::Repair(feed));
         }
     }
 

@@ -92,11 +92,9 @@ impl Mesh {
             };
             let Some(Push::Live { cursor, repaired }) = link.feeds.get(&feed).map(|state| state.push) else { continue };
             let Some(state) = self.feeds.get(&feed) else { continue };
-            // What the store dropped meanwhile cannot be pushed any more.
-            let (cursor, head) = (cursor.max(state.stored.floor()), state.stored.head());
-            if cursor > head {
-                continue;
-            }
+            // What the store dropped meanwhile cannot be pushed any more, nor what is missing here.
+            let head = state.stored.head();
+            let Some(cursor) = state.next_held(cursor) else { continue };
             link.live_streak += 1;
             if let Some(bytes) = self.live_frame(id, feed, cursor, repaired, now) {
                 return Step::Send(bytes);
@@ -215,8 +213,7 @@ impl Mesh {
     fn read_live(&mut self, id: LinkId, reading: Reading, run: &[RawEnvelope], now: Now) -> Option<Bytes> {
         let push = self.links.get(&id)?.feeds.get(&reading.feed)?.push;
         let Push::Live { cursor, .. } = push else { return None };
-        let floor = self.feeds.get(&reading.feed)?.stored.floor();
-        if cursor.max(floor) != reading.from {
+        if self.feeds.get(&reading.feed)?.next_held(cursor) != Some(reading.from) {
             // It moved meanwhile: begin again from where it is.
             self.links.get_mut(&id)?.enqueue(reading.feed);
             return None;

@@ -443,9 +443,10 @@ impl Mesh {
 
 const GRAFT_MIN: Duration = Duration::from_millis(100);
 const GRAFT_MAX: Duration = Duration::from_millis(500);
-const ANSWER_MIN: Duration = Duration::from_millis(200);
+/// Long enough for a full frame on 2 Mbit/s.
+const ANSWER_MIN: Duration = Duration::from_millis(400);
 const ANSWER_MAX: Duration = Duration::from_secs(2);
-/// From 0.2 s to 6.4 s, or from 2 s to 64 s.
+/// From 0.4 s to 12.8 s, or from 2 s to 64 s.
 const PATIENT_LAPS_MAX: u32 = 5;
 const LAP_WAIT: Duration = Duration::from_secs(1);
 /// Whoever brought something within this time is at work on the rest.

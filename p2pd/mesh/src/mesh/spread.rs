@@ -31,6 +31,7 @@ impl Mesh {
             self.leave_to_author(id, feed, last);
             let Some(link) = self.links.get_mut(&id) else { continue };
             let Some(state) = link.feeds.get_mut(&feed) else { continue };
+            let next_held = |cursor| self.feeds.get(&feed).and_then(|state| state.next_held(cursor));
             let is_there = state.head >= last;
             let is_announced = match &mut state.push {
                 Push::Live { cursor, .. } if is_there => {
@@ -38,8 +39,11 @@ impl Mesh {
                     false
                 }
                 // What was repaired is not pushed on: its neighbours repair it too. Only a cursor that has not
-                // come this far yet takes it along, unless there is a gap between.
-                Push::Live { cursor, .. } if !pending.is_live && (*cursor >= first || *cursor < floor) => {
+                // come this far yet takes it along, unless all between is missing.
+                Push::Live { cursor, .. }
+                    if !pending.is_live
+                        && (*cursor >= first || next_held(*cursor).is_none_or(|next| next >= floor)) =>
+                {
                     *cursor = (*cursor).max(last.next());
                     true
                 }
@@ -217,17 +221,19 @@ impl Mesh {
         link.exchanged = now.mono;
         // What is asked for now stands in place of what was asked for before.
         link.serving.retain(|serving| serving.feed != want.feed);
-        if want.ranges.iter().any(|(from, _)| *from < floor) {
-            link.control.gone.insert(want.feed, floor);
-        }
         let mut push = want.push.then_some(Push::Live { cursor: head.next(), repaired: head });
-        let mut ranges = Vec::new();
+        let (mut ranges, mut has_gone) = (Vec::new(), false);
         for (from, to) in &want.ranges {
-            let from = (*from).max(floor).max(Seq(1));
+            // Older runs are not announced, and given to who asks.
+            let mut parts = state.held_within(*from, head.min(to.unwrap_or(head))).peekable();
+            has_gone |= *from < floor && parts.peek().is_none_or(|(first, _)| *first >= floor);
             match to {
-                None if want.push => push = Some(Push::Live { cursor: from, repaired: head }),
-                to => ranges.push((from, head.min(to.unwrap_or(head)))),
+                None if want.push => push = Some(Push::Live { cursor: *from, repaired: head }),
+                Some(_) | None => ranges.extend(parts),
             }
+        }
+        if has_gone {
+            link.control.gone.insert(want.feed, floor);
         }
         link.serving.extend(Serving::of(want.feed, ranges.into_iter()));
         if let Some(push) = push {
