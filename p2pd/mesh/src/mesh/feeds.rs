@@ -265,7 +265,7 @@ impl Feeds {
     /// Takes out the waiting envelope with the lowest number.
     pub(super) fn take_first_waiting(&mut self, id: &FeedId) -> Option<VerifiedEnvelope> {
         let (_, envelope) = self.map.get_mut(id)?.waiting.pop_first()?;
-        self.waiting_bytes -= envelope.bytes().len();
+        self.waiting_bytes -= envelope.memory_bytes();
         Some(envelope)
     }
 
