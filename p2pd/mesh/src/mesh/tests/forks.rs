@@ -8,7 +8,7 @@ use crate::envelope::{Envelope, VerifiedEnvelope};
 use crate::id::Seq;
 use crate::input::Command;
 use crate::limits::{FORKS_BURST, FORKS_PER_FEED_MAX};
-use crate::wire::message::{ByeCode, Fork, Message};
+use crate::wire::message::{ByeCode, Fork, Have, Message};
 
 /// The author of all forks here, which is no peer of its own.
 const AUTHOR: u8 = 9;
@@ -201,6 +201,24 @@ fn w_14_a_proof_alone_is_enough_and_a_replay_of_it_is_nothing_new() {
     peer.run_for(1_000);
     peer.hear(link, &proof(&all[1][2], &all[0][2]));
     assert_eq!(peer.offences(), Vec::<String>::new());
+}
+
+#[test]
+fn w_14_a_branch_that_lost_while_it_waited_beyond_a_gap_is_not_taken() {
+    let past = envelope(AUTHOR, 7, 4, None, "p").hash();
+    let mut pair = ["a", "b"].map(|text| envelope(AUTHOR, 7, 5, Some(past), text));
+    pair.sort_by_key(|envelope| envelope.hash());
+    let [winner, loser] = pair;
+    let mut peer = Peer::new(1);
+    let link = peer.accept(2);
+    peer.converse(2_000, |_, message| content(message));
+    peer.hear(link, &pushed(&[loser.clone()]));
+    peer.hear(link, &proof(&winner, &loser));
+    // Nobody holds what is before it, so what waits may begin a run of its own.
+    let floor = vec![Have { feed: loser.feed_id(), head: Seq(5), floor: Seq(5) }];
+    peer.hear(link, &Message::Have(floor));
+    peer.converse(10_000, |_, message| content(message));
+    assert!(!peer.history().contains(&loser.body().posts[0].text));
 }
 
 #[test]
