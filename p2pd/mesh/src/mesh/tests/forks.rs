@@ -222,6 +222,25 @@ fn w_14_a_branch_that_lost_while_it_waited_beyond_a_gap_is_not_taken() {
 }
 
 #[test]
+fn w_14_what_waits_and_conflicts_with_what_came_meanwhile_is_not_shown() {
+    let past = envelope(AUTHOR, 7, 4, None, "p").hash();
+    let waits = sealed(AUTHOR, 7, 10, Some(past), &["w10", "w11", "w12"]);
+    let taken = sealed(AUTHOR, 7, 12, Some(past), &["x12", "x13"]);
+    let have = |floor| Message::Have(vec![Have { feed: waits.feed_id(), head: Seq(13), floor: Seq(floor) }]);
+    let mut peer = Peer::new(1);
+    let link = peer.accept(2);
+    peer.converse(2_000, |_, message| content(message));
+    peer.hear(link, &have(13));
+    peer.hear(link, &pushed(&[waits.clone()]));
+    // It reaches back into what waits, which only one who signs two pasts can do.
+    peer.hear(link, &super::kit::repaired(&[taken]));
+    peer.hear(link, &have(10));
+    peer.converse(10_000, |_, message| content(message));
+    assert_eq!(peer.history(), ["x12", "x13"]);
+    assert_eq!(peer.count("store_failed_total"), 0);
+}
+
+#[test]
 fn w_12_w_14_a_forged_proof_changes_nothing_and_bans_who_brought_it() {
     let all = branches(2, &[2, 2]);
     let mut peer = Peer::new(1);
