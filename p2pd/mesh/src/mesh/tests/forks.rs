@@ -7,7 +7,7 @@ use crate::effect::Event;
 use crate::envelope::{Envelope, VerifiedEnvelope};
 use crate::id::Seq;
 use crate::input::Command;
-use crate::limits::{FORKS_BURST, FORKS_PER_FEED_MAX};
+use crate::limits::{FORK_PROOFS_BYTES_MAX, FORKS_BURST, FORKS_PER_FEED_MAX};
 use crate::wire::message::{ByeCode, Fork, Have, Message};
 
 /// The author of all forks here, which is no peer of its own.
@@ -238,6 +238,30 @@ fn w_14_what_waits_and_conflicts_with_what_came_meanwhile_is_not_shown() {
     peer.converse(10_000, |_, message| content(message));
     assert_eq!(peer.history(), ["x12", "x13"]);
     assert_eq!(peer.count("store_failed_total"), 0);
+}
+
+#[test]
+fn w_14_d_06_a_full_disk_settles_a_fork_also_where_the_memory_for_proofs_is_full() {
+    let text = "x".repeat(16_000);
+    let large = |epoch, salt| sealed(AUTHOR, epoch, 1, None, &[&text[..], &text[..], &text[..], salt]);
+    let count = FORK_PROOFS_BYTES_MAX / (2 * large(1, "a").bytes().len()) + 1;
+    let mut peer = Peer::new(1);
+    let link = peer.accept(2);
+    for epoch in 100..100 + count as u64 {
+        peer.hear(link, &proof(&large(epoch, "a"), &large(epoch, "b")));
+        peer.converse(1_100, |_, message| content(message));
+    }
+    let mut three = ["a", "b", "c"].map(|salt| large(7, salt));
+    three.sort_by_key(|envelope| envelope.hash());
+    peer.store.mood = Mood::Waits;
+    peer.hear(link, &proof(&three[1], &three[2]));
+    peer.hear(link, &proof(&three[0], &three[2]));
+    peer.store_answers(Mood::Takes);
+    peer.store_answers(Mood::Full);
+    peer.store.mood = Mood::Takes;
+    peer.converse(5_000, |_, message| content(message));
+    peer.hear(link, &pushed(&[three[0].clone(), envelope(AUTHOR, 7, 5, Some(three[0].hash()), "next")]));
+    assert_eq!(peer.histories().0.last().map(String::as_str), Some("next"));
 }
 
 #[test]
