@@ -165,8 +165,9 @@ pub const FORKS_SHOWN_MAX: usize = 16;
 pub const FORKS_WAITING_MAX: usize = 256;
 /// Proofs of which is remembered that a link knows them.
 pub const FORKS_TOLD_MAX: usize = 1_024;
-/// Proofs that a link may bring at once.
-pub const FORKS_BURST: u32 = 4;
+/// Proofs that a link may bring at once. An honest peer brings one in `FORK_INTERVAL`, so these are those of a stall of a
+/// minute, which no link outlives. One too many is not told again on its link.
+pub const FORKS_BURST: u32 = 64;
 /// And then one in this time.
 pub const FORK_INTERVAL: Duration = Duration::from_secs(1);
 /// Own posts that lost their number, said again at a time.

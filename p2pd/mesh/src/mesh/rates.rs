@@ -126,14 +126,19 @@ impl Mesh {
         if link.rates.take(kind, amount, now.mono) {
             return true;
         }
-        let is_blamed = link.rates.blame(now.mono);
+        self.on_over_rate(id, &format!("more {} frames than a link may send", kind.name()), now);
+        false
+    }
+
+    /// Something that came too fast is ignored.
+    pub(super) fn on_over_rate(&mut self, id: LinkId, what: &str, now: Now) {
+        let is_blamed = self.links.get_mut(&id).is_some_and(|link| link.rates.blame(now.mono));
         self.count("frames_over_rate_total", 1);
         // What was announced in vain shows when digests are compared, and that need not wait for a heartbeat.
         self.timers.set_once(Timer::Compare(id), now.mono + COMPARE_WAIT);
         if is_blamed {
-            self.penalize(id, Offence::Limit, format!("more {} frames than a link may send", kind.name()), now);
+            self.penalize(id, Offence::Limit, what.into(), now);
         }
-        false
     }
 }
 

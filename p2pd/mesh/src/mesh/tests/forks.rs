@@ -204,6 +204,20 @@ fn w_14_a_proof_alone_is_enough_and_a_replay_of_it_is_nothing_new() {
 }
 
 #[test]
+fn w_14_w_22_proofs_that_came_while_we_were_stopped_cost_nobody_a_ban() {
+    let pair = |epoch: u64| proof(&envelope(AUTHOR, epoch, 1, None, "a"), &envelope(AUTHOR, epoch, 1, None, "b"));
+    let mut peer = Peer::new(1);
+    let link = peer.accept(2);
+    // A second each, for as long as a link outlives a stop.
+    (0..60).for_each(|epoch| peer.hear(link, &pair(epoch)));
+    assert_eq!(peer.count("forks_seen_total"), 60);
+    assert_eq!(peer.offences(), Vec::<String>::new());
+    (60..200).for_each(|epoch| peer.hear(link, &pair(epoch)));
+    assert_eq!(peer.offences().len(), 1, "a lump is one offence");
+    assert_eq!(peer.mesh.status().peers_up, 1);
+}
+
+#[test]
 fn w_14_a_branch_that_lost_while_it_waited_beyond_a_gap_is_not_taken() {
     let past = envelope(AUTHOR, 7, 4, None, "p").hash();
     let mut pair = ["a", "b"].map(|text| envelope(AUTHOR, 7, 5, Some(past), text));
