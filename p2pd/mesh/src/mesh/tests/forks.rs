@@ -226,7 +226,7 @@ fn w_14_a_branch_that_lost_while_it_waited_beyond_a_gap_is_not_taken() {
     let mut peer = Peer::new(1);
     let link = peer.accept(2);
     peer.converse(2_000, |_, message| content(message));
-    peer.hear(link, &pushed(&[loser.clone()]));
+    peer.hear(link, &pushed(std::slice::from_ref(&loser)));
     peer.hear(link, &proof(&winner, &loser));
     // Nobody holds what is before it, so what waits may begin a run of its own.
     let floor = vec![Have { feed: loser.feed_id(), head: Seq(5), floor: Seq(5) }];
@@ -245,7 +245,7 @@ fn w_14_what_waits_and_conflicts_with_what_came_meanwhile_is_not_shown() {
     let link = peer.accept(2);
     peer.converse(2_000, |_, message| content(message));
     peer.hear(link, &have(13));
-    peer.hear(link, &pushed(&[waits.clone()]));
+    peer.hear(link, &pushed(std::slice::from_ref(&waits)));
     // It reaches back into what waits, which only one who signs two pasts can do.
     peer.hear(link, &super::kit::repaired(&[taken]));
     peer.hear(link, &have(10));
