@@ -10,5 +10,6 @@ pub mod member;
 pub mod program;
 pub mod sim;
 pub mod skip;
+pub mod switch;
 pub mod tracer;
 pub mod volume;

@@ -6,6 +6,7 @@
 mod cut;
 mod flood;
 mod interface;
+mod lossy;
 mod partition;
 mod sniff;
 mod together;
@@ -15,6 +16,7 @@ use p2p_tests::chaos::netns::Netns;
 use p2p_tests::chaos::ways::Ways;
 use p2p_tests::daemon::{Network, Options, TestPeer};
 use p2p_tests::program::{PATIENCE, eventually};
+use p2p_tests::skip::or_skip;
 
 /// Peers in namespaces. Daemons go before their network, and that before their folder.
 struct Field {
@@ -26,13 +28,8 @@ struct Field {
 impl Field {
     /// An empty field; none where this machine has no namespaces for us.
     fn open() -> Option<Self> {
-        match Netns::open() {
-            Ok(netns) => Some(Self { peers: Vec::new(), netns, network: Network::new() }),
-            Err(why) => {
-                eprintln!("skipped, because there are no namespaces here: {why}");
-                None
-            }
-        }
+        let netns = or_skip(Netns::open())?;
+        Some(Self { peers: Vec::new(), netns, network: Network::new() })
     }
 
     /// The same with some peers that are linked, each dialing all before it.

@@ -6,11 +6,11 @@ use p2p_tests::chaos::Run;
 use p2p_tests::chaos::backend::Choice;
 use p2p_tests::chaos::netns::Netns;
 use p2p_tests::chaos::plan::{Kind, Plan};
+use p2p_tests::skip::or_skip;
 
 #[track_caller]
 fn check(kinds: &[Kind], length: Duration) {
-    if let Err(why) = Netns::open() {
-        eprintln!("skipped, because there are no namespaces here: {why}");
+    if or_skip(Netns::open()).is_none() {
         return;
     }
     let run = Run { seed: 1, time: Duration::ZERO, backend: Choice::Netns, is_loud: true };

@@ -190,7 +190,7 @@ fn remove_left_behind() {
     }
 }
 
-fn ip_addr(peer: usize) -> String {
+pub(crate) fn ip_addr(peer: usize) -> String {
     format!("10.77.0.{}", peer + 1)
 }
 

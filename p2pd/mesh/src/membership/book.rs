@@ -11,6 +11,8 @@ use crate::membership::record::{Addr, Record};
 pub(crate) struct Book {
     me: PeerId,
     entries: BTreeMap<PeerId, Entry>,
+    /// What its user forgot, with the newest revision that was known: others may still tell of it.
+    forgotten: BTreeMap<PeerId, u64>,
 }
 
 /// One peer.
@@ -39,7 +41,7 @@ impl Book {
     pub(crate) fn new(me: PeerId, kept: Vec<(Record, u64)>) -> Self {
         let kept = kept.into_iter().filter(|(record, _)| record.id != me);
         let entries = kept.map(|(record, seen_ms)| (record.id, Entry { record, seen_ms, source: None })).collect();
-        Self { me, entries }
+        Self { me, entries, forgotten: BTreeMap::new() }
     }
 
     /// Takes a record over if it is newer than what is known.
@@ -55,11 +57,16 @@ impl Book {
             return Learned::News;
         }
         let source = (record.id != source).then_some(source);
+        // Forgotten is who says nothing new of itself, and is not there to say it.
+        if source.is_some() && self.forgotten.get(&record.id).is_some_and(|rev| record.rev <= *rev) {
+            return Learned::Nothing;
+        }
         if self.entries.len() >= BOOK_LEN_MAX
             || source.is_some_and(|source| self.told_by(source) >= BOOK_LEN_PER_SOURCE_MAX)
         {
             return Learned::Full;
         }
+        self.forgotten.remove(&record.id);
         self.entries.insert(record.id, Entry { record, seen_ms: 0, source });
         Learned::News
     }
@@ -74,8 +81,12 @@ impl Book {
         Some(entry)
     }
 
-    pub(crate) fn forget(&mut self, id: &PeerId) -> bool {
-        self.entries.remove(id).is_some()
+    /// Forgets a peer until it is linked again, or says something new of itself.
+    pub(crate) fn forget(&mut self, id: &PeerId) {
+        let Some(entry) = self.entries.remove(id) else { return };
+        if self.forgotten.len() < BOOK_LEN_MAX {
+            self.forgotten.insert(*id, entry.record.rev);
+        }
     }
 
     pub(crate) fn ids(&self) -> impl Iterator<Item = PeerId> {
@@ -129,6 +140,20 @@ mod tests {
         assert_eq!(book.learn(record(1, 6, "10.0.0.4:1"), me), Learned::News);
         assert_eq!(book.get(&record(1, 1, "10.0.0.2:1").id).unwrap().record.rev, 6);
         assert_eq!(book.learn(record(0, 9, "10.0.0.9:1"), me), Learned::Nothing);
+    }
+
+    #[test]
+    fn who_is_forgotten_comes_back_with_news_or_by_itself_and_not_by_what_others_remember() {
+        let (mut book, other) = book();
+        let known = record(1, 5, "10.0.0.2:1");
+        for back in [(record(1, 6, "10.0.0.2:1"), other), (known.clone(), known.id)] {
+            book.learn(known.clone(), other);
+            book.forget(&known.id);
+            assert_eq!(book.learn(known.clone(), other), Learned::Nothing);
+            assert_eq!(book.len(), 0);
+            assert_eq!(book.learn(back.0, back.1), Learned::News);
+            book.forget(&known.id);
+        }
     }
 
     #[test]
