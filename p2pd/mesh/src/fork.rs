@@ -154,9 +154,10 @@ impl Forks {
         }
     }
 
-    /// Gives the envelopes of a place's proof up; only the choice is kept.
+    /// Gives the envelopes of a place's proof up; only the choice is kept. What is not settled yet keeps them: the store
+    /// may have to be told again.
     pub fn forget_proof(&mut self, place: &ForkPlace) {
-        if let Some(fork) = self.0.get_mut(place) {
+        if let Some(fork) = self.0.get_mut(place).filter(|fork| fork.is_settled) {
             fork.proof = None;
         }
     }

@@ -121,6 +121,12 @@ pub const VIEW_RATE: Rate = Rate { burst: 64, per_second: 2 };
 pub const SHUFFLE_RATE: Rate = Rate { burst: 8, per_second: 1 };
 /// Suspicions. An honest peer that lost a part of the mesh has one for each link at once.
 pub const SUSPECT_RATE: Rate = Rate { burst: 64, per_second: 1 };
+/// Ends of all that is held. An honest peer tells them once a second while digests differ, so a burst of these are those of
+/// a stall of a minute. For each we look at every feed.
+pub const HEADS_RATE: Rate = Rate { burst: 64, per_second: 2 };
+/// Digests that are compared. For each that is like ours we look at every feed. An honest peer sends one with each ping and
+/// pong; whoever sends more is answered and not compared.
+pub const DIGEST_RATE: Rate = Rate { burst: 256, per_second: 16 };
 /// Going beyond a rate costs points once in this time, so that one lump is one offence, and a flood is a ban after
 /// `PENALTY_MAX / 5` of these.
 pub const OFFENCE_INTERVAL: Duration = Duration::from_secs(1);
@@ -165,8 +171,9 @@ pub const FORKS_SHOWN_MAX: usize = 16;
 pub const FORKS_WAITING_MAX: usize = 256;
 /// Proofs of which is remembered that a link knows them.
 pub const FORKS_TOLD_MAX: usize = 1_024;
-/// Proofs that a link may bring at once.
-pub const FORKS_BURST: u32 = 4;
+/// Proofs that a link may bring at once. An honest peer brings one in `FORK_INTERVAL`, so these are those of a stall of a
+/// minute, which no link outlives. One too many is not told again on its link.
+pub const FORKS_BURST: u32 = 64;
 /// And then one in this time.
 pub const FORK_INTERVAL: Duration = Duration::from_secs(1);
 /// Own posts that lost their number, said again at a time.

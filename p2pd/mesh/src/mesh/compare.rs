@@ -56,6 +56,9 @@ impl Mesh {
 
     /// The other side's digest came: different means that somebody lacks something, and so do holes.
     fn compare(&mut self, id: LinkId, theirs: Digest, now: Now) {
+        if !self.may_compare(id, now) {
+            return;
+        }
         let ours = self.feeds.digest();
         let Some(link) = self.links.get_mut(&id) else { return };
         let is_first = link.comparison == Comparison::Pending;

@@ -217,9 +217,10 @@ impl Feeds {
     /// Gives up the envelopes of a proof; what it proved stays.
     pub(super) fn forget_proof(&mut self, id: &FeedId, place: &ForkPlace) {
         let Some(state) = self.map.get_mut(id) else { return };
-        let bytes = state.forks.proof(place).map_or(0, ForkProof::bytes_len);
+        let bytes = |state: &FeedState| state.forks.proof(place).map_or(0, ForkProof::bytes_len);
+        let before = bytes(state);
         state.forks.forget_proof(place);
-        self.fork_bytes = self.fork_bytes.saturating_sub(bytes);
+        self.fork_bytes = self.fork_bytes.saturating_sub(before - bytes(state));
     }
 
     /// Whether another body than this one is held for its numbers, as far as memory tells.
@@ -265,7 +266,7 @@ impl Feeds {
     /// Takes out the waiting envelope with the lowest number.
     pub(super) fn take_first_waiting(&mut self, id: &FeedId) -> Option<VerifiedEnvelope> {
         let (_, envelope) = self.map.get_mut(id)?.waiting.pop_first()?;
-        self.waiting_bytes -= envelope.bytes().len();
+        self.waiting_bytes -= envelope.memory_bytes();
         Some(envelope)
     }
 

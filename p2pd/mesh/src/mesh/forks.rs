@@ -79,7 +79,7 @@ impl Mesh {
     pub(super) fn on_fork(&mut self, id: LinkId, fork: Fork, now: Now) {
         let Some(link) = self.links.get_mut(&id) else { return };
         if !link.forks_allowed.take(now.mono) {
-            return self.penalize(id, Offence::Limit, "more proofs of forks than allowed".into(), now);
+            return self.on_over_rate(id, "more proofs of forks than allowed", now);
         }
         let Fork { a, b } = fork;
         if !parts(&a, &b) {
@@ -139,6 +139,8 @@ impl Mesh {
         self.feeds.replace(left, now.mono);
         self.feeds.cut_tail(&feed);
         self.memory.forget_feed(&feed);
+        // What waits beyond a gap was judged before this was known, and may be of a branch that lost. It comes again.
+        self.feeds.stop_waiting(&feed);
         if posts > 0 {
             self.on_set_aside(feed, posts, now);
         }
@@ -176,7 +178,6 @@ impl Mesh {
         let held = self.feeds.get(&feed).and_then(|state| Some((state.feed?, state.stored.head())));
         let Some((author, head)) = held else { return };
         self.last_frame = None;
-        self.feeds.stop_waiting(&feed);
         self.count("posts_set_aside_total", posts);
         self.effects.push_back(Effect::Event(Event::SetAside { feed: author, head, posts }));
         for link in self.links.values_mut().filter(|link| link.is_up()) {

@@ -9,7 +9,10 @@ use super::Mesh;
 use super::link::COMPARE_WAIT;
 use super::penalty::Offence;
 use crate::id::LinkId;
-use crate::limits::{HAVE_RATE, OFFENCE_INTERVAL, PRUNE_RATE, Rate, SHUFFLE_RATE, SUSPECT_RATE, VIEW_RATE, WANT_RATE};
+use crate::limits::{
+    DIGEST_RATE, HAVE_RATE, HEADS_RATE, OFFENCE_INTERVAL, PRUNE_RATE, Rate, SHUFFLE_RATE, SUSPECT_RATE, VIEW_RATE,
+    WANT_RATE,
+};
 use crate::time::{Mono, Now};
 use crate::timers::Timer;
 use crate::wire::message::{Message, Reserved};
@@ -31,6 +34,8 @@ enum Kind {
     View,
     Shuffle,
     Suspect,
+    Heads,
+    Digest,
 }
 
 /// What came of one kind.
@@ -77,18 +82,20 @@ impl Kind {
             Message::Prune(feeds) => Some((Self::Prune, u32::try_from(feeds.len()).unwrap_or(u32::MAX))),
             Message::View(_) => Some((Self::View, 1)),
             Message::Suspect(_) => Some((Self::Suspect, 1)),
+            // The last part is the one that costs.
+            Message::Heads(heads) => Some((Self::Heads, u32::from(heads.part + 1 >= heads.of))),
             Message::Reserved(Reserved::Shuffle | Reserved::ShuffleReply) => Some((Self::Shuffle, 1)),
             Message::Reserved(
                 Reserved::Range | Reserved::Join | Reserved::ForwardJoin | Reserved::Neighbor | Reserved::NeighborReply,
             )
             | Message::Hello(_)
             | Message::Bye(_)
+            // What they carry has a rate where it is compared: a ping is answered in any case.
             | Message::Ping(_)
             | Message::Pong(_)
             | Message::Peers(_)
             | Message::Envelopes(_)
             | Message::Gone { .. }
-            | Message::Heads(_)
             // Proofs have an allowance where they are judged.
             | Message::Fork(_)
             | Message::Unknown => None,
@@ -103,6 +110,8 @@ impl Kind {
             Self::View => VIEW_RATE,
             Self::Shuffle => SHUFFLE_RATE,
             Self::Suspect => SUSPECT_RATE,
+            Self::Heads => HEADS_RATE,
+            Self::Digest => DIGEST_RATE,
         }
     }
 
@@ -114,6 +123,8 @@ impl Kind {
             Self::View => "view",
             Self::Shuffle => "shuffle",
             Self::Suspect => "suspect",
+            Self::Heads => "heads",
+            Self::Digest => "digest",
         }
     }
 }
@@ -126,18 +137,33 @@ impl Mesh {
         if link.rates.take(kind, amount, now.mono) {
             return true;
         }
-        let is_blamed = link.rates.blame(now.mono);
+        self.on_over_rate(id, &format!("more {} frames than a link may send", kind.name()), now);
+        false
+    }
+
+    /// Whether one more digest of a link is compared now. One that is not is no offence, and the next one tells the same.
+    pub(super) fn may_compare(&mut self, id: LinkId, now: Now) -> bool {
+        let is_allowed = self.links.get_mut(&id).is_some_and(|link| link.rates.take(Kind::Digest, 1, now.mono));
+        if !is_allowed {
+            self.count("digests_ignored_total", 1);
+            self.timers.set_once(Timer::Compare(id), now.mono + COMPARE_WAIT);
+        }
+        is_allowed
+    }
+
+    /// Something that came too fast is ignored.
+    pub(super) fn on_over_rate(&mut self, id: LinkId, what: &str, now: Now) {
+        let is_blamed = self.links.get_mut(&id).is_some_and(|link| link.rates.blame(now.mono));
         self.count("frames_over_rate_total", 1);
         // What was announced in vain shows when digests are compared, and that need not wait for a heartbeat.
         self.timers.set_once(Timer::Compare(id), now.mono + COMPARE_WAIT);
         if is_blamed {
-            self.penalize(id, Offence::Limit, format!("more {} frames than a link may send", kind.name()), now);
+            self.penalize(id, Offence::Limit, what.into(), now);
         }
-        false
     }
 }
 
-const KINDS: usize = 6;
+const KINDS: usize = 8;
 
 #[cfg(test)]
 mod tests {
@@ -173,7 +199,8 @@ mod tests {
 
     #[test]
     fn each_kind_has_a_bucket_of_its_own() {
-        let all = [Kind::Have, Kind::Want, Kind::Prune, Kind::View, Kind::Shuffle, Kind::Suspect];
+        let all =
+            [Kind::Have, Kind::Want, Kind::Prune, Kind::View, Kind::Shuffle, Kind::Suspect, Kind::Heads, Kind::Digest];
         let mut rates = Rates::default();
         for (at, kind) in all.into_iter().enumerate() {
             assert_eq!(kind as usize, at);

@@ -209,7 +209,14 @@ impl Mesh {
         if is_offered || !state.may_begin_at(first) {
             return false;
         }
+        let fits = |envelope: &VerifiedEnvelope| matches!(state.accepted.fit(envelope), Fit::Extends | Fit::Beyond);
+        let fits = state.waiting.get(&first).is_some_and(fits);
         let Some(envelope) = self.feeds.take_first_waiting(&feed) else { return false };
+        if !fits {
+            // Its author signed something else for its last numbers, and that came first.
+            self.on_conflict(id, envelope, now);
+            return false;
+        }
         let last = envelope.last();
         self.accept(envelope, id, 0, false, now);
         self.accept_waiting(feed, last, id, (0, false), now);

@@ -7,8 +7,8 @@ use crate::effect::Event;
 use crate::envelope::{Envelope, VerifiedEnvelope};
 use crate::id::Seq;
 use crate::input::Command;
-use crate::limits::{FORKS_BURST, FORKS_PER_FEED_MAX};
-use crate::wire::message::{ByeCode, Fork, Message};
+use crate::limits::{FORK_PROOFS_BYTES_MAX, FORKS_BURST, FORKS_PER_FEED_MAX};
+use crate::wire::message::{ByeCode, Fork, Have, Message};
 
 /// The author of all forks here, which is no peer of its own.
 const AUTHOR: u8 = 9;
@@ -201,6 +201,81 @@ fn w_14_a_proof_alone_is_enough_and_a_replay_of_it_is_nothing_new() {
     peer.run_for(1_000);
     peer.hear(link, &proof(&all[1][2], &all[0][2]));
     assert_eq!(peer.offences(), Vec::<String>::new());
+}
+
+#[test]
+fn w_14_w_22_proofs_that_came_while_we_were_stopped_cost_nobody_a_ban() {
+    let pair = |epoch: u64| proof(&envelope(AUTHOR, epoch, 1, None, "a"), &envelope(AUTHOR, epoch, 1, None, "b"));
+    let mut peer = Peer::new(1);
+    let link = peer.accept(2);
+    // A second each, for as long as a link outlives a stop.
+    (0..60).for_each(|epoch| peer.hear(link, &pair(epoch)));
+    assert_eq!(peer.count("forks_seen_total"), 60);
+    assert_eq!(peer.offences(), Vec::<String>::new());
+    (60..200).for_each(|epoch| peer.hear(link, &pair(epoch)));
+    assert_eq!(peer.offences().len(), 1, "a lump is one offence");
+    assert_eq!(peer.mesh.status().peers_up, 1);
+}
+
+#[test]
+fn w_14_a_branch_that_lost_while_it_waited_beyond_a_gap_is_not_taken() {
+    let past = envelope(AUTHOR, 7, 4, None, "p").hash();
+    let mut pair = ["a", "b"].map(|text| envelope(AUTHOR, 7, 5, Some(past), text));
+    pair.sort_by_key(|envelope| envelope.hash());
+    let [winner, loser] = pair;
+    let mut peer = Peer::new(1);
+    let link = peer.accept(2);
+    peer.converse(2_000, |_, message| content(message));
+    peer.hear(link, &pushed(std::slice::from_ref(&loser)));
+    peer.hear(link, &proof(&winner, &loser));
+    // Nobody holds what is before it, so what waits may begin a run of its own.
+    let floor = vec![Have { feed: loser.feed_id(), head: Seq(5), floor: Seq(5) }];
+    peer.hear(link, &Message::Have(floor));
+    peer.converse(10_000, |_, message| content(message));
+    assert!(!peer.history().contains(&loser.body().posts[0].text));
+}
+
+#[test]
+fn w_14_what_waits_and_conflicts_with_what_came_meanwhile_is_not_shown() {
+    let past = envelope(AUTHOR, 7, 4, None, "p").hash();
+    let waits = sealed(AUTHOR, 7, 10, Some(past), &["w10", "w11", "w12"]);
+    let taken = sealed(AUTHOR, 7, 12, Some(past), &["x12", "x13"]);
+    let have = |floor| Message::Have(vec![Have { feed: waits.feed_id(), head: Seq(13), floor: Seq(floor) }]);
+    let mut peer = Peer::new(1);
+    let link = peer.accept(2);
+    peer.converse(2_000, |_, message| content(message));
+    peer.hear(link, &have(13));
+    peer.hear(link, &pushed(std::slice::from_ref(&waits)));
+    // It reaches back into what waits, which only one who signs two pasts can do.
+    peer.hear(link, &super::kit::repaired(&[taken]));
+    peer.hear(link, &have(10));
+    peer.converse(10_000, |_, message| content(message));
+    assert_eq!(peer.history(), ["x12", "x13"]);
+    assert_eq!(peer.count("store_failed_total"), 0);
+}
+
+#[test]
+fn w_14_d_06_a_full_disk_settles_a_fork_also_where_the_memory_for_proofs_is_full() {
+    let text = "x".repeat(16_000);
+    let large = |epoch, salt| sealed(AUTHOR, epoch, 1, None, &[&text[..], &text[..], &text[..], salt]);
+    let count = FORK_PROOFS_BYTES_MAX / (2 * large(1, "a").bytes().len()) + 1;
+    let mut peer = Peer::new(1);
+    let link = peer.accept(2);
+    for epoch in 100..100 + count as u64 {
+        peer.hear(link, &proof(&large(epoch, "a"), &large(epoch, "b")));
+        peer.converse(1_100, |_, message| content(message));
+    }
+    let mut three = ["a", "b", "c"].map(|salt| large(7, salt));
+    three.sort_by_key(|envelope| envelope.hash());
+    peer.store.mood = Mood::Waits;
+    peer.hear(link, &proof(&three[1], &three[2]));
+    peer.hear(link, &proof(&three[0], &three[2]));
+    peer.store_answers(Mood::Takes);
+    peer.store_answers(Mood::Full);
+    peer.store.mood = Mood::Takes;
+    peer.converse(5_000, |_, message| content(message));
+    peer.hear(link, &pushed(&[three[0].clone(), envelope(AUTHOR, 7, 5, Some(three[0].hash()), "next")]));
+    assert_eq!(peer.histories().0.last().map(String::as_str), Some("next"));
 }
 
 #[test]

@@ -347,6 +347,9 @@ fn what_came_by_itself_behind_a_gap_that_nobody_can_fill_is_shown_too() {
     peer.hear(link, &have(feed[0].feed_id(), 5, 8));
     peer.run_for(2_000);
     assert_eq!(shown(&peer.delivered()), [5, 6, 7, 8].map(|seq| (seq, false)));
+    // The room it took is free again.
+    let waiting = peer.mesh.census().into_iter().find(|count| count.what == "bytes beyond gaps").unwrap();
+    assert_eq!(waiting.len, 0);
 }
 
 #[test]

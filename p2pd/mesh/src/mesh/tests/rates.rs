@@ -6,9 +6,9 @@ use super::world::World;
 use crate::envelope::VerifiedEnvelope;
 use crate::id::{FeedId, LinkId, Seq};
 use crate::input::Input;
-use crate::limits::{HAVE_RATE, PRUNE_RATE, SUSPECT_RATE, VIEW_RATE, WANT_RATE};
+use crate::limits::{DIGEST_RATE, HAVE_RATE, HEADS_RATE, PRUNE_RATE, SUSPECT_RATE, VIEW_RATE, WANT_RATE};
 use crate::wire::frame::FrameError;
-use crate::wire::message::{ByeCode, Have, Message, Reserved, View, Want};
+use crate::wire::message::{ByeCode, Have, Message, Ping, Reserved, View, Want};
 
 fn have(feed: &[VerifiedEnvelope]) -> Message {
     let last = feed.last().expect("a feed that is announced is not empty");
@@ -40,6 +40,7 @@ fn w_22_every_kind_of_control_frame_has_a_burst_beyond_which_it_is_ignored_and_c
         (prune(256), PRUNE_RATE.burst / 256),
         (view(), VIEW_RATE.burst),
         (Message::Suspect(run(9)), SUSPECT_RATE.burst),
+        (heads(&[]), HEADS_RATE.burst),
     ];
     for (message, burst) in frames {
         let mut peer = Peer::new(1);
@@ -52,6 +53,24 @@ fn w_22_every_kind_of_control_frame_has_a_burst_beyond_which_it_is_ignored_and_c
         assert_eq!(peer.offences().len(), 1, "one lump is one offence: {message:?}");
         assert_eq!(peer.mesh.status().peers_up, 1);
     }
+}
+
+#[test]
+fn w_22_pings_without_end_are_answered_and_not_all_compared() {
+    let mut peer = Peer::new(1);
+    let link = linked(&mut peer, 2);
+    let digest = peer.mesh.status().digest;
+    let times = DIGEST_RATE.burst + 100;
+    for n in 1..=u64::from(times) {
+        peer.hear(link, &Message::Ping(Ping { n, t: n, digest }));
+    }
+    let pongs = peer.said(link).into_iter().filter(|message| matches!(message, Message::Pong(_)));
+    assert_eq!(pongs.count(), times as usize);
+    assert!(peer.count("digests_ignored_total") >= 99);
+    assert_eq!(peer.offences(), Vec::<String>::new());
+    // What is ignored now is compared in a while.
+    peer.run_for(2_000);
+    assert!(peer.said(link).iter().any(|message| matches!(message, Message::Ping(_))));
 }
 
 #[test]
