@@ -111,9 +111,10 @@ pub struct Settle {
     /// Pairs the answer with this question.
     pub ticket: Ticket,
     /// To be kept, in place of an earlier one for the same place. Where the store holds an envelope at this place with
-    /// a larger hash than the winner's, everything of the feed from there on is set aside; and in any case every run
-    /// that begins behind the place, because nothing tells of which branch it is.
+    /// a larger hash than the winner's, everything of the feed from there on is set aside.
     pub proof: ForkProof,
+    /// Every run that begins behind the place is set aside too, because nothing tells of which branch it is.
+    pub is_ordered: bool,
     /// Everything of the feed from this number on is set aside in any case.
     pub end: Option<Seq>,
     /// A proof that need not be kept any more.

@@ -154,6 +154,13 @@ impl Forks {
         }
     }
 
+    /// What is stored may disagree with a place after all.
+    pub fn unsettle(&mut self, place: &ForkPlace) {
+        if let Some(fork) = self.0.get_mut(place) {
+            fork.is_settled = false;
+        }
+    }
+
     /// Gives the envelopes of a place's proof up; only the choice is kept. What is not settled yet keeps them: the store
     /// may have to be told again.
     pub fn forget_proof(&mut self, place: &ForkPlace) {

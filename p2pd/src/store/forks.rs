@@ -42,7 +42,7 @@ pub(super) fn settle(db: &Connection, index: &mut Index, settle: &Settle) -> Res
     save(db, feed, proof)?;
     let ours = log::beginning_at(db, index, feed, place.seq)?.filter(|ours| ForkPlace::of(ours) == place);
     let has_lost = ours.as_ref().is_some_and(|ours| ours.hash() > proof.winner().hash());
-    let from = index.left(feed).parted_from(place.seq, has_lost, settle.end);
+    let from = index.left(feed).parted_from(place.seq, has_lost, settle.is_ordered, settle.end);
     if let Some(place) = settle.forget {
         forget(db, feed, place)?;
     }

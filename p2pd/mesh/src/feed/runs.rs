@@ -86,13 +86,12 @@ impl Clash {
 }
 
 impl StoredFeed {
-    /// Where what is held ends being of the branch that is taken at `place`: there, where another branch is held; and
-    /// where a run begins behind it, or at `end`, in any case. None where all that is held stays.
+    /// Where what is held ends being of the branch that is taken at `place`: there, where another branch is held; where a
+    /// run begins behind it, if posts have to come in their order; and at `end`. None where all that is held stays.
     #[must_use]
-    pub fn parted_from(&self, place: Seq, has_lost: bool, end: Option<Seq>) -> Option<Seq> {
-        // Where the place itself is dropped for its age, nobody can tell any more.
-        let is_behind = |run: &&Run| place >= self.base && run.first > place;
-        let apart = self.runs.iter().find(is_behind).map(|run| run.first);
+    pub fn parted_from(&self, place: Seq, has_lost: bool, is_ordered: bool, end: Option<Seq>) -> Option<Seq> {
+        let is_apart = |run: &&Run| is_ordered && run.first > place;
+        let apart = self.runs.iter().find(is_apart).map(|run| run.first);
         let ends = [has_lost.then_some(place), apart, end];
         ends.into_iter().flatten().min()
     }

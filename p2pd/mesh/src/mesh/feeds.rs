@@ -65,6 +65,8 @@ pub(super) struct FeedState {
     pub(super) forks: Forks,
     /// A search for the place where a link's branch parts from ours. Rare and large, and a stranger can name many feeds.
     pub(super) search: Option<Box<Search>>,
+    /// The lowest place where it parts that is wanted, and held here or by a neighbour.
+    pub(super) order_place: Option<Seq>,
     /// Verified envelopes beyond a gap, by their first number.
     pub(super) waiting: BTreeMap<Seq, VerifiedEnvelope>,
 }
@@ -329,6 +331,7 @@ impl FeedState {
             tried: BTreeSet::new(),
             forks: Forks::default(),
             search: None,
+            order_place: None,
             waiting: BTreeMap::new(),
         }
     }
@@ -394,10 +397,15 @@ impl FeedState {
     }
 
     /// The highest number with which a run may begin. Behind a place where the feed parts every post has to follow the
-    /// one before, because nothing else tells of which branch it is.
+    /// one before, because nothing else tells of which branch it is. Where nobody holds the place any more nothing can.
     pub(super) fn order_end(&self) -> Option<Seq> {
-        let place = self.forks.places().map(|place| place.seq).find(|seq| *seq >= self.base)?;
+        let place = self.order_place?;
         Some(self.accepted.run_with(place).map_or(place, |run| run.tip.head.next()))
+    }
+
+    /// The highest run begins behind a place from which on posts have to come in their order.
+    pub(super) fn lies_apart(&self) -> bool {
+        self.order_place.is_some_and(|place| self.stored.top().is_some_and(|top| top.first > place))
     }
 
     /// Something is stored.

@@ -12,7 +12,7 @@ use crate::input::{Settled, Ticket};
 use crate::limits::{FORK_INTERVAL, FORK_PROOFS_BYTES_MAX, FORKS_TOLD_MAX, FORKS_WAITING_MAX};
 use crate::time::Now;
 use crate::timers::Timer;
-use crate::tree::Push;
+use crate::tree::{LinkFeed, Push};
 use crate::wire::message::{Fork, Message, fork_fits};
 
 /// A fork that the store is at work on.
@@ -32,6 +32,9 @@ impl Mesh {
         let (feed, place) = (envelope.feed_id(), ForkPlace::of(&envelope));
         if feed == self.me.feed {
             return self.draw_epoch();
+        }
+        if self.is_apart(&feed, &envelope) {
+            return self.settle_again(feed, id);
         }
         let Some(state) = self.feeds.get(&feed) else { return };
         let known = state.forks.winner(&place).map(|winner| (winner, state.forks.proof(&place).cloned()));
@@ -126,11 +129,24 @@ impl Mesh {
         // What was verified before belongs before.
         self.append_accepted();
         let ticket = self.ticket();
+        self.set_order(feed);
         let Some(state) = self.feeds.get(&feed) else { return };
         let Some(proof) = state.forks.proof(&place).cloned() else { return };
         self.settling.insert(ticket, Settling { feed, place, winner: proof.winner().hash(), via });
-        let settle = Settle { ticket, proof, end: state.forks.end(), forget };
+        let is_ordered = state.order_place.is_some_and(|seq| seq <= place.seq);
+        let settle = Settle { ticket, proof, is_ordered, end: state.forks.end(), forget };
         self.effects.push_back(Effect::Settle(Box::new(settle)));
+    }
+
+    /// The store sets aside what lies apart behind the place from which on posts come in their order.
+    fn settle_again(&mut self, feed: FeedId, via: LinkId) {
+        let Some(state) = self.feeds.get(&feed) else { return };
+        let places = state.forks.places().filter(|place| Some(place.seq) == state.order_place);
+        let Some(place) = places.filter(|place| state.forks.proof(place).is_some()).last() else { return };
+        if let Some(state) = self.feeds.get_mut(&feed) {
+            state.forks.unsettle(&place);
+        }
+        self.settle(feed, place, None, via);
     }
 
     pub(super) fn on_settled(&mut self, ticket: Ticket, settled: Settled, now: Now) {
@@ -222,6 +238,28 @@ impl Mesh {
             self.count("store_failed_total", 1);
             self.timers.set(Timer::Fork(settling.feed), now.mono + super::receive::STORE_RETRY);
         }
+    }
+
+    /// Looks again from where on posts of a feed have to come in their order.
+    pub(super) fn set_order(&mut self, feed: FeedId) {
+        let Some(state) = self.feeds.get(&feed).filter(|state| !state.forks.is_empty()) else { return };
+        let offers = |held: &LinkFeed, place: Seq| held.floor <= place && place <= held.head;
+        let is_there = |place: Seq| {
+            let mut held = self.up_links().filter_map(|link| link.feeds.get(&feed));
+            state.accepted.run_with(place).is_some() || held.any(|held| offers(held, place))
+        };
+        let places = state.forks.places().map(|place| place.seq).filter(|seq| *seq >= state.base);
+        let place = places.into_iter().find(|seq| is_there(*seq));
+        if let Some(state) = self.feeds.get_mut(&feed) {
+            state.order_place = place;
+        }
+    }
+
+    /// What follows in its order does not lead to a run that lies apart behind the place: that one is of another branch.
+    fn is_apart(&self, feed: &FeedId, envelope: &VerifiedEnvelope) -> bool {
+        let Some(state) = self.feeds.get(feed) else { return false };
+        let Some(place) = state.order_place else { return false };
+        state.accepted.clash(envelope).is_some_and(|clash| clash.run().first > place)
     }
 
     /// Something about a fork of this feed did not come forward.

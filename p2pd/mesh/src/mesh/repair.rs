@@ -70,13 +70,18 @@ impl Mesh {
     /// Whether the other side ends a feed at the same number with something else.
     fn on_other_head(&mut self, id: LinkId, head: &Head, now: Now) -> bool {
         let feed = head.feed.feed_id();
-        let Some(tip) = self.feeds.get(&feed).map(|state| state.stored.tip()) else { return false };
+        self.set_order(feed);
+        let Some(state) = self.feeds.get(&feed) else { return false };
+        let (tip, lies_apart) = (state.stored.tip(), state.lies_apart());
         let is_other = tip.head == head.head && tip.hash.is_some_and(|hash| hash.0[..8] != head.hash);
         if is_other || tip.head != head.head {
             self.tell_forks_of(id, feed, now);
         }
         if is_other && feed == self.me.feed {
             self.doubt_own_feed(id, feed, head.head);
+        } else if is_other && lies_apart {
+            // Which branch our end is of shows when what comes before it is here.
+            return false;
         } else if is_other {
             self.set_torn(id, feed);
             self.begin_search(id, feed, None, now);
@@ -131,6 +136,7 @@ impl Mesh {
         if feed == self.me.feed || self.feeds.get(&feed).is_none_or(|state| state.is_held_up()) {
             return;
         }
+        self.set_order(feed);
         let is_offered = self.is_offered(&feed, Reach::All);
         let Some(state) = self.feeds.get(&feed) else { return };
         if !is_offered {

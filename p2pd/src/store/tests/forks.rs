@@ -25,7 +25,7 @@ fn forked(seed: u8, trunk: u64, lengths: [u64; 2]) -> (Author, Vec<VerifiedEnvel
 impl Store {
     fn settle(&mut self, proof: &ForkProof, end: Option<u64>) -> Settled {
         let (proof, end) = (proof.clone(), end.map(Seq));
-        self.send(Job::Settle(Box::new(Settle { ticket: Ticket(77), proof, end, forget: None })));
+        self.send(Job::Settle(Box::new(Settle { ticket: Ticket(77), proof, is_ordered: true, end, forget: None })));
         match self.answer() {
             Input::Settled { ticket: Ticket(77), settled } => *settled,
             other => panic!("{other:?}"),

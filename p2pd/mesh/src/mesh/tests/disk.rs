@@ -134,7 +134,7 @@ impl Store {
         if let Some(forget) = settle.forget {
             self.forks.remove(&(feed, forget));
         }
-        let from = self.held(feed).parted_from(place.seq, has_lost, settle.end);
+        let from = self.held(feed).parted_from(place.seq, has_lost, settle.is_ordered, settle.end);
         let posts = from.map_or(0, |from| self.set_aside(feed, from));
         Settled { left: self.held(feed), posts, ours }
     }

@@ -1,5 +1,7 @@
 //! An author with two pasts: everybody takes the same one, the other is marked, and nobody is blamed for passing it on.
 
+use std::collections::BTreeSet;
+
 use super::disk::Mood;
 use super::kit::{Peer, chain, content, draft, envelope, keyed, pushed, sealed, texts};
 use super::world::World;
@@ -389,6 +391,44 @@ fn w_14_what_lies_apart_behind_a_fork_is_set_aside_and_comes_again_in_its_order(
     assert_eq!(asked.last(), Some(&Seq(1)));
     peer.hear(link, &super::kit::repaired(&all[0]));
     assert_eq!(peer.histories().0, said(&all[0]));
+    assert_eq!(peer.offences(), Vec::<String>::new());
+}
+
+#[test]
+fn w_14_a_proof_below_what_anybody_holds_keeps_nobody_from_the_rest() {
+    let all = branches(2, &[38, 38]);
+    let feed = all[0][0].feed_id();
+    let mut peer = Peer::with(1, |config| config.newest_first_posts = 8);
+    let link = peer.accept(2);
+    peer.converse(2_000, |_, message| content(message));
+    peer.hear(link, &proof(&all[0][2], &all[1][2]));
+    peer.hear(link, &Message::Have(vec![Have { feed, head: Seq(40), floor: Seq(21) }]));
+    let serve = |branch: &[VerifiedEnvelope], message: &Message| match message {
+        Message::Want(want) => {
+            let part = |(from, to): &(Seq, Option<Seq>)| {
+                let is_asked =
+                    |held: &&VerifiedEnvelope| *from <= held.first() && to.is_none_or(|to| held.first() <= to);
+                let found: Vec<_> = branch.iter().filter(is_asked).cloned().collect();
+                super::kit::repaired(&found)
+            };
+            want.ranges.iter().map(part).collect()
+        }
+        _ => content(message),
+    };
+    peer.converse(5_000, |_, message| serve(&all[1], message));
+    let held: BTreeSet<String> = peer.histories().0.into_iter().collect();
+    assert_eq!(held, said(&all[1][20..]).into_iter().collect());
+    // Somebody comes who holds all of the branch that is taken: what lies apart was of the other one.
+    let whole = peer.accept(4);
+    peer.hear(whole, &super::kit::heads(&[all[0].clone()]));
+    peer.converse(30_000, |link, message| match message {
+        Message::Ping(ping) if link == whole => vec![super::kit::other_digest(ping)],
+        Message::Heads(_) if link == whole => vec![super::kit::heads(&[all[0].clone()])],
+        _ if link == whole => serve(&all[0], message),
+        _ => content(message),
+    });
+    let held: BTreeSet<String> = peer.histories().0.into_iter().collect();
+    assert_eq!(held, said(&all[0]).into_iter().collect());
     assert_eq!(peer.offences(), Vec::<String>::new());
 }
 

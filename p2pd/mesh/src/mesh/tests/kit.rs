@@ -552,7 +552,12 @@ impl Peer {
                 let answer = self.store.answer(Question::Settle(settle.clone()));
                 if let Some(Input::Settled { settled, .. }) = &answer {
                     // What was set aside is no part of the order any more.
-                    self.delivered.insert(settled.left.feed.feed_id(), settled.left.runs.held());
+                    // What was given to the store just before is delivered behind this.
+                    let delivered = self.delivered.entry(settled.left.feed.feed_id()).or_default();
+                    let mut left = IntervalSet::default();
+                    let held = settled.left.runs.iter().flat_map(|run| run.first.0..=run.tip.head.0).map(Seq);
+                    held.filter(|seq| delivered.intersects(*seq, *seq)).for_each(|seq| left.insert(seq, seq));
+                    *delivered = left;
                 }
                 answer
             }

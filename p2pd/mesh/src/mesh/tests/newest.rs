@@ -369,6 +369,7 @@ fn who_fetches_the_newest_first_serves_what_it_holds_before_that_too() {
     peer.hear(source, &have(feed[0].feed_id(), 1, 40));
     peer.run_for(600);
     peer.hear(source, &part(&feed, 37, 40));
+    assert_eq!(counted(&peer), (14, 26, 0));
     peer.unblock(asking);
     let served = |peer: &mut Peer| {
         let mut numbers: Vec<u64> = sent(&peer.said(asking));
@@ -376,7 +377,7 @@ fn who_fetches_the_newest_first_serves_what_it_holds_before_that_too() {
         numbers
     };
     peer.run_for(50);
-    assert_eq!(served(&mut peer), [5, 6, 7, 8, 9, 10, 37, 38, 39, 40]);
+    assert_eq!(served(&mut peer)[..6], [5, 6, 7, 8, 9, 10]);
     // Whoever asks now gets the same.
     peer.hear(asking, &want(vec![(1, Some(12))], false));
     peer.run_for(50);
