@@ -32,6 +32,7 @@ impl Mesh {
             let Some(link) = self.links.get_mut(&id) else { continue };
             let Some(state) = link.feeds.get_mut(&feed) else { continue };
             let next_held = |cursor| self.feeds.get(&feed).and_then(|state| state.next_held(cursor));
+            let is_through = |cursor| cursor < floor && next_held(cursor).is_none_or(|next| next >= floor);
             let is_there = state.head >= last;
             let is_announced = match &mut state.push {
                 Push::Live { cursor, .. } if is_there => {
@@ -39,11 +40,8 @@ impl Mesh {
                     false
                 }
                 // What was repaired is not pushed on: its neighbours repair it too. Only a cursor that has not
-                // come this far yet takes it along, unless all between is missing.
-                Push::Live { cursor, .. }
-                    if !pending.is_live
-                        && (*cursor >= first || next_held(*cursor).is_none_or(|next| next >= floor)) =>
-                {
+                // come this far yet takes it along, and one that has nothing left to give before it.
+                Push::Live { cursor, .. } if !pending.is_live && (*cursor >= first || is_through(*cursor)) => {
                     *cursor = (*cursor).max(last.next());
                     true
                 }

@@ -355,33 +355,22 @@ fn what_came_by_itself_behind_a_gap_that_nobody_can_fill_is_shown_too() {
 #[test]
 fn who_fetches_the_newest_first_serves_what_it_holds_before_that_too() {
     let feed = chain(3, 7, 40, &["x"]);
-    let mut peer = Peer::with(1, |config| config.newest_first_posts = NEWEST_FIRST);
+    let mut peer = eager();
     let source = linked(&mut peer, 2);
     peer.hear(source, &pushed(&feed[..10]));
-    let asking = linked(&mut peer, 4);
-    // It is asked for its end, and before it can answer a later one is there.
-    peer.block(asking);
-    let want = |ranges: Vec<(u64, Option<u64>)>, push| {
-        let ranges = ranges.into_iter().map(|(from, to)| (Seq(from), to.map(Seq))).collect();
-        Message::Want(Want { feed: feed[0].feed_id(), ranges, push })
-    };
-    peer.hear(asking, &want(vec![(9, None), (5, Some(8))], true));
     peer.hear(source, &have(feed[0].feed_id(), 1, 40));
     peer.run_for(600);
     peer.hear(source, &part(&feed, 37, 40));
     assert_eq!(counted(&peer), (14, 26, 0));
-    peer.unblock(asking);
-    let served = |peer: &mut Peer| {
-        let mut numbers: Vec<u64> = sent(&peer.said(asking));
-        numbers.sort_unstable();
-        numbers
+    let asking = linked(&mut peer, 4);
+    let mut served = |range: (u64, Option<u64>), push| {
+        let ranges = vec![(Seq(range.0), range.1.map(Seq))];
+        peer.hear(asking, &Message::Want(Want { feed: feed[0].feed_id(), ranges, push }));
+        peer.run_for(50);
+        sent(&peer.said(asking))
     };
-    peer.run_for(50);
-    assert_eq!(served(&mut peer)[..6], [5, 6, 7, 8, 9, 10]);
-    // Whoever asks now gets the same.
-    peer.hear(asking, &want(vec![(1, Some(12))], false));
-    peer.run_for(50);
-    assert_eq!(served(&mut peer), (1..=10).collect::<Vec<u64>>());
+    assert_eq!(served((1, Some(12)), false), (1..=10).collect::<Vec<u64>>());
+    assert_eq!(served((9, None), true), [9, 10, 37, 38, 39, 40]);
 }
 
 /// The numbers of all posts in some frames.
