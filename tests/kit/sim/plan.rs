@@ -137,6 +137,9 @@ pub enum FaultKind {
     StuckInFlood,
 }
 
+/// How much longer a slow disk takes for everything.
+pub const SLOW_DISK_FACTOR: u32 = 100;
+
 impl FaultKind {
     /// All of them.
     pub const ALL: [Self; 31] = [

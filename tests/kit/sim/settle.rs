@@ -10,6 +10,7 @@ use p2p_mesh::time::Mono;
 use super::measure::Measure;
 use super::network::Place;
 use super::people::Manner;
+use super::plan::{FaultKind, SLOW_DISK_FACTOR};
 use super::world::World;
 use crate::checker::Violation;
 
@@ -27,7 +28,7 @@ pub fn recover(world: &mut World) -> (Option<Duration>, Option<Violation>) {
         is_equal && !world.people().is_anybody_waiting()
     });
     let lag = equal_at.map_or(Duration::ZERO, |equal_at| equal_at.since(linked_at));
-    let is_late = world.plan().is_honest() && lag > EQUAL_AFTER_LINKS + transfer_time(world);
+    let is_late = world.plan().is_honest() && lag > EQUAL_AFTER_LINKS + transfer_time(world) + flush_time(world);
     let what = || format!("histories are equal {lag:?} after the links, not within 5 s");
     (took, is_late.then(|| everybody(what())))
 }
@@ -187,6 +188,12 @@ fn absent_wrong(world: &World, at: Place, gone: Place, died_ms: u64, seen_after:
 
 fn everybody(what: String) -> Violation {
     Violation::Invariant { peer: "everybody".to_owned(), what }
+}
+
+/// For what a slow disk was at work on when the faults ended.
+fn flush_time(world: &World) -> Duration {
+    let is_slow = world.plan().weights.iter().any(|(kind, _)| *kind == FaultKind::SlowDisk);
+    if is_slow { world.plan().flush.1 * SLOW_DISK_FACTOR } else { Duration::ZERO }
 }
 
 /// What bytes alone take on slow ways.

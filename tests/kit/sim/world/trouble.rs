@@ -7,7 +7,7 @@ use super::faults::{Death, Undo};
 use super::{Event, World};
 use crate::sim::network::{Place, outside};
 use crate::sim::people::Manner;
-use crate::sim::plan::FaultKind;
+use crate::sim::plan::{FaultKind, SLOW_DISK_FACTOR};
 
 impl World {
     /// Faults happen and users talk, until `heal`.
@@ -115,7 +115,7 @@ impl World {
                 self.later(span, Undo::MakeRoom(place));
             }
             FaultKind::SlowDisk => {
-                self.slow_disk(place, 100);
+                self.slow_disk(place, SLOW_DISK_FACTOR);
                 self.later(span, Undo::SpeedUpDisk(place));
             }
             FaultKind::DialTogether => self.dial_together(),
