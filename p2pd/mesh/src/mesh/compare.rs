@@ -4,11 +4,11 @@ use super::Mesh;
 use super::link::{COMPARE_WAIT, Comparison, HeadsLeft};
 use crate::effect::Effect;
 use crate::id::{Epoch, Instance, LinkId, PeerId, Seq};
-use crate::limits::{HEADS_PER_FRAME_MAX, PINGS_MAX};
+use crate::limits::{HEADS_PER_FRAME_MAX, PINGS_MAX, RANGES_PER_WANT_MAX, REPAIRS_PER_LINK_MAX};
 use crate::time::Now;
 use crate::timers::Timer;
 use crate::tree::{LinkFeed, Push};
-use crate::wire::message::{Digest, Ping, Pong};
+use crate::wire::message::{Digest, Ping, Pong, Want};
 
 impl Mesh {
     pub(super) fn on_ping(&mut self, id: LinkId, ping: &Ping, now: Now) {
@@ -118,6 +118,9 @@ impl Mesh {
         if has_holes && !std::mem::replace(&mut link.is_told_holes, true) {
             self.send_heads(id, now);
         }
+        if 0 < theirs && theirs < ours {
+            self.ask_for_holes(id, ours);
+        }
         if theirs == 0 {
             self.note_equal(id);
             self.forget_earlier(peer);
@@ -126,6 +129,22 @@ impl Mesh {
         if !has_holes {
             self.tell_floors(id, now);
         }
+    }
+
+    /// Between the same ends the other side misses less: it holds older runs, which nobody announces. It is asked for all
+    /// that is missing here, once for each number of missing posts, and gives what it has.
+    fn ask_for_holes(&mut self, id: LinkId, ours: u64) {
+        let Some(link) = self.links.get_mut(&id).filter(|link| link.holes_asked != Some(ours)) else { return };
+        link.holes_asked = Some(ours);
+        let idle = self.feeds.iter_mut().filter(|(_, state)| state.asked.is_none() && !state.is_held_up());
+        for (feed, state) in idle.filter(|(_, state)| state.holes() > 0).take(REPAIRS_PER_LINK_MAX) {
+            let mut ranges = state.missing(state.stored.head());
+            ranges.truncate(RANGES_PER_WANT_MAX);
+            state.expected.clone_from(&ranges);
+            let ranges = ranges.into_iter().map(|(from, to)| (from, Some(to))).collect();
+            link.control.wants.insert(*feed, Want { feed: *feed, ranges, push: false });
+        }
+        self.dirty.insert(id);
     }
 
     /// The other side holds everything that is stored here, from its floors on.

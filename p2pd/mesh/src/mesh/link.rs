@@ -60,6 +60,8 @@ pub(super) struct Link {
     pub(super) is_told_holes: bool,
     /// The other side ended like us and missed nothing that it wants, when its digest last came.
     pub(super) misses_nothing: bool,
+    /// How many posts were missing here when it was last asked for all of them.
+    pub(super) holes_asked: Option<u64>,
     /// When envelopes, `have` or `want` last went either way.
     pub(super) exchanged: Mono,
     /// Users who wait for a pong.
@@ -221,6 +223,7 @@ impl Link {
             has_skipped: false,
             is_told_holes: false,
             misses_nothing: false,
+            holes_asked: None,
             exchanged: now,
             pings: Vec::new(),
             served: Mono(0),

@@ -373,6 +373,26 @@ fn who_fetches_the_newest_first_serves_what_it_holds_before_that_too() {
     assert_eq!(served((9, None), true), [9, 10, 37, 38, 39, 40]);
 }
 
+#[test]
+fn between_the_same_ends_whoever_misses_more_asks_who_misses_less() {
+    let feed = chain(3, 7, 9, &["x"]);
+    let mut peer = Peer::start(1, config(1), &feed[6..], Vec::new());
+    let link = peer.accept(2);
+    let mut asked = Vec::new();
+    // The other side misses number 5 only, and begins, as it says, behind that.
+    peer.converse(60_000, |_, message| match message {
+        Message::Want(want) => {
+            asked.extend(ranges(std::slice::from_ref(message)));
+            if want.ranges[0].0 == Seq(1) { vec![part(&feed, 1, 4)] } else { Vec::new() }
+        }
+        _ => same_ends(message, 1),
+    });
+    assert_eq!(asked[0], (1, 6));
+    assert_eq!(shown(&peer.delivered()), [1, 2, 3, 4].map(|seq| (seq, true)));
+    assert!(asked.len() <= 2 && peer.mesh.status().peers_up == 1 && link == LinkId(1), "{asked:?}");
+    assert_eq!(peer.offences(), Vec::<String>::new());
+}
+
 /// The numbers of all posts in some frames.
 fn sent(messages: &[Message]) -> Vec<u64> {
     let envelopes = messages.iter().filter_map(|message| match message {
