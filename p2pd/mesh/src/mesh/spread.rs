@@ -35,9 +35,10 @@ impl Mesh {
             let is_through = |cursor| cursor < floor && next_held(cursor).is_none_or(|next| next >= floor);
             let is_there = state.head >= last;
             let is_announced = match &mut state.push {
+                // Also to who has it: so all know of each other who holds what.
                 Push::Live { cursor, .. } if is_there => {
                     *cursor = (*cursor).max(last.next());
-                    false
+                    true
                 }
                 // What was repaired is not pushed on: its neighbours repair it too. Only a cursor that has not
                 // come this far yet takes it along, and one that has nothing left to give before it.
@@ -50,7 +51,6 @@ impl Mesh {
                     self.dirty.insert(id);
                     false
                 }
-                // Also to who has it: so all know of each other who holds what.
                 Push::Off => true,
             };
             if is_announced && (!pending.is_live || announced < ANNOUNCED_LINKS_MAX) {

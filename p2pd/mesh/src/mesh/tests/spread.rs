@@ -78,6 +78,20 @@ fn who_holds_a_post_says_so_also_to_who_has_it() {
 }
 
 #[test]
+fn who_holds_a_post_says_so_also_where_its_feed_is_pushed() {
+    let (mut peer, links) = linked(&[2, 4]);
+    let (author, other) = (links[0], links[1]);
+    let posts = chain(2, EPOCH.0, 2, &["x"]);
+    let have = Message::Have(vec![Have { feed: posts[0].feed_id(), head: Seq(2), floor: Seq(1) }]);
+    peer.hear(author, &pushed(&posts[..1]));
+    assert_eq!(texts_said(&peer.said(other)), ["x"]);
+    peer.hear(other, &have);
+    peer.hear(author, &pushed(&posts[1..]));
+    peer.run_for(200);
+    assert!(peer.said(other).contains(&have), "the other one shows us as behind until it hears of it");
+}
+
+#[test]
 fn a_post_finds_its_way_to_who_has_no_link_to_its_author() {
     // 1 - 2 - 3 - 4, where only neighbours accept each other.
     let mut world = World::with(4, |n, config| {
