@@ -74,8 +74,7 @@ impl Mesh {
         }
         let asked = self.feeds.get(&feed).and_then(|state| state.asked.as_ref());
         if is_less && asked.is_some_and(|asked| asked.link == id) {
-            self.unask(feed);
-            self.timers.cancel(&Timer::Repair(feed));
+            self.drop_question(feed);
         }
     }
 
@@ -162,8 +161,7 @@ impl Mesh {
         }
         self.trust_again(feed);
         // What was asked for may not fit any more, and what fits was not asked for.
-        self.unask(feed);
-        self.timers.cancel(&Timer::Repair(feed));
+        self.drop_question(feed);
         self.on_place_settled(&settling, ours, now);
         self.adopt_winners(feed, via, now);
     }

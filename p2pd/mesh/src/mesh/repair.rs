@@ -279,6 +279,12 @@ impl Mesh {
         }
     }
 
+    /// The question on its way is over, and so is the wait for its answer.
+    pub(super) fn drop_question(&mut self, feed: FeedId) {
+        self.unask(feed);
+        self.timers.cancel(&Timer::Repair(feed));
+    }
+
     /// Asks the best neighbour for what is missing.
     fn ask(&mut self, feed: FeedId, reach: Reach, now: Now) {
         if now.mono < self.store_rests_until {
@@ -375,8 +381,7 @@ impl Mesh {
                 }
             }
             Some((_, false)) => {
-                self.unask(feed);
-                self.timers.cancel(&Timer::Repair(feed));
+                self.drop_question(feed);
                 self.consider_repair(feed, now);
                 self.ask_others(now);
             }
@@ -392,8 +397,7 @@ impl Mesh {
     pub(super) fn go_on(&mut self, feed: FeedId, now: Now) {
         let Some(state) = self.feeds.get_mut(&feed) else { return };
         if state.still_asked().is_some_and(|(_, is_open)| !is_open) {
-            self.unask(feed);
-            self.timers.cancel(&Timer::Repair(feed));
+            self.drop_question(feed);
         }
         self.consider_repair(feed, now);
         self.ask_others(now);
