@@ -132,8 +132,8 @@ pub const DIGEST_RATE: Rate = Rate { burst: 256, per_second: 16 };
 pub const OFFENCE_INTERVAL: Duration = Duration::from_secs(1);
 /// Feeds a link may make us create at once: a newcomer meets one for every run of every peer that ever spoke.
 pub const NEW_FEEDS_BURST: u32 = 512;
-/// And then one in this time.
-pub const NEW_FEED_INTERVAL: Duration = Duration::from_millis(50);
+/// New feeds.
+pub const NEW_FEEDS_RATE: Rate = Rate { burst: NEW_FEEDS_BURST, per_second: 20 };
 /// Times that somebody who announces a feed may be asked for it in vain.
 pub const VAIN_ASKS_MAX: u32 = 3;
 /// Links between a peer and an author: more than any mesh has.
@@ -174,7 +174,9 @@ pub const FORKS_TOLD_MAX: usize = 1_024;
 /// Proofs that a link may bring at once. An honest peer brings one in `FORK_INTERVAL`, so these are those of a stall of a
 /// minute, which no link outlives. One too many is not told again on its link.
 pub const FORKS_BURST: u32 = 64;
-/// And then one in this time.
+/// Proofs of forks.
+pub const FORK_RATE: Rate = Rate { burst: FORKS_BURST, per_second: 1 };
+/// We tell a link one proof in this time.
 pub const FORK_INTERVAL: Duration = Duration::from_secs(1);
 /// Own posts that lost their number, said again at a time.
 pub const LOST_POSTS_MAX: usize = 256;

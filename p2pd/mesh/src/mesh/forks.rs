@@ -79,10 +79,6 @@ impl Mesh {
     }
 
     pub(super) fn on_fork(&mut self, id: LinkId, fork: Fork, now: Now) {
-        let Some(link) = self.links.get_mut(&id) else { return };
-        if !link.forks_allowed.take(now.mono) {
-            return self.on_over_rate(id, "more proofs of forks than allowed", now);
-        }
         let Fork { a, b } = fork;
         if !parts(&a, &b) {
             return self.penalize(id, Offence::Protocol, "a proof of a fork that proves nothing".into(), now);

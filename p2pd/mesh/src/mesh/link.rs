@@ -11,7 +11,6 @@ use super::rates::Rates;
 use crate::fork::ForkPlace;
 use crate::id::{DialId, Epoch, FeedId, Hash, Instance, LinkId, PeerId, Seq};
 use crate::input::{LinkOpened, Ticket};
-use crate::limits::{FORK_INTERVAL, FORKS_BURST};
 use crate::liveness::Liveness;
 use crate::membership::record::Addr;
 use crate::reconnect::Target;
@@ -79,8 +78,6 @@ pub(super) struct Link {
     pub(super) forks_told: BTreeSet<(FeedId, ForkPlace, Hash)>,
     /// When it was last told one.
     pub(super) fork_sent: Option<Mono>,
-    /// How many it may still tell us.
-    pub(super) forks_allowed: Allowance,
     pub(super) stats: Stats,
 }
 
@@ -187,15 +184,6 @@ pub(super) struct Stats {
     pub(super) posts_duplicate: u64,
 }
 
-/// How much of something a peer may still do: so many at once, and then one in a while.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Allowance {
-    burst: u32,
-    interval: Duration,
-    left: u32,
-    refilled: Mono,
-}
-
 impl Link {
     pub(super) fn new(opened: &LinkOpened, dialed: Option<(Target, Addr)>, liveness: Liveness, now: Mono) -> Self {
         let dial = opened.dial.zip(dialed).map(|(id, (target, addr))| Dial { id, target, addr });
@@ -233,7 +221,6 @@ impl Link {
             rates: Rates::default(),
             forks_told: BTreeSet::new(),
             fork_sent: None,
-            forks_allowed: Allowance::new(FORKS_BURST, FORK_INTERVAL, now),
             stats: Stats::default(),
         }
     }
@@ -322,22 +309,6 @@ impl Serving {
         let Some((next, to)) = self.rest.pop_front() else { return false };
         (self.next, self.to) = (next, to);
         true
-    }
-}
-
-impl Allowance {
-    pub(super) fn new(burst: u32, interval: Duration, now: Mono) -> Self {
-        Self { burst, interval, left: burst, refilled: now }
-    }
-
-    /// One more, if the rate allows it.
-    pub(super) fn take(&mut self, now: Mono) -> bool {
-        let earned = now.since(self.refilled).as_micros() / self.interval.as_micros();
-        if earned > 0 {
-            self.left = self.left.saturating_add(u32::try_from(earned).unwrap_or(u32::MAX)).min(self.burst);
-            self.refilled = now;
-        }
-        self.left.checked_sub(1).map(|left| self.left = left).is_some()
     }
 }
 

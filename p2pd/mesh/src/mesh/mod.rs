@@ -51,10 +51,11 @@ use epoch::Renewal;
 use feeds::Feeds;
 use forks::Settling;
 use holders::Memory;
-use link::{Allowance, Link};
+use link::Link;
 use outbox::{Outbox, Slot};
 use pace::Pace;
 use penalty::Penalties;
+use rates::Bucket;
 
 /// Everything this peer knows and decides. One input at a time; drain all effects before the next.
 #[derive(Clone, Debug)]
@@ -102,7 +103,7 @@ pub struct Mesh {
     last_frame: Option<LastFrame>,
     penalties: Penalties,
     /// How many feeds each peer may still make us create.
-    new_feeds: BTreeMap<PeerId, Allowance>,
+    new_feeds: BTreeMap<PeerId, Bucket>,
     counters: BTreeMap<&'static str, u64>,
     is_leaving: bool,
     /// The handled timers were so late that nobody may be judged by them.

@@ -10,8 +10,8 @@ use super::link::COMPARE_WAIT;
 use super::penalty::Offence;
 use crate::id::LinkId;
 use crate::limits::{
-    DIGEST_RATE, HAVE_RATE, HEADS_RATE, OFFENCE_INTERVAL, PRUNE_RATE, Rate, SHUFFLE_RATE, SUSPECT_RATE, VIEW_RATE,
-    WANT_RATE,
+    DIGEST_RATE, FORK_RATE, HAVE_RATE, HEADS_RATE, OFFENCE_INTERVAL, PRUNE_RATE, Rate, SHUFFLE_RATE, SUSPECT_RATE,
+    VIEW_RATE, WANT_RATE,
 };
 use crate::time::{Mono, Now};
 use crate::timers::Timer;
@@ -36,11 +36,12 @@ enum Kind {
     Suspect,
     Heads,
     Digest,
+    Fork,
 }
 
 /// What came of one kind.
 #[derive(Clone, Copy, Debug, Default)]
-struct Bucket {
+pub(super) struct Bucket {
     /// Until when all that came would take at the allowed rate.
     until: Mono,
 }
@@ -62,7 +63,8 @@ impl Rates {
 }
 
 impl Bucket {
-    fn take(&mut self, amount: u32, rate: Rate, now: Mono) -> bool {
+    /// Whether so much may come now.
+    pub(super) fn take(&mut self, amount: u32, rate: Rate, now: Mono) -> bool {
         let span = |count: u32| Duration::from_secs(1) * count / rate.per_second;
         let until = self.until.max(now) + span(amount);
         let fits = until.since(now) <= span(rate.burst);
@@ -82,6 +84,7 @@ impl Kind {
             Message::Prune(feeds) => Some((Self::Prune, u32::try_from(feeds.len()).unwrap_or(u32::MAX))),
             Message::View(_) => Some((Self::View, 1)),
             Message::Suspect(_) => Some((Self::Suspect, 1)),
+            Message::Fork(_) => Some((Self::Fork, 1)),
             // The last part is the one that costs.
             Message::Heads(heads) => Some((Self::Heads, u32::from(heads.part + 1 >= heads.of))),
             Message::Reserved(Reserved::Shuffle | Reserved::ShuffleReply) => Some((Self::Shuffle, 1)),
@@ -96,8 +99,6 @@ impl Kind {
             | Message::Peers(_)
             | Message::Envelopes(_)
             | Message::Gone { .. }
-            // Proofs have an allowance where they are judged.
-            | Message::Fork(_)
             | Message::Unknown => None,
         }
     }
@@ -112,6 +113,7 @@ impl Kind {
             Self::Suspect => SUSPECT_RATE,
             Self::Heads => HEADS_RATE,
             Self::Digest => DIGEST_RATE,
+            Self::Fork => FORK_RATE,
         }
     }
 
@@ -125,6 +127,7 @@ impl Kind {
             Self::Suspect => "suspect",
             Self::Heads => "heads",
             Self::Digest => "digest",
+            Self::Fork => "fork",
         }
     }
 }
@@ -152,7 +155,7 @@ impl Mesh {
     }
 
     /// Something that came too fast is ignored.
-    pub(super) fn on_over_rate(&mut self, id: LinkId, what: &str, now: Now) {
+    fn on_over_rate(&mut self, id: LinkId, what: &str, now: Now) {
         let is_blamed = self.links.get_mut(&id).is_some_and(|link| link.rates.blame(now.mono));
         self.count("frames_over_rate_total", 1);
         // What was announced in vain shows when digests are compared, and that need not wait for a heartbeat.
@@ -163,7 +166,7 @@ impl Mesh {
     }
 }
 
-const KINDS: usize = 8;
+const KINDS: usize = 9;
 
 #[cfg(test)]
 mod tests {
@@ -199,8 +202,17 @@ mod tests {
 
     #[test]
     fn each_kind_has_a_bucket_of_its_own() {
-        let all =
-            [Kind::Have, Kind::Want, Kind::Prune, Kind::View, Kind::Shuffle, Kind::Suspect, Kind::Heads, Kind::Digest];
+        let all = [
+            Kind::Have,
+            Kind::Want,
+            Kind::Prune,
+            Kind::View,
+            Kind::Shuffle,
+            Kind::Suspect,
+            Kind::Heads,
+            Kind::Digest,
+            Kind::Fork,
+        ];
         let mut rates = Rates::default();
         for (at, kind) in all.into_iter().enumerate() {
             assert_eq!(kind as usize, at);

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 
 use super::feeds::Floor;
-use super::link::{Allowance, COMPARE_WAIT};
+use super::link::COMPARE_WAIT;
 use super::missing::Reach;
 use super::penalty::Offence;
 use super::{Appending, Mesh, Pending};
@@ -14,7 +14,7 @@ use crate::envelope::{AuthorKey, Envelope, EnvelopeError, VerifiedEnvelope};
 use crate::feed::Fit;
 use crate::id::{FeedId, Instance, LinkId, Offset, PeerId, Seq};
 use crate::input::Ticket;
-use crate::limits::{AUTHOR_KEYS_MAX, HOP_MAX, NEW_FEED_INTERVAL, NEW_FEEDS_BURST, PENALTIES_MAX};
+use crate::limits::{AUTHOR_KEYS_MAX, HOP_MAX, NEW_FEEDS_RATE, PENALTIES_MAX};
 use crate::time::Now;
 use crate::timers::Timer;
 use crate::tree::LinkFeed;
@@ -377,9 +377,8 @@ impl Mesh {
             let linked: BTreeSet<PeerId> = self.links.values().map(|link| link.peer).collect();
             self.new_feeds.retain(|peer, _| linked.contains(peer));
         }
-        let allowance =
-            self.new_feeds.entry(peer).or_insert_with(|| Allowance::new(NEW_FEEDS_BURST, NEW_FEED_INTERVAL, now.mono));
-        if !is_known && !allowance.take(now.mono) {
+        let bucket = self.new_feeds.entry(peer).or_default();
+        if !is_known && !bucket.take(1, NEW_FEEDS_RATE, now.mono) {
             self.count("feeds_delayed_total", 1);
             return false;
         }
