@@ -3,7 +3,7 @@
 use p2p_tests::daemon::{Network, TestPeer};
 use p2p_tests::program::{PATIENCE, eventually};
 
-use super::{document, normal, three};
+use super::{document, normal};
 
 /// Nothing but the post's id.
 #[track_caller]
@@ -20,7 +20,7 @@ fn name_of(peer: &TestPeer) -> String {
 #[test]
 fn whoever_was_killed_is_named_and_gets_it_without_another_send() {
     let network = Network::new();
-    let [one, two, mut three] = three(&network);
+    let [one, two, mut three] = network.start_three();
     three.kill_9();
     eventually(PATIENCE, "the link is gone", || one.status().peers_up == 1);
     // Once the other one holds it, one name is missing, and no more.
@@ -55,7 +55,7 @@ fn whoever_was_killed_is_named_and_gets_it_without_another_send() {
 #[test]
 fn a_send_waits_for_as_many_as_are_asked_for_and_says_when_there_are_not_so_many() {
     let network = Network::new();
-    let [one, _two, mut three] = three(&network);
+    let [one, _two, mut three] = network.start_three();
     let send =
         |wanted: &str, patience: &str| one.p2pctl(&["send", "-v", "-w", wanted, "--wait-timeout", patience, "x"]);
     for wanted in ["stored", "sent", "1", "2", "online", "everyone"] {

@@ -11,18 +11,8 @@ mod output;
 mod parted;
 mod searching;
 
-use p2p_tests::daemon::{Network, TestPeer};
+use p2p_tests::daemon::TestPeer;
 use serde_json::Value;
-
-/// Three peers that are all linked.
-fn three(network: &Network) -> [TestPeer; 3] {
-    let one = network.start("one", &[]);
-    let two = network.start("two", &[&one]);
-    let three = network.start("three", &[&one]);
-    let peers = [one, two, three];
-    peers.iter().for_each(|peer| peer.wait_for_peers(2));
-    peers
-}
 
 /// Lines that tell which they are, as `send -l` wants them.
 fn lines(name: &str, count: usize) -> Vec<u8> {

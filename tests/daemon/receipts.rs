@@ -45,20 +45,10 @@ fn sync_state(at: &TestPeer) -> v1::SyncStateResponse {
     at.ask(async |client| client.mesh().sync_state(request).await.expect("a state").into_inner())
 }
 
-/// Three peers that are all linked.
-fn three(network: &Network) -> [TestPeer; 3] {
-    let one = network.start("one", &[]);
-    let two = network.start("two", &[&one]);
-    let three = network.start("three", &[&one]);
-    let peers = [one, two, three];
-    peers.iter().for_each(|peer| peer.wait_for_peers(2));
-    peers
-}
-
 #[test]
 fn everybody_who_got_a_post_is_a_holder_and_whoever_was_killed_becomes_one_when_it_is_back() {
     let network = Network::new();
-    let [one, two, mut three] = three(&network);
+    let [one, two, mut three] = network.start_three();
     let id = say(&one, "to all");
     one.ask(async |client| {
         let mut stream = open(&client, id, true).await;
@@ -100,7 +90,7 @@ fn everybody_who_got_a_post_is_a_holder_and_whoever_was_killed_becomes_one_when_
 #[test]
 fn whoever_is_away_is_shown_as_away_and_since_when() {
     let network = Network::new();
-    let [one, two, mut three] = three(&network);
+    let [one, two, mut three] = network.start_three();
     three.kill_9();
     eventually(PATIENCE, "the link is gone", || one.status().peers_up == 1);
     let id = say(&one, "x");
@@ -116,7 +106,7 @@ fn whoever_is_away_is_shown_as_away_and_since_when() {
 #[test]
 fn a_peer_that_stands_still_is_handed_a_post_and_is_no_holder_of_it() {
     let network = Network::new();
-    let [one, two, three] = three(&network);
+    let [one, two, three] = network.start_three();
     three.pause();
     let id = say(&one, "x");
     eventually(PATIENCE, "the second holds it", || state_of(&receipt(&one, &id), &two) == HolderState::Holds);
@@ -148,7 +138,7 @@ fn what_was_said_alone_is_unacknowledged_until_somebody_comes_also_after_a_resta
 #[test]
 fn equal_peers_have_one_digest_agree_on_every_feed_and_are_synced() {
     let network = Network::new();
-    let peers = three(&network);
+    let peers = network.start_three();
     for peer in &peers {
         drop(say(peer, "x"));
     }

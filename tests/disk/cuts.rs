@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use p2p_tests::daemon::{Network, Options, TestPeer};
 use p2p_tests::ledger::Ledger;
@@ -11,7 +11,7 @@ use p2p_tests::sim::dice::Dice;
 use p2p_tests::skip::or_skip;
 use p2p_tests::volume::{Cut, Volume};
 
-use super::{data_dir, rounds, seed};
+use super::{Ended, data_dir, rounds, seed};
 
 /// A file system whose power can be cut.
 #[track_caller]
@@ -41,32 +41,22 @@ fn d_02_a_power_cut_at_any_moment_loses_nothing_acknowledged() {
     let mut dice = Dice::new(seed);
     let network = Network::new();
     let Some(mut volume) = volume(&data_dir(&network, "one")) else { return };
-    let mut peer = network.start("one", &[]);
-    let mut ledger = Ledger::new(&peer, seed);
-    let (mut seen, mut slowest) = (0, Duration::ZERO);
-    let rounds = rounds(300);
-    for _ in 0..rounds {
-        let people = ledger.start(&peer, 4);
+    let mut ended = Ended::new(network.start("one", &[]), seed);
+    for _ in 0..ended.rounds {
+        let people = ended.ledger.start(&ended.peer, 4);
         people.wait_for_answers(dice.between(0, 30));
         sleep(dice.span(Duration::ZERO, Duration::from_millis(8)));
-        cut(&mut volume, &mut peer, &mut dice);
-        ledger.finish(people);
+        cut(&mut volume, &mut ended.peer, &mut dice);
+        ended.ledger.finish(people);
         if dice.chance(0.3) {
             // A start can lose its power too.
-            peer.launch();
+            ended.peer.launch();
             sleep(dice.span(Duration::ZERO, Duration::from_millis(12)));
-            cut(&mut volume, &mut peer, &mut dice);
+            cut(&mut volume, &mut ended.peer, &mut dice);
         }
-        let begin = Instant::now();
-        peer.restart();
-        slowest = slowest.max(begin.elapsed());
-        seen = super::look(&peer, &mut ledger, seen);
+        ended.restart();
     }
-    ledger.check(&[&peer]);
-    let (acknowledged, unanswered) = (ledger.acknowledged(), ledger.unanswered());
-    eprintln!("{rounds} cuts, {acknowledged} acknowledged, {unanswered} unanswered, slowest start {slowest:?}");
-    assert!(acknowledged as u64 > rounds, "hardly anything was said, so nothing was shown: {acknowledged}");
-    assert!(unanswered as u64 > rounds / 10, "hardly any cut came in the middle: {unanswered}");
+    ended.check("cuts");
 }
 
 #[test]

@@ -14,6 +14,7 @@ mod kills;
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use p2p_tests::daemon::{Network, TestPeer};
 use p2p_tests::ledger::Ledger;
@@ -45,6 +46,45 @@ fn look(peer: &TestPeer, ledger: &mut Ledger, seen: u64) -> u64 {
     let posts = peer.posts_behind(seen);
     ledger.check_kept(&posts);
     posts.last().map_or(seen, |post| post.offset)
+}
+
+/// A peer that is ended at any moment, and what its people were told.
+struct Ended {
+    peer: TestPeer,
+    ledger: Ledger,
+    /// How often, in all.
+    rounds: u64,
+    seen: u64,
+    slowest_start: Duration,
+}
+
+impl Ended {
+    fn new(peer: TestPeer, seed: u64) -> Self {
+        let ledger = Ledger::new(&peer, seed);
+        Self { peer, ledger, rounds: rounds(300), seen: 0, slowest_start: Duration::ZERO }
+    }
+
+    /// It comes back, and shows what was acknowledged.
+    #[track_caller]
+    fn restart(&mut self) {
+        let begin = Instant::now();
+        self.peer.restart();
+        self.slowest_start = self.slowest_start.max(begin.elapsed());
+        self.seen = look(&self.peer, &mut self.ledger, self.seen);
+    }
+
+    /// All is there, and what was ended so often was at work.
+    #[track_caller]
+    fn check(&mut self, ends: &str) {
+        let Self { peer, ledger, rounds, slowest_start, .. } = self;
+        ledger.check(&[peer]);
+        let (acknowledged, unanswered) = (ledger.acknowledged(), ledger.unanswered());
+        eprintln!(
+            "{rounds} {ends}, {acknowledged} acknowledged, {unanswered} unanswered, slowest start {slowest_start:?}"
+        );
+        assert!(acknowledged as u64 > *rounds, "hardly anything was said, so nothing was shown: {acknowledged}");
+        assert!(unanswered as u64 > *rounds / 10, "hardly any of the {ends} came in the middle: {unanswered}");
+    }
 }
 
 /// Runs `p2pd` on a data directory where it is expected to end by itself.

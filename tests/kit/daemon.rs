@@ -90,6 +90,22 @@ impl Network {
         self.dir.path()
     }
 
+    /// Starts three peers and links them all.
+    ///
+    /// # Panics
+    ///
+    /// They do not find each other.
+    #[must_use]
+    #[track_caller]
+    pub fn start_three(&self) -> [TestPeer; 3] {
+        let one = self.start("one", &[]);
+        let two = self.start("two", &[&one]);
+        let three = self.start("three", &[&one]);
+        let peers = [one, two, three];
+        peers.iter().for_each(|peer| peer.wait_for_peers(2));
+        peers
+    }
+
     /// Makes a network key in this folder.
     ///
     /// # Panics

@@ -137,11 +137,10 @@ fn check_receipts(world: &World) -> Vec<Violation> {
     // What lost its number in a fork is held under another one.
     let held = |place: Place| world.machine(place).history().posts.into_iter().filter(|post| !post.forked);
     let held: BTreeSet<PostId> = world.honest().into_iter().flat_map(held).map(|post| post.id).collect();
-    let acked: Vec<PostId> = acked.filter(|post| held.contains(post)).collect();
     // Below numbers that are nowhere, peers are not told what each of them holds.
     let honest: Vec<&Machine> = world.honest().into_iter().map(|place| world.machine(place)).collect();
     let torn: BTreeSet<Instance> = numbers_nowhere(&honest).into_iter().map(|(feed, _, _)| feed).collect();
-    let acked: Vec<PostId> = acked.into_iter().filter(|post| !torn.contains(&post.feed)).collect();
+    let acked: Vec<PostId> = acked.filter(|post| held.contains(post) && !torn.contains(&post.feed)).collect();
     let unsure = |machine: &Machine| {
         let run = machine.run.as_ref()?;
         let mesh = run.brain.mesh()?;
