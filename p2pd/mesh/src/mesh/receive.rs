@@ -11,7 +11,7 @@ use super::penalty::Offence;
 use super::{Appending, Mesh, Pending};
 use crate::effect::{Append, Delivery, Effect, Event};
 use crate::envelope::{AuthorKey, Envelope, EnvelopeError, VerifiedEnvelope};
-use crate::feed::Fit;
+use crate::feed::{Fit, Span};
 use crate::id::{FeedId, Instance, LinkId, Offset, PeerId, Seq};
 use crate::input::Ticket;
 use crate::limits::{AUTHOR_KEYS_MAX, HOP_MAX, NEW_FEEDS_RATE, PENALTIES_MAX};
@@ -118,7 +118,7 @@ impl Mesh {
         if !self.knows_or_may_create(id, feed, Some(envelope.feed()), now) {
             return true;
         }
-        self.note_head(id, feed, envelope.last(), now);
+        self.note_span(id, feed, Span { floor: envelope.first(), head: envelope.last() }, now);
         self.note_served(id, feed, now);
         let is_searched = self.is_searched(id, &envelope);
         let Some(state) = self.feeds.get(&feed) else { return true };

@@ -9,6 +9,7 @@ use super::feeds::Asked;
 use super::link::Link;
 use super::missing::Reach;
 use super::penalty::Offence;
+use crate::feed::Span;
 use crate::id::{FeedId, LinkId, Seq};
 use crate::limits::VAIN_ASKS_MAX;
 use crate::time::{Mono, Now};
@@ -35,7 +36,7 @@ impl Mesh {
                 self.doubt_own_feed(id, feed, self.own_head().next());
                 continue;
             }
-            self.note_head(id, feed, head.head, now);
+            self.note_span(id, feed, Span { floor: head.floor, head: head.head }, now);
             self.note_rebuilt(id, feed, head.head);
             self.note_floor(id, feed, head.floor);
             if let Some(link) = self.links.get_mut(&id) {

@@ -6,6 +6,7 @@ use rand::RngExt;
 
 use super::link::{Link, Serving};
 use super::{Mesh, Pending};
+use crate::feed::Span;
 use crate::id::{FeedId, Instance, LinkId, Seq};
 use crate::limits::{ANNOUNCED_LINKS_MAX, WANTS_PER_LINK_MAX};
 use crate::time::Now;
@@ -23,7 +24,7 @@ impl Mesh {
         let mut announced = 0;
         for id in links {
             if Some(id) == pending.via {
-                self.note_held(id, feed, last);
+                self.note_brought(id, feed, Span { floor: first, head: last });
                 self.mark_have(id, feed);
                 continue;
             }
@@ -33,11 +34,11 @@ impl Mesh {
             let Some(state) = link.feeds.get_mut(&feed) else { continue };
             let next_held = |cursor| self.feeds.get(&feed).and_then(|state| state.next_held(cursor));
             let is_through = |cursor| cursor < floor && next_held(cursor).is_none_or(|next| next >= floor);
-            let is_there = state.head >= last;
+            let is_there = state.span().covers(first, last);
             let is_announced = match &mut state.push {
                 // Also to who has it: so all know of each other who holds what.
-                Push::Live { cursor, .. } if is_there => {
-                    *cursor = (*cursor).max(last.next());
+                Push::Live { .. } if is_there => {
+                    state.skip_held(Span { head: last, ..state.span() });
                     true
                 }
                 // What was repaired is not pushed on: its neighbours repair it too. Only a cursor that has not
@@ -165,24 +166,21 @@ impl Mesh {
         }
     }
 
-    /// The other side holds a feed up to `head`.
-    pub(super) fn note_head(&mut self, id: LinkId, feed: FeedId, head: Seq, now: Now) {
+    /// The other side holds this run of a feed.
+    pub(super) fn note_span(&mut self, id: LinkId, feed: FeedId, held: Span, now: Now) {
         let stored = self.feeds.get(&feed).map_or(Seq(0), |state| state.stored.head());
         self.decide_push(id, feed, stored.next());
         let Some(link) = self.links.get_mut(&id) else { return };
         link.exchanged = now.mono;
         let Some(state) = link.feeds.get_mut(&feed) else { return };
-        state.head = state.head.max(head);
-        if let Push::Live { cursor, .. } = &mut state.push {
-            *cursor = (*cursor).max(head.min(stored).next());
-        }
+        state.head = state.head.max(held.head);
+        state.skip_held(Span { head: held.head.min(stored), ..held });
     }
 
     /// The other side holds what it brought itself: pushing goes on behind it.
-    fn note_held(&mut self, id: LinkId, feed: FeedId, last: Seq) {
-        let state = self.links.get_mut(&id).and_then(|link| link.feeds.get_mut(&feed));
-        if let Some(Push::Live { cursor, .. }) = state.map(|state| &mut state.push) {
-            *cursor = (*cursor).max(last.next());
+    fn note_brought(&mut self, id: LinkId, feed: FeedId, brought: Span) {
+        if let Some(state) = self.links.get_mut(&id).and_then(|link| link.feeds.get_mut(&feed)) {
+            state.skip_held(brought);
         }
     }
 
@@ -196,7 +194,7 @@ impl Mesh {
             if have.head == Seq(0) || have.head < have.floor || !self.knows_or_may_create(id, have.feed, None, now) {
                 continue;
             }
-            self.note_head(id, have.feed, have.head, now);
+            self.note_span(id, have.feed, Span { floor: have.floor, head: have.head }, now);
             self.note_rebuilt(id, have.feed, have.head);
             self.note_floor(id, have.feed, have.floor);
             self.consider_repair(have.feed, now);

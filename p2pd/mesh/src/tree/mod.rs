@@ -79,6 +79,15 @@ impl LinkFeed {
         Span { floor: self.floor, head: self.head }
     }
 
+    /// The other side holds this run: what is pushed to it goes on behind it, unless something is to come before it.
+    pub(crate) fn skip_held(&mut self, held: Span) {
+        if let Push::Live { cursor, .. } = &mut self.push
+            && held.floor <= *cursor
+        {
+            *cursor = (*cursor).max(held.head.next());
+        }
+    }
+
     /// `from..=to` was handed to the link.
     pub(crate) fn note_sent(&mut self, from: Seq, to: Seq) {
         self.sent = Some(match self.sent.filter(|sent| sent.head.next() >= from && sent.floor <= to.next()) {

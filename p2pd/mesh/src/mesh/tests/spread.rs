@@ -378,3 +378,19 @@ fn own_posts_from_before_a_link_are_not_pushed_on_it() {
     peer.say("after");
     assert_eq!(texts_said(&peer.said(late)), ["after"]);
 }
+
+#[test]
+fn who_holds_only_what_is_newer_is_still_pushed_what_it_asked_for() {
+    let (mut peer, links) = linked(&[2, 4]);
+    let feed = chain(3, EPOCH.0, 40, &[&"x".repeat(8_000)]);
+    let have = |head, floor| Message::Have(vec![Have { feed: feed[0].feed_id(), head: Seq(head), floor: Seq(floor) }]);
+    peer.hear(links[1], &have(1, 1));
+    feed.chunks(1).for_each(|envelope| peer.hear(links[0], &pushed(envelope)));
+    peer.said(links[1]);
+    peer.block(links[1]);
+    let ranges = vec![(Seq(2), None)];
+    peer.hear(links[1], &Message::Want(Want { feed: feed[0].feed_id(), ranges, push: true }));
+    peer.hear(links[1], &have(99, 90));
+    peer.unblock(links[1]);
+    assert_eq!(texts_said(&peer.said(links[1])).len(), 39);
+}
