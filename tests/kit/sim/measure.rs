@@ -122,7 +122,7 @@ impl Measure {
             None => drop(self.frames.insert(kind.to_owned(), 1)),
         }
         if kind == "envelopes" {
-            let copies = count(frame, br#","sig":""#);
+            let copies = envelopes_in(frame);
             self.copies += copies;
             if has(frame, br#""live":true"#) {
                 // The frame says how far its sender is from the author.
@@ -196,6 +196,11 @@ pub fn frame_type(frame: &[u8]) -> &str {
 #[must_use]
 pub fn has(frame: &[u8], what: &[u8]) -> bool {
     frame[..frame.len().min(HEAD_LEN)].windows(what.len()).any(|window| window == what)
+}
+
+/// Envelopes in some bytes of a link.
+pub(super) fn envelopes_in(bytes: &[u8]) -> u64 {
+    count(bytes, br#","sig":""#)
 }
 
 fn count(frame: &[u8], what: &[u8]) -> u64 {

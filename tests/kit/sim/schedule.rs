@@ -48,7 +48,7 @@ pub fn run(plan: Plan, detail: Detail) -> Report {
     world.begin_trouble();
     world.run_for(trouble);
     world.heal();
-    let before = (world.measure.copies, world.measure.firsts);
+    let before = (world.measure.copies + world.copies_under_way(), world.measure.firsts);
     let (equal_after, late) = settle::recover(&mut world);
     let mut violations = world.violations().to_vec();
     violations.extend(late);

@@ -33,7 +33,8 @@ pub fn recover(world: &mut World) -> (Option<Duration>, Option<Violation>) {
     (took, is_late.then(|| everybody(what())))
 }
 
-/// Everything that must hold once all is settled. `before` are copies and firsts at the end of the faults.
+/// Everything that must hold once all is settled. `before` are copies and firsts at the end of the faults, with those that
+/// were on their way then: what was said into a hole comes out of it.
 pub fn check_all(world: &mut World, measure: &mut Measure, before: (u64, u64)) -> Vec<Violation> {
     world.run_for(SETTLE);
     measure.add(&std::mem::take(&mut world.measure));
@@ -53,7 +54,7 @@ pub fn check_all(world: &mut World, measure: &mut Measure, before: (u64, u64)) -
 /// Repair brings what is missing about once: one and a half copies of each are too many. What several were asked for
 /// while lines were slow comes from each of them.
 fn check_storm(world: &World, measure: &Measure, before: (u64, u64)) -> Option<Violation> {
-    let (copies, firsts) = (measure.copies - before.0, measure.firsts - before.1);
+    let (copies, firsts) = (measure.copies.saturating_sub(before.0), measure.firsts - before.1);
     let copies_max = if world.plan().weights.iter().any(|(kind, _)| kind.is_slow()) { 8 } else { 3 };
     let is_storm = world.plan().is_honest() && 2 * copies > copies_max * firsts + COPIES_FREE;
     is_storm.then_some(Violation::Storm { copies, firsts })
@@ -214,7 +215,7 @@ const EQUAL_AFTER_LINKS: Duration = Duration::from_secs(5);
 /// Announcements and comparisons that are still on their way.
 const SETTLE: Duration = Duration::from_secs(10);
 const QUIET_FOR: Duration = Duration::from_secs(120);
-/// Twice the copies that may be on their way when the faults end.
+/// Twice the copies that peers may be about to send when the faults end.
 const COPIES_FREE: u64 = 200;
 const ENVELOPES_OF_TALK: usize = 100;
 const TALK_PAUSE: Duration = Duration::from_millis(150);

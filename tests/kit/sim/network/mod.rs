@@ -148,6 +148,11 @@ impl Network {
         self.sockets.get(&link).map(|socket| socket.place)
     }
 
+    /// Bytes that were written and not yet read, in any link.
+    pub fn under_way(&self) -> impl Iterator<Item = &Bytes> {
+        self.sockets.values().flat_map(Socket::under_way)
+    }
+
     /// Dials. The answer comes as a signal.
     pub fn dial(
         &mut self,

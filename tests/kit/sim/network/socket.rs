@@ -103,6 +103,15 @@ impl Socket {
         }
     }
 
+    /// Everything that was written here and not yet read there, and what waits here to be read.
+    pub(super) fn under_way(&self) -> impl Iterator<Item = &Bytes> {
+        let flight = self.flight.iter().filter_map(|segment| match segment {
+            Segment::Bytes(bytes) => Some(bytes),
+            Segment::Fin | Segment::Cut => None,
+        });
+        self.unsent.iter().chain(flight).chain(&self.arrived)
+    }
+
     /// Takes the next bytes from the process, as far as there is room.
     pub(super) fn take_segment(&mut self, socket_bytes: usize) -> Option<Segment> {
         if self.severed {

@@ -201,7 +201,7 @@ impl World {
             return;
         }
         // Who knows nobody waits to be found, and all find the first one only.
-        if !self.has_met_somebody(place) {
+        if !self.has_met(place, |_| true) {
             return;
         }
         let original = &self.machines[place.0];

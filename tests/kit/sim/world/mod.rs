@@ -24,7 +24,7 @@ use super::dice::Dice;
 use super::disk::Space;
 use super::hostile::Hostile;
 use super::machine::{Brain, Character, Machine, Run};
-use super::measure::Measure;
+use super::measure::{Measure, envelopes_in};
 use super::network::{LISTEN_PORT, Network, Place, ProcessId, Signal};
 use super::people::{Manner, People, SessionId};
 use super::plan::{Plan, Topology};
@@ -257,6 +257,12 @@ impl World {
     #[must_use]
     pub fn may_fork(&self, feed: Instance) -> bool {
         self.twins.contains(&feed) || !self.is_honest_peer(feed.id)
+    }
+
+    /// Envelopes that were written to links and not yet read.
+    #[must_use]
+    pub fn copies_under_way(&self) -> u64 {
+        self.network.under_way().map(|bytes| envelopes_in(bytes)).sum()
     }
 
     /// The machine that an address means now.

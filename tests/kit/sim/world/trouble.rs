@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use p2p_mesh::id::PeerId;
+
 use super::faults::{Death, Undo};
 use super::{Event, World};
 use crate::sim::network::{Place, outside};
@@ -199,8 +201,8 @@ impl World {
         let two = Place(one.0 - 1);
         let changes_places = two.0 > 0 && self.dice.chance(0.3);
         let movers = if changes_places { vec![one, two] } else { vec![one] };
-        // Whoever never met anybody knows one address only, which may have been the other one's.
-        if movers.iter().any(|place| !self.has_met_somebody(*place)) {
+        // Two that never met anybody else know each other only where they were.
+        if movers.iter().any(|place| !self.has_met(*place, |other| other != one && (other != two || two.0 == 0))) {
             return;
         }
         for place in &movers {
@@ -214,8 +216,11 @@ impl World {
         self.has_moved.extend(movers);
     }
 
-    pub(super) fn has_met_somebody(&self, place: Place) -> bool {
-        self.machines[place.0].disk.book().iter().any(|(record, _)| self.is_honest_peer(record.id))
+    /// Whether it knows an honest peer at one of these places.
+    pub(super) fn has_met(&self, place: Place, is_counted: impl Fn(Place) -> bool) -> bool {
+        let counted = self.machines.iter().filter(|machine| machine.is_honest() && is_counted(machine.place));
+        let counted: Vec<PeerId> = counted.map(|machine| machine.id).collect();
+        self.machines[place.0].disk.book().iter().any(|(record, _)| counted.contains(&record.id))
     }
 
     /// Long enough for whoever writes to it to lose patience.
