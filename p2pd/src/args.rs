@@ -76,6 +76,9 @@ pub struct ConfigArgs {
     /// Where to serve p2pctl: unix:PATH or 127.0.0.1:PORT; can be repeated
     #[arg(long, value_name = "ENDPOINT")]
     pub api: Vec<String>,
+    /// Where to serve /metrics, /livez and /readyz over HTTP: HOST:PORT, or off
+    #[arg(long, value_name = "ADDR")]
+    pub metrics: Option<String>,
     /// What to log, such as `info` or `info,p2pd::link=debug`
     #[arg(long, value_name = "FILTER")]
     pub log_level: Option<String>,
@@ -136,6 +139,7 @@ impl ConfigArgs {
             peer: list(self.peer, outer.peer),
             name: self.name.or(outer.name),
             api: list(self.api, outer.api),
+            metrics: self.metrics.or(outer.metrics),
             log_level: self.log_level.or(outer.log_level),
             log_format: self.log_format.or(outer.log_format),
         }
@@ -151,6 +155,7 @@ impl ConfigArgs {
             ("peers", "--peer", self.peer.clone()),
             ("name", "--name", one(&self.name)),
             ("api_addr", "--api", self.api.clone()),
+            ("metrics_addr", "--metrics", one(&self.metrics)),
             ("log_level", "--log-level", one(&self.log_level)),
             ("log_format", "--log-format", one(&self.log_format)),
         ];
@@ -201,8 +206,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_there_yet_is_refused() {
-        assert_eq!(action("--metrics localhost:1"), Err(ErrorKind::UnknownArgument));
+    fn what_is_not_there_is_refused() {
+        assert_eq!(action("--no-such-flag"), Err(ErrorKind::UnknownArgument));
         assert_eq!(action("--version"), Err(ErrorKind::DisplayVersion));
         assert_eq!(action("rum"), Err(ErrorKind::InvalidSubcommand));
     }

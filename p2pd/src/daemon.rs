@@ -4,7 +4,8 @@ use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
 
 use ed25519_dalek::SigningKey;
 use p2p_mesh::config::Setup;
@@ -12,6 +13,7 @@ use p2p_mesh::id::{Epoch, Instance, PeerId, base32};
 use p2p_mesh::limits::NEWEST_FIRST_POSTS;
 use p2p_mesh::membership::record::Addr;
 use p2p_mesh::mesh::Mesh;
+use p2p_proto::endpoint::Endpoint;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
@@ -21,13 +23,14 @@ use crate::api::{self, Alarms, ApiConfig, ApiError, ConfigRow, Facts, Request, S
 use crate::args::RunArgs;
 use crate::config::{Config, Loaded};
 use crate::driver::{Clock, Driver, Retention, Rooms};
+use crate::health::{Progress, Stage};
 use crate::identity::{DataDir, DataDirError};
 use crate::keyfile::KeyFileError;
 use crate::link::{self, BindError, LinkConfig, Links};
 use crate::logging::{self, LogError};
 use crate::network::NetworkKey;
 use crate::store::{self, Opened, StoreError};
-use crate::{config, epoch, exit, panics};
+use crate::{config, epoch, exit, metrics, panics};
 
 /// Why a daemon cannot start, or had to stop.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +47,9 @@ pub enum DaemonError {
     /// The port cannot be used.
     #[error("{0}")]
     Bind(#[from] BindError),
+    /// The port for figures cannot be used.
+    #[error("metrics_addr: {0}")]
+    Metrics(BindError),
     /// The API cannot be served.
     #[error("{0}")]
     Api(#[from] ApiError),
@@ -69,8 +75,17 @@ struct Ground {
     key: SigningKey,
     networks: Vec<NetworkKey>,
     listeners: Vec<TcpListener>,
-    store: Opened,
-    epoch: Epoch,
+    /// Where figures are served.
+    metrics: Vec<TcpListener>,
+    /// Where links are accepted.
+    listen: Vec<SocketAddr>,
+}
+
+/// Where everything is, for people and scripts.
+struct Places {
+    listen: Vec<SocketAddr>,
+    metrics: Vec<SocketAddr>,
+    api: Vec<Endpoint>,
 }
 
 /// Signals: two that end the daemon, and one that makes it dial again.
@@ -112,25 +127,38 @@ async fn live(loaded: &Loaded, args: &RunArgs) -> Result<u8, DaemonError> {
     for warning in &loaded.warnings {
         tracing::warn!(?warning, "configuration");
     }
-    let started = Instant::now();
     let mut stops = Stops::new()?;
     let config = &loaded.config;
     let ground = prepare(config).await?;
-    let id = PeerId(ground.key.verifying_key().to_bytes());
-    let instance = Instance { id, epoch: ground.epoch };
-    let listen: Vec<SocketAddr> = ground.listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
-    let network = network_text(config, &ground.networks);
-    let Ground { dir, key, networks, listeners, store, .. } = ground;
-    let store_thread = store.thread;
-
     let alarms = Alarms::default();
-    let facts = facts(loaded, instance, &network, &listen, dir.path(), started, &alarms);
+    let facts = facts(loaded, &ground, &alarms);
+    let (network, progress) = (facts.network.clone(), facts.progress.clone());
     let subscribers = Subscribers::new(config.message_buffer_size);
     let (request_sender, requests) = mpsc::channel(REQUESTS_WAITING_MAX);
     stops.requests = Some(request_sender.clone());
     let (stop_api, stop_asked, leave) = (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
-    let api_config = ApiConfig { endpoints: config.api_addr.clone(), token_file: dir.path().join(TOKEN_FILE) };
+    let api_config = ApiConfig { endpoints: config.api_addr.clone(), token_file: ground.dir.path().join(TOKEN_FILE) };
     let served = api::serve(api_config, request_sender, subscribers.clone(), facts, stop_api.clone()).await?;
+    let Ground { dir, key, networks, listeners, metrics, listen } = ground;
+    let places = Places { listen, metrics: addrs_of(&metrics), api: served.endpoints.clone() };
+    for listener in metrics {
+        tokio::spawn(metrics::serve(listener, Arc::new(served.reporter.clone())));
+    }
+
+    progress.reach(Stage::Recovering);
+    let id = PeerId(key.verifying_key().to_bytes());
+    let opened = tokio::select! {
+        opened = open_store(dir.path(), &id, config) => opened,
+        name = stops.recv() => {
+            tracing::info!(signal = name, "stopping before the store is open");
+            return close_early(stop_api, served, Ok(exit::OK)).await;
+        }
+    };
+    let (store, epoch) = match opened {
+        Ok(opened) => opened,
+        Err(error) => return close_early(stop_api, served, Err(error.into())).await,
+    };
+    let (instance, store_thread) = (Instance { id, epoch }, store.thread);
 
     let (link_sender, link_events) = mpsc::channel(LINK_EVENTS_WAITING_MAX);
     let link_config =
@@ -139,8 +167,8 @@ async fn live(loaded: &Loaded, args: &RunArgs) -> Result<u8, DaemonError> {
     let clock = Clock::start();
     let setup = Setup {
         key,
-        epoch: instance.epoch,
-        config: mesh_config(config, &listen),
+        epoch,
+        config: mesh_config(config, &places.listen),
         feeds: store.feeds,
         forks: store.forks,
         next_offset: store.next_offset,
@@ -160,9 +188,10 @@ async fn live(loaded: &Loaded, args: &RunArgs) -> Result<u8, DaemonError> {
         leave: leave.clone(),
     };
     let driver = Driver::new(Mesh::new(setup, clock.now()), clock, rooms);
-    greet(instance, &network, config, &listen, &served);
+    progress.reach(Stage::Running);
+    greet(instance, &network, config, &places);
     if let Some(path) = &args.ready_file {
-        write_ready(path, instance, &listen, &served)?;
+        write_ready(path, instance, &places)?;
     }
     let code = turn(driver, &mut stops, &stop_asked, stop_api, leave, served).await?;
     // Every sender of jobs is gone, so the thread flushes what it has and ends.
@@ -172,17 +201,41 @@ async fn live(loaded: &Loaded, args: &RunArgs) -> Result<u8, DaemonError> {
     Ok(code)
 }
 
-/// Opens everything that can be in the way of a start, in the order in which the user would look for it.
+/// Opens everything that can be in the way of a start, in the order in which the user would look for it. What is left
+/// is the store, which may take its time.
 async fn prepare(config: &Config) -> Result<Ground, DaemonError> {
     let dir = DataDir::open(&config.data_dir)?;
     let key = dir.identity()?;
     let networks = config.networks()?;
     let listeners = link::bind(&config.listen_addr).await?;
-    let id = PeerId(key.verifying_key().to_bytes());
-    let store = store::open(dir.path(), &id, config.durability)?;
+    let metrics = match &config.metrics_addr {
+        Some(addr) => link::bind(addr).await.map_err(DaemonError::Metrics)?,
+        None => Vec::new(),
+    };
+    let listen = addrs_of(&listeners);
+    Ok(Ground { dir, key, networks, listeners, metrics, listen })
+}
+
+async fn open_store(dir: &Path, id: &PeerId, config: &Config) -> Result<(Opened, Epoch), StoreError> {
+    let store = store::open_beside(dir, id, config.durability).await?;
     let epoch = epoch::draw(store.newest_own_epoch);
     store::note_epoch(&store.jobs, epoch).await?;
-    Ok(Ground { dir, key, networks, listeners, store, epoch })
+    Ok((store, epoch))
+}
+
+/// Ends a run that has no driver yet.
+async fn close_early(
+    stop_api: CancellationToken,
+    served: Served,
+    result: Result<u8, DaemonError>,
+) -> Result<u8, DaemonError> {
+    stop_api.cancel();
+    let _ = served.task.await;
+    result
+}
+
+fn addrs_of(listeners: &[TcpListener]) -> Vec<SocketAddr> {
+    listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect()
 }
 
 /// Runs the driver; on a signal, closes the API first, then says goodbye to the mesh.
@@ -265,6 +318,7 @@ impl DaemonError {
     fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Bind(error) => Some(error.hint()),
+            Self::Metrics(_) => Some("choose another one, for example: p2pd --metrics localhost:9465, or off"),
             Self::Store(StoreError::Damaged(_)) => Some(
                 "move its history.db* away, keep them, and start again: what peers hold of it comes back from them",
             ),
@@ -283,7 +337,7 @@ impl DaemonError {
             Self::Log(_) => exit::BAD_CONFIG,
             Self::DataDir(error) => error.exit_code(),
             Self::Key(error) => error.exit_code(),
-            Self::Bind(_) => exit::CANNOT_BIND,
+            Self::Bind(_) | Self::Metrics(_) => exit::CANNOT_BIND,
             Self::Api(error) => match error {
                 ApiError::NotLoopback(_) | ApiError::PathTooLong { .. } | ApiError::Token { .. } => exit::BAD_CONFIG,
                 ApiError::InUse(_) | ApiError::NotSocket(_) | ApiError::Bind { .. } => exit::CANNOT_BIND,
@@ -328,55 +382,61 @@ fn network_text(config: &Config, networks: &[NetworkKey]) -> String {
     id.unwrap_or_else(|| base32(&NetworkKey::open().id))
 }
 
-fn facts(
-    loaded: &Loaded,
-    instance: Instance,
-    network: &str,
-    listen: &[SocketAddr],
-    data_dir: &Path,
-    started: Instant,
-    alarms: &Alarms,
-) -> Facts {
+fn facts(loaded: &Loaded, ground: &Ground, alarms: &Alarms) -> Facts {
     let row = |value: &config::Effective| ConfigRow {
         key: value.key.to_string(),
         value: value.value.clone(),
         source: value.source.to_string(),
     };
+    let id = PeerId(ground.key.verifying_key().to_bytes());
     Facts {
-        instance,
+        // The epoch is drawn when the store is open.
+        instance: Instance { id, epoch: Epoch(0) },
         name: loaded.config.name.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        network: network.to_owned(),
+        network: network_text(&loaded.config, &ground.networks),
         open_network: loaded.config.open_network,
-        listen: listen.to_vec(),
-        data_dir: data_dir.to_owned(),
+        listen: ground.listen.clone(),
+        data_dir: ground.dir.path().to_owned(),
         config: loaded.values.iter().map(row).collect(),
         pid: std::process::id(),
-        started,
+        started: Instant::now(),
+        began: SystemTime::now(),
         default_room: loaded.config.default_room.clone(),
         alarms: alarms.clone(),
+        progress: Progress::default(),
     }
 }
 
-fn greet(instance: Instance, network: &str, config: &Config, listen: &[SocketAddr], served: &Served) {
-    let api: Vec<String> = served.endpoints.iter().map(ToString::to_string).collect();
+fn greet(instance: Instance, network: &str, config: &Config, places: &Places) {
+    let api: Vec<String> = places.api.iter().map(ToString::to_string).collect();
     let peer = instance.id.short();
-    tracing::info!(peer, name = ?config.name, network, ?listen, ?api, "ready");
+    let Places { listen, metrics, .. } = places;
+    if metrics.is_empty() {
+        tracing::info!(peer, name = ?config.name, network, ?listen, ?api, "ready");
+    } else {
+        tracing::info!(peer, name = ?config.name, network, ?listen, ?api, ?metrics, "ready");
+    }
     if config.open_network {
         tracing::warn!("open_network is set: whoever reaches this port may join and read everything");
+    }
+    if metrics.iter().any(|addr| !addr.ip().is_loopback()) {
+        tracing::warn!(?metrics, "whoever reaches metrics_addr may read all figures: it asks for no password");
     }
 }
 
 /// Tells scripts where everything is, all at once: the file is whole or not there.
-fn write_ready(path: &Path, instance: Instance, listen: &[SocketAddr], served: &Served) -> Result<(), DaemonError> {
+fn write_ready(path: &Path, instance: Instance, places: &Places) -> Result<(), DaemonError> {
+    let addrs = |addrs: &[SocketAddr]| addrs.iter().map(ToString::to_string).collect::<Vec<_>>();
     let text = serde_json::json!({
         "v": 1,
         "type": "ready",
         "pid": std::process::id(),
         "id": instance.id.to_string(),
         "epoch": instance.epoch.0,
-        "listen": listen.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        "api": served.endpoints.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "listen": addrs(&places.listen),
+        "api": places.api.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "metrics": addrs(&places.metrics),
     });
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(format!(".{}", std::process::id()));

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use p2p_mesh::effect::Delivery;
 use p2p_mesh::envelope::{Post, Stamp};
 use p2p_mesh::id::{Instance, Offset, PeerId, PostId, Seq};
+use p2p_mesh::status::Histogram;
 
 /// What the store found, or why it could not look, for people.
 pub type Answer<T> = Result<T, String>;
@@ -91,6 +92,12 @@ pub struct StoreSummary {
     pub expired_posts: u64,
     /// The newest clock among those, milliseconds since 1970.
     pub expired_newest_ms: u64,
+    /// How long transactions took that were flushed.
+    pub flushes: Histogram,
+    /// Bytes that are free for this user where the data directory is; none where the system does not say.
+    pub disk_free: Option<u64>,
+    /// Bytes of that file system.
+    pub disk_size: Option<u64>,
 }
 
 /// Posts whose text holds some words.

@@ -65,6 +65,8 @@ pub struct Ready {
     pub listen: Vec<String>,
     /// Where its API is.
     pub api: Vec<String>,
+    /// Where its figures are served: `IP:PORT`.
+    pub metrics: Vec<String>,
 }
 
 impl Network {
@@ -160,7 +162,7 @@ impl Network {
         let dir = self.dir().join(&options.name);
         fs::create_dir_all(&dir).expect("a folder for the peer");
         let child = spawn(&self.dir, &dir, &options);
-        let ready = Ready { pid: 0, id: String::new(), listen: Vec::new(), api: Vec::new() };
+        let ready = Ready { pid: 0, id: String::new(), listen: Vec::new(), api: Vec::new(), metrics: Vec::new() };
         TestPeer { options, dir, child, ready, network: self.dir.clone() }
     }
 

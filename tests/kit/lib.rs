@@ -4,6 +4,8 @@
 pub mod chaos;
 pub mod checker;
 pub mod daemon;
+pub mod exposition;
+pub mod http;
 pub mod ledger;
 pub mod line;
 pub mod member;

@@ -172,7 +172,7 @@ const HOUSES: &[House] = &[
     House {
         src: "p2pd/src/",
         steps: &[
-            Step { rooms: &["config", "metrics", "network", "query"], is_shared: true },
+            Step { rooms: &["config", "health", "metrics", "network", "query"], is_shared: true },
             Step { rooms: &["link", "store", "api"], is_shared: false },
             Step { rooms: &["driver"], is_shared: false },
             Step { rooms: &["daemon"], is_shared: false },
@@ -226,6 +226,12 @@ const WALLS: &[Wall] = &[
         except: &["p2pd/src/link/", "p2pd/src/api/"],
         words: &["TcpStream"],
         why: "only link moves bytes between peers, and api serves loopback",
+    },
+    Wall {
+        within: &["p2pd/src/"],
+        except: &["p2pd/src/metrics/"],
+        words: &["prometheus_client", "hyper", "hyper_util", "http_body_util"],
+        why: "only metrics serves HTTP",
     },
     Wall {
         within: &["p2pd/", "p2pctl/", "proto/"],

@@ -1,6 +1,6 @@
 //! What the mesh tells of itself when asked.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::id::{Epoch, Hash, Instance, Offset, PeerId, PostId, Seq};
 use crate::membership::record::Addr;
@@ -39,6 +39,73 @@ pub struct Status {
     pub other_instances: usize,
     /// Counters since the start, by metric name without the prefix `p2p_`.
     pub counters: BTreeMap<&'static str, u64>,
+    /// Links that are up and that we dialed.
+    pub links_outbound: usize,
+    /// Links that are up and that the other side dialed.
+    pub links_inbound: usize,
+    /// Round trips of heartbeats.
+    pub rtt: Histogram,
+    /// From the author's clock to the store here, once for each envelope that was pushed when it was new. The clock of an
+    /// author that is linked is corrected by its difference to ours.
+    pub delivery: Histogram,
+}
+
+/// Who is linked to whom.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Graph {
+    /// This peer first, then everybody it knows in the order of ids.
+    pub peers: Vec<GraphPeer>,
+}
+
+/// One peer and its neighbors.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct GraphPeer {
+    /// Who.
+    pub id: PeerId,
+    /// Whom it says it is linked to, of those that are known here; none where it is not linked to us.
+    pub neighbors: Option<BTreeSet<PeerId>>,
+    /// How many more it names.
+    pub strangers: usize,
+}
+
+/// How often something took how long.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Histogram {
+    counts: [u64; SPANS_US.len()],
+    longer: u64,
+    sum_us: u64,
+}
+
+impl Histogram {
+    /// It took this many microseconds once more.
+    pub fn observe(&mut self, us: u64) {
+        let at = SPANS_US.partition_point(|span| *span < us);
+        *self.counts.get_mut(at).unwrap_or(&mut self.longer) += 1;
+        self.sum_us = self.sum_us.saturating_add(us);
+    }
+
+    /// How often it took at most so many microseconds and longer than the span before, from the shortest on.
+    pub fn spans(&self) -> impl Iterator<Item = (u64, u64)> {
+        SPANS_US.into_iter().zip(self.counts)
+    }
+
+    /// How often it took longer than the longest span.
+    #[must_use]
+    pub fn longer(&self) -> u64 {
+        self.longer
+    }
+
+    /// How often it was observed.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.counts.iter().sum::<u64>() + self.longer
+    }
+
+    /// All of it together, microseconds.
+    #[must_use]
+    pub fn sum_us(&self) -> u64 {
+        self.sum_us
+    }
 }
 
 /// How much there is of something that must not grow without end, and how much there may be.
@@ -235,4 +302,27 @@ pub struct PeerSync {
     pub is_compared: bool,
     /// The last digests that were compared were equal.
     pub is_equal: bool,
+}
+
+/// From a flush on a fast disk or a round trip on one machine to what people call down. A decade has three.
+const SPANS_US: [u64; 18] = [
+    100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000,
+    5_000_000, 10_000_000, 30_000_000, 60_000_000,
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_histogram_counts_each_observation_once() {
+        let mut histogram = Histogram::default();
+        for us in [0, 100, 101, 60_000_000, 60_000_001, u64::MAX] {
+            histogram.observe(us);
+        }
+        let counts: Vec<(u64, u64)> = histogram.spans().filter(|(_, count)| *count > 0).collect();
+        assert_eq!(counts, [(100, 2), (250, 1), (60_000_000, 1)]);
+        assert_eq!((histogram.longer(), histogram.count(), histogram.sum_us()), (2, 6, u64::MAX));
+        assert!(SPANS_US.is_sorted());
+    }
 }

@@ -4,7 +4,7 @@ use p2p_mesh::effect::{Delivery, Refusal, Sent};
 use p2p_mesh::envelope::{CHAT, Post};
 use p2p_mesh::id::{Epoch, INTEGER_END, Instance, Offset, PeerId, PostId, Seq};
 use p2p_mesh::input::Draft;
-use p2p_mesh::status::{PeerState, PeerStatus};
+use p2p_mesh::status::{GraphPeer, PeerState, PeerStatus};
 use p2p_proto::error::{Code, Error};
 use p2p_proto::v1;
 
@@ -33,6 +33,16 @@ pub(super) fn posts(entry: &Delivery, names: &Names) -> Vec<v1::Post> {
         });
     }
     posts
+}
+
+pub(super) fn graph_peer(peer: GraphPeer, names: &Names) -> v1::GraphPeer {
+    v1::GraphPeer {
+        id: peer.id.to_string(),
+        name: names.of(&peer.id),
+        told: peer.neighbors.is_some(),
+        neighbors: peer.neighbors.unwrap_or_default().iter().map(ToString::to_string).collect(),
+        strangers: count(peer.strangers),
+    }
 }
 
 pub(super) fn stored_post(stored: &StoredPost, names: &Names) -> v1::Post {

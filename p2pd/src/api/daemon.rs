@@ -6,14 +6,16 @@ use p2p_proto::v1;
 use p2p_proto::v1::daemon_server::Daemon;
 use tonic::{Request, Response, Status};
 
-use super::Facts;
 use super::ask::Asker;
+use super::{Facts, Reporter};
+use crate::metrics::{self, Exposition};
 
 /// Answers `Daemon`.
 #[derive(Debug)]
 pub(super) struct DaemonService {
     pub(super) asker: Asker,
     pub(super) facts: Arc<Facts>,
+    pub(super) reporter: Reporter,
 }
 
 #[tonic::async_trait]
@@ -27,5 +29,10 @@ impl Daemon for DaemonService {
     async fn stop(&self, _request: Request<v1::StopRequest>) -> Result<Response<v1::StopResponse>, Status> {
         self.asker.tell(super::Request::Stop).await?;
         Ok(Response::new(v1::StopResponse {}))
+    }
+
+    async fn metrics(&self, _request: Request<v1::MetricsRequest>) -> Result<Response<v1::MetricsResponse>, Status> {
+        let snapshot = self.reporter.snapshot().await?;
+        Ok(Response::new(v1::MetricsResponse { text: metrics::render(&snapshot, Exposition::Plain) }))
     }
 }

@@ -55,6 +55,12 @@ impl Mesh for MeshService {
         Ok(Response::new(Box::pin(changes(self.asker.clone(), self.pause_sync, fetch, Clone::clone))))
     }
 
+    async fn graph(&self, _request: Request<v1::GraphRequest>) -> Result<Response<v1::GraphResponse>, Status> {
+        let graph = self.asker.ask(super::Request::Graph).await?;
+        let peers = graph.peers.into_iter().map(|peer| convert::graph_peer(peer, &self.names));
+        Ok(Response::new(v1::GraphResponse { peers: peers.collect() }))
+    }
+
     async fn sync(&self, _request: Request<v1::SyncRequest>) -> Result<Response<v1::SyncResponse>, Status> {
         let peers = self.asker.ask(super::Request::Sync).await?;
         Ok(Response::new(v1::SyncResponse { peers: count(peers) }))

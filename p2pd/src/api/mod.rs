@@ -14,6 +14,7 @@ mod history;
 mod incoming;
 mod mesh;
 mod receipts;
+mod reporter;
 mod search;
 mod send;
 mod serve;
@@ -26,20 +27,22 @@ mod watch;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use p2p_mesh::effect::{Delivery, Refusal, Sent};
 use p2p_mesh::id::{Instance, Offset, PeerId, PostId};
 use p2p_mesh::input::Draft;
 use p2p_mesh::membership::record::Addr;
-use p2p_mesh::status::{PeerStatus, Receipt, Status, SyncState};
+use p2p_mesh::status::{Graph, PeerStatus, Receipt, Status, SyncState};
 use p2p_proto::endpoint::Endpoint;
 use tokio::sync::oneshot;
 
+use crate::health::Progress;
 use crate::query::{
     Answer, HistoryQuery, LogPage, RoomFeeds, RoomSummary, SearchPage, SearchQuery, StoreSummary, StoredPost,
 };
 
+pub use reporter::Reporter;
 pub use serve::{Served, serve};
 pub use status::Alarms;
 pub use subscribers::{Names, Subscribers};
@@ -112,6 +115,8 @@ pub enum Request {
     Receipts(Vec<PostId>, oneshot::Sender<Vec<Receipt>>),
     /// What is held, what is missing, who agrees.
     SyncState(oneshot::Sender<SyncState>),
+    /// Who is linked to whom.
+    Graph(oneshot::Sender<Graph>),
     /// Compare with every linked peer now; answers how many they are.
     Sync(oneshot::Sender<usize>),
     /// Which feeds say something in a room behind an offset.
@@ -166,10 +171,14 @@ pub struct Facts {
     pub pid: u32,
     /// When this run began.
     pub started: Instant,
+    /// The same by the clock on the wall.
+    pub began: SystemTime,
     /// The room of posts that name none.
     pub default_room: String,
     /// What is wrong at the moment, told by whoever notices.
     pub alarms: Alarms,
+    /// How far the start is.
+    pub progress: Progress,
 }
 
 /// One value of the configuration.

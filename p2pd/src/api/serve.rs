@@ -28,7 +28,7 @@ use super::mesh::MeshService;
 use super::send::Budget;
 use super::socket::{self, SocketFile};
 use super::token::Token;
-use super::{ApiConfig, ApiError, Facts, Request, Subscribers};
+use super::{ApiConfig, ApiError, Facts, Reporter, Request, Subscribers};
 
 /// An API that is served.
 #[derive(Debug)]
@@ -37,6 +37,8 @@ pub struct Served {
     pub endpoints: Vec<Endpoint>,
     /// Ends soon after the token is cancelled: sockets are removed, streams are ended, calls get 3 s to finish.
     pub task: JoinHandle<()>,
+    /// Tells operators' programs the same.
+    pub reporter: Reporter,
 }
 
 /// How often streams say something.
@@ -91,10 +93,12 @@ pub(super) async fn serve_at_pace(
     }
     let endpoints: Vec<Endpoint> = doors.iter().map(|door| door.endpoint.clone()).collect();
     let asker = Asker::new(requests, stop.clone());
-    let guarded = Guarded::new(routes(asker, subscribers, Arc::new(facts), &endpoints, pace), gate);
+    let facts = Arc::new(facts);
+    let reporter = Reporter { asker: asker.clone(), facts: Arc::clone(&facts), subscribers: subscribers.clone() };
+    let guarded = Guarded::new(routes(asker, subscribers, facts, &endpoints, pace), gate);
     let doors = doors.into_iter().map(|door| attend(door, guarded.clone(), stop.clone())).collect();
     let task = tokio::spawn(attend_all(doors, stop));
-    Ok(Served { endpoints, task })
+    Ok(Served { endpoints, task, reporter })
 }
 
 fn open_gate(config: &ApiConfig) -> Result<Arc<Gate>, ApiError> {
@@ -147,7 +151,8 @@ fn routes(asker: Asker, subscribers: Subscribers, facts: Arc<Facts>, api: &[Endp
         pause_sync: pace.sync,
     };
     let health = HealthService { mesh: mesh.clone() };
-    let daemon = DaemonService { asker, facts };
+    let reporter = Reporter { asker: asker.clone(), facts: Arc::clone(&facts), subscribers: chat.subscribers.clone() };
+    let daemon = DaemonService { asker, facts, reporter };
     let mut routes = Routes::builder();
     routes
         .add_service(ChatServer::new(chat).max_decoding_message_size(MESSAGE_BYTES_MAX))

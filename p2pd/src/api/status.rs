@@ -6,12 +6,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use p2p_mesh::status::Status;
 use p2p_proto::endpoint::Endpoint;
 use p2p_proto::error::Error;
-use p2p_proto::v1::{Health, StatusResponse};
+use p2p_proto::v1::{self, StatusResponse};
 
 use super::ask::Asker;
 use super::convert::count;
 use super::sync::hex;
 use super::{Facts, Names, Request};
+use crate::health::Health;
 
 /// What is wrong at the moment. Shared: whoever notices something raises it, and clears it when it is over.
 #[derive(Clone, Debug, Default)]
@@ -35,33 +36,26 @@ impl Alarms {
     }
 }
 
-/// Asks the driver and adds what is known without it.
+/// Asks the driver and adds what is known without it. Before there is a driver, that is all.
 pub(super) async fn fetch(
     asker: &Asker,
     facts: &Facts,
     api: &[Endpoint],
     names: &Names,
 ) -> Result<StatusResponse, Error> {
+    if let Some(health) = facts.progress.health() {
+        return Ok(StatusResponse { health: v1_health(health).into(), ..of_facts(facts, api) });
+    }
     let status = asker.ask(Request::Status).await?;
     let stored = asker.ask(Request::StoreSummary).await?;
     let alarms = facts.alarms.sentences();
     let health = health(&status, !alarms.is_empty(), asker.stop().is_cancelled());
-    let text = |addr: &dyn ToString| addr.to_string();
     Ok(StatusResponse {
-        id: facts.instance.id.to_string(),
-        name: facts.name.clone(),
         epoch: status.instance.unwrap_or(facts.instance).epoch.0,
-        version: facts.version.clone(),
-        health: health.into(),
+        health: v1_health(health).into(),
         ready: is_ready(health, &status),
         problems: problems(alarms, &status, names),
-        network: facts.network.clone(),
-        open_network: facts.open_network,
-        listen: facts.listen.iter().map(|addr| text(addr)).collect(),
-        advertise: status.advertise.iter().map(|addr| text(addr)).collect(),
-        api: api.iter().map(|endpoint| text(endpoint)).collect(),
-        data_dir: facts.data_dir.display().to_string(),
-        uptime_ms: u64::try_from(facts.started.elapsed().as_millis()).unwrap_or(u64::MAX),
+        advertise: status.advertise.iter().map(ToString::to_string).collect(),
         peers_up: count(status.peers_up),
         peers_known: count(status.peers_known),
         posts: status.posts,
@@ -72,15 +66,45 @@ pub(super) async fn fetch(
         feeds: count(status.digest.feeds),
         missing_posts: status.missing_posts,
         counters: status.counters.iter().map(|(name, number)| ((*name).to_owned(), *number)).collect(),
-        pid: facts.pid,
-        default_room: facts.default_room.clone(),
         unacked_own_posts: status.unacked_own_posts,
         unavailable_posts: status.unavailable_posts,
+        ..of_facts(facts, api)
     })
 }
 
+/// What is known from the start on.
+fn of_facts(facts: &Facts, api: &[Endpoint]) -> StatusResponse {
+    StatusResponse {
+        id: facts.instance.id.to_string(),
+        name: facts.name.clone(),
+        epoch: facts.instance.epoch.0,
+        version: facts.version.clone(),
+        network: facts.network.clone(),
+        open_network: facts.open_network,
+        listen: facts.listen.iter().map(ToString::to_string).collect(),
+        api: api.iter().map(ToString::to_string).collect(),
+        data_dir: facts.data_dir.display().to_string(),
+        uptime_ms: u64::try_from(facts.started.elapsed().as_millis()).unwrap_or(u64::MAX),
+        pid: facts.pid,
+        default_room: facts.default_room.clone(),
+        ..StatusResponse::default()
+    }
+}
+
+fn v1_health(health: Health) -> v1::Health {
+    match health {
+        Health::Starting => v1::Health::Starting,
+        Health::Recovering => v1::Health::Recovering,
+        Health::Isolated => v1::Health::Isolated,
+        Health::Syncing => v1::Health::Syncing,
+        Health::Ready => v1::Health::Ready,
+        Health::Degraded => v1::Health::Degraded,
+        Health::Stopping => v1::Health::Stopping,
+    }
+}
+
 /// The worst that is true.
-fn health(status: &Status, alarmed: bool, stopping: bool) -> Health {
+pub(super) fn health(status: &Status, alarmed: bool, stopping: bool) -> Health {
     if stopping {
         Health::Stopping
     } else if alarmed {
@@ -94,13 +118,13 @@ fn health(status: &Status, alarmed: bool, stopping: bool) -> Health {
     }
 }
 
-fn is_ready(health: Health, status: &Status) -> bool {
+pub(super) fn is_ready(health: Health, status: &Status) -> bool {
     // Who has nobody to dial is not to blame for being alone: the first of a mesh must come up before the others can.
     let is_alone_by_choice = status.peers_up == 0 && status.addrs_configured == 0;
     health == Health::Ready || (health == Health::Isolated && is_alone_by_choice)
 }
 
-fn problems(mut alarms: Vec<String>, status: &Status, names: &Names) -> Vec<String> {
+pub(super) fn problems(mut alarms: Vec<String>, status: &Status, names: &Names) -> Vec<String> {
     if status.other_instances > 0 {
         let others = status.other_instances;
         alarms.push(format!("{others} other running daemon(s) use this identity: was the data directory copied?"));

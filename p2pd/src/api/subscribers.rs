@@ -52,6 +52,12 @@ impl Subscribers {
         self.batches.receiver_count() == 0
     }
 
+    /// How many read.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.batches.receiver_count()
+    }
+
     /// Where the driver tells the names of peers.
     #[must_use]
     pub fn names(&self) -> &Names {

@@ -162,6 +162,14 @@ pub(super) const KEYS: &[Key] = &[
         show: |config| many(&config.api_addr),
     },
     Key {
+        name: "metrics_addr",
+        about: "HOST:PORT to serve /metrics, /livez and /readyz at, over HTTP, or off. Whoever reaches it may read them:\n\
+                figures and peer ids, no chat text and no key. Port 0 lets the system choose one.",
+        default: None,
+        read: Read::One(|config, value| put(&mut config.metrics_addr, text::metrics_addr(value))),
+        show: |config| one(text::show_metrics_addr(config.metrics_addr.as_deref())),
+    },
+    Key {
         name: "advertise_addr",
         about: "HOST:PORT that others are told, at most 4. Where it is empty, they are told what links show.",
         default: None,
@@ -272,6 +280,7 @@ impl Config {
             name: text::name_of_host(&surroundings.host_name),
             api_addr: vec![surroundings.socket(&data_dir)],
             data_dir,
+            metrics_addr: None,
             advertise_addr: Vec::new(),
             network_secret_file: None,
             network_secret: None,

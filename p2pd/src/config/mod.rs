@@ -56,6 +56,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Where the API is served.
     pub api_addr: Vec<Endpoint>,
+    /// `HOST:PORT` to serve figures and probes at; none serves them over the API only.
+    pub metrics_addr: Option<String>,
     /// What others are told instead of what the links show.
     pub advertise_addr: Vec<Addr>,
     /// The network key's file; where it is none, the one in the data directory, made if it is missing.

@@ -110,8 +110,16 @@ fn f_02_an_unknown_key_comes_with_the_one_that_was_meant() {
     let expected = "unknown key \"max_conections\" (line 4). Did you mean \"max_connections\"?";
     wrong(&format!("{start}max_conections: 3\n"), expected);
     wrong("listen-addr: a:1\n", "unknown key \"listen-addr\" (line 1). Did you mean \"listen_addr\"?");
-    wrong("metrics_addr: a:1\n", "unknown key \"metrics_addr\" (line 1)");
     wrong(&format!("? {}\n: x\n", "k".repeat(5_000)), &format!("unknown key {:?} (line 1)", "k".repeat(5_000)));
+}
+
+#[test]
+fn f_05_figures_are_off_or_at_an_address() {
+    let config = |yaml: &str| Machine::with_yaml(yaml).load().unwrap().config.metrics_addr;
+    assert_eq!(config("metrics_addr: off\n"), None);
+    assert_eq!(config("name: a\n"), None);
+    assert_eq!(config("metrics_addr: localhost:9464\n"), Some("localhost:9464".to_owned()));
+    wrong("metrics_addr: '9464'\n", "metrics_addr (line 1): \"9464\" has no port: write 9464:8080");
 }
 
 #[test]

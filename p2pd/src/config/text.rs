@@ -122,6 +122,15 @@ pub(super) fn listen_addr(text: &str) -> Result<String, String> {
     }
 }
 
+/// An address to listen at, or `off`.
+pub(super) fn metrics_addr(text: &str) -> Result<Option<String>, String> {
+    if text == OFF { Ok(None) } else { listen_addr(text).map(Some) }
+}
+
+pub(super) fn show_metrics_addr(value: Option<&str>) -> String {
+    value.unwrap_or(OFF).to_owned()
+}
+
 fn addr_error(text: &str, error: &dyn Display) -> String {
     let bare = |text: &str| text.parse::<Ipv6Addr>().is_ok();
     if bare(text) {
@@ -242,6 +251,8 @@ pub(super) fn parsed<T: FromStr<Err: Display>>(text: &str) -> Result<T, String> 
 
 /// How "no limit" is written.
 const NONE: &str = "none";
+/// What is not served.
+const OFF: &str = "off";
 const DAY: Duration = Duration::from_secs(86_400);
 const SIZE_UNITS: [(&str, u64); 9] = [
     ("B", 1),

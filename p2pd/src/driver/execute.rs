@@ -55,6 +55,7 @@ impl Driver {
             Request::History { query, reply } => self.job(Job::History { query, reply }),
             Request::Receipts(posts, reply) => answer(reply, self.mesh.receipts(&posts, self.clock.now())),
             Request::SyncState(reply) => answer(reply, self.mesh.sync_state()),
+            Request::Graph(reply) => answer(reply, self.mesh.graph()),
             Request::Sync(reply) => {
                 let peers = self.mesh.linked_len();
                 self.command(Command::Sync);

@@ -44,6 +44,15 @@ pub fn open(dir: &Path, me: &PeerId, durability: Durability) -> Result<Opened, S
     thread::start(dir, me, durability)
 }
 
+/// The same, opened by that thread itself: a repair may take long, and the caller can do something else meanwhile.
+///
+/// # Errors
+///
+/// As above.
+pub async fn open_beside(dir: &Path, me: &PeerId, durability: Durability) -> Result<Opened, StoreError> {
+    thread::start_beside(dir, me, durability).await
+}
+
 /// Notes the epoch of this run, flushed, before anybody hears of it. So no epoch is drawn twice, even where nothing
 /// was said in it.
 ///

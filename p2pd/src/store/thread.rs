@@ -1,17 +1,20 @@
 //! The thread that owns the database: it takes jobs, does them in groups and answers.
 
 use std::path::{Path, PathBuf};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use p2p_mesh::feed::StoredFeed;
+use p2p_mesh::fork::ForkProof;
 use p2p_mesh::id::{Epoch, Offset, PeerId};
 use p2p_mesh::input::{Input, ReadFrom, Settled, Ticket};
+use p2p_mesh::membership::record::Record;
 use rusqlite::config::DbConfig;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout_at;
 
 use super::fault::Fault;
-use super::index::Index;
 use super::writer::{Write, Writer};
 use super::{Job, Limits, Opened, Retained, StoreError, StoreEvent, append, book, file, forks, history, log, search};
 use crate::config::Durability;
@@ -21,6 +24,34 @@ use crate::query::{
 
 /// Opens the file and starts the thread.
 pub(super) fn start(dir: &Path, me: &PeerId, durability: Durability) -> Result<Opened, StoreError> {
+    let (desk, jobs, found) = open(dir, me, durability)?;
+    let thread = spawn(move || run(desk, jobs))?;
+    Ok(found.with(thread))
+}
+
+/// Starts the thread, which opens the file.
+pub(super) async fn start_beside(dir: &Path, me: &PeerId, durability: Durability) -> Result<Opened, StoreError> {
+    let (dir, me) = (dir.to_owned(), *me);
+    let (sender, found) = oneshot::channel();
+    let thread = spawn(move || match open(&dir, &me, durability) {
+        Ok((desk, jobs, found)) => {
+            // Where nobody waits any more, the file is closed again.
+            if sender.send(Ok(found)).is_ok() {
+                run(desk, jobs);
+            }
+        }
+        Err(error) => drop(sender.send(Err(error))),
+    })?;
+    let ended = |_| StoreError::Failed("the thread of the store ended while it opened the file".to_owned());
+    Ok(found.await.map_err(ended)??.with(thread))
+}
+
+fn spawn(work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StoreError> {
+    let thread = std::thread::Builder::new().name("store".into()).stack_size(STACK_BYTES).spawn(work);
+    thread.map_err(|error| StoreError::NoThread(error.to_string()))
+}
+
+fn open(dir: &Path, me: &PeerId, durability: Durability) -> Result<(Desk, mpsc::Receiver<Job>, Found), StoreError> {
     let told = |fault: Fault| fault.told(dir);
     let writer = Writer::new(file::open(dir, me)?, durability).map_err(told)?;
     let feeds = writer.index.stored();
@@ -32,12 +63,26 @@ pub(super) fn start(dir: &Path, me: &PeerId, durability: Durability) -> Result<O
     let (jobs, job_receiver) = mpsc::channel(JOBS_WAITING_MAX);
     let (event_sender, events) = mpsc::channel(EVENTS_WAITING_MAX);
     let desk = Desk { writer, dir: dir.to_owned(), me: *me, events: event_sender, failure: None, retry_due: None };
-    let thread = std::thread::Builder::new()
-        .name("store".into())
-        .stack_size(STACK_BYTES)
-        .spawn(move || run(desk, job_receiver))
-        .map_err(|error| StoreError::NoThread(error.to_string()))?;
-    Ok(Opened { jobs, events, thread, feeds, forks, next_offset, newest_own_epoch, book })
+    let found = Found { jobs, events, feeds, forks, next_offset, newest_own_epoch, book };
+    Ok((desk, job_receiver, found))
+}
+
+/// What is `Opened`, without the thread.
+struct Found {
+    jobs: mpsc::Sender<Job>,
+    events: mpsc::Receiver<StoreEvent>,
+    feeds: Vec<StoredFeed>,
+    forks: Vec<ForkProof>,
+    next_offset: Offset,
+    newest_own_epoch: Option<Epoch>,
+    book: Vec<(Record, u64)>,
+}
+
+impl Found {
+    fn with(self, thread: JoinHandle<()>) -> Opened {
+        let Self { jobs, events, feeds, forks, next_offset, newest_own_epoch, book } = self;
+        Opened { jobs, events, thread, feeds, forks, next_offset, newest_own_epoch, book }
+    }
 }
 
 /// Where jobs are done.
@@ -244,7 +289,7 @@ impl Desk {
             Question::History(query, reply) => send(reply, history::history(db, index, &query), self),
             Question::Rooms(reply) => send(reply, history::rooms(db), self),
             Question::Search(query, reply) => send(reply, search::search(db, index, &query), self),
-            Question::Summary(reply) => drop(reply.send(summary(index))),
+            Question::Summary(reply) => drop(reply.send(self.summary())),
             Question::RoomFeeds { room, after, reply } => {
                 send(reply, history::room_feeds(db, index, &room, after), self);
             }
@@ -342,15 +387,26 @@ impl Desk {
         error.to_string()
     }
 
+    fn summary(&self) -> StoreSummary {
+        let Writer { index, flushes, .. } = &self.writer;
+        let expired = index.expired();
+        // Asked here, because a file system may take its time, and here it delays nobody but those who wait for it anyway.
+        let disk = rustix::fs::statvfs(&self.dir).ok();
+        let bytes = |blocks: u64, size: u64| blocks.saturating_mul(size);
+        StoreSummary {
+            bytes: index.bytes(),
+            expired_posts: expired.posts,
+            expired_newest_ms: expired.newest_ms,
+            flushes: *flushes,
+            disk_free: disk.as_ref().map(|disk| bytes(disk.f_bavail, disk.f_frsize)),
+            disk_size: disk.as_ref().map(|disk| bytes(disk.f_blocks, disk.f_frsize)),
+        }
+    }
+
     /// Waits for a driver that is busy. One that is gone needs no answer.
     fn tell(&self, input: Input) {
         let _ = self.events.blocking_send(StoreEvent::Input(input));
     }
-}
-
-fn summary(index: &Index) -> StoreSummary {
-    let expired = index.expired();
-    StoreSummary { bytes: index.bytes(), expired_posts: expired.posts, expired_newest_ms: expired.newest_ms }
 }
 
 fn sort(batch: Vec<Job>) -> Sorted {

@@ -6,6 +6,7 @@ use p2p_mesh::effect::{Append, Settle};
 use p2p_mesh::id::{Epoch, PeerId};
 use p2p_mesh::input::Settled;
 use p2p_mesh::membership::record::Record;
+use p2p_mesh::status::Histogram;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::oneshot;
 
@@ -45,6 +46,8 @@ pub(super) struct Writer {
     unflushed_since: Option<Instant>,
     /// Roughly how long the write-ahead log is.
     log_bytes: usize,
+    /// How long transactions took that were flushed.
+    pub(super) flushes: Histogram,
 }
 
 /// What a transaction waits for.
@@ -62,7 +65,15 @@ impl Writer {
         let index = Index::load(&db)?;
         // A run that was killed left its log behind: run after run it would only grow.
         let log_bytes = file::log_len(&db);
-        Ok(Self { db, index, durability, commit: Commit::Flushed, unflushed_since: None, log_bytes })
+        Ok(Self {
+            db,
+            index,
+            durability,
+            commit: Commit::Flushed,
+            unflushed_since: None,
+            log_bytes,
+            flushes: Histogram::default(),
+        })
     }
 
     /// Writes may share a transaction.
@@ -79,6 +90,7 @@ impl Writer {
         let flush = group.iter().any(|write| self.wants_flush(write)) || self.flush_is_overdue();
         let commit = if flush { Commit::Flushed } else { Commit::Written };
         self.set(commit)?;
+        let began = Instant::now();
         let settled = match transact(&self.db, &mut self.index, group) {
             Ok(settled) => settled,
             Err(fault) => {
@@ -88,6 +100,7 @@ impl Writer {
         };
         self.index.keep();
         self.log_bytes += COMMIT_BYTES + group.iter().map(Write::bytes).sum::<usize>();
+        self.note_flush(commit, began);
         self.on_commit(commit);
         Ok(settled)
     }
@@ -161,7 +174,9 @@ impl Writer {
         }
         self.unflushed_since = Some(Instant::now());
         self.set(Commit::Flushed)?;
+        let began = Instant::now();
         transact(&self.db, &mut self.index, &[])?;
+        self.note_flush(Commit::Flushed, began);
         self.log_bytes += COMMIT_BYTES;
         self.on_commit(Commit::Flushed);
         Ok(())
@@ -200,6 +215,13 @@ impl Writer {
             self.commit = commit;
         }
         Ok(())
+    }
+
+    fn note_flush(&mut self, commit: Commit, began: Instant) {
+        match commit {
+            Commit::Flushed => self.flushes.observe(u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX)),
+            Commit::Written => (),
+        }
     }
 
     fn on_commit(&mut self, commit: Commit) {

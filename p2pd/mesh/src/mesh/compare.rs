@@ -24,6 +24,7 @@ impl Mesh {
     pub(super) fn on_pong(&mut self, id: LinkId, pong: &Pong, now: Now) {
         let Some(link) = self.links.get_mut(&id) else { return };
         if let Some(rtt_us) = link.liveness.handle_pong(pong, now) {
+            self.rtt.observe(rtt_us);
             let tokens = std::mem::take(&mut link.pings);
             self.effects.extend(tokens.into_iter().map(|token| Effect::Ponged { token, rtt_us: Some(rtt_us) }));
         }

@@ -44,6 +44,8 @@ pub(super) struct Dialing {
     turn: usize,
     /// When it was last seen to change, milliseconds since 1970.
     pub(super) since_ms: u64,
+    /// A link to it was up in this run: the next one is one again.
+    pub(super) was_linked: bool,
 }
 
 impl Dials {
@@ -368,6 +370,17 @@ impl Mesh {
     pub(super) fn on_dial_failed(&mut self, dial: DialId, reason: DialFailure, detail: &str, now: Now) {
         let Some((target, addr)) = self.dials.opened(dial) else { return };
         self.count("dials_failed_total", 1);
+        self.count(
+            match reason {
+                DialFailure::Unreachable => "dials_unreachable_total",
+                DialFailure::Refused => "dials_refused_total",
+                DialFailure::WrongPeer => "dials_wrong_peer_total",
+            },
+            1,
+        );
+        if self.dials.get(&target).is_some_and(|dialing| dialing.was_linked) {
+            self.count("reconnects_failed_total", 1);
+        }
         self.dial_waiting(now);
         if reason == DialFailure::WrongPeer {
             self.ask_anew(&addr, now);

@@ -24,6 +24,7 @@ impl Mesh {
     pub(super) fn on_link_opened(&mut self, opened: &LinkOpened, now: Now) {
         let dialed = opened.dial.and_then(|dial| self.dials.opened(dial));
         if let Some((_, addr)) = &dialed {
+            self.count("dials_opened_total", 1);
             self.dials.note_answer(addr, opened.peer);
         }
         let interval = self.config.heartbeat_interval.mul_f64(self.rng.random_range(0.9..1.1));
@@ -134,6 +135,7 @@ impl Mesh {
 
     fn come_up(&mut self, id: LinkId, instance: Instance, hello: Hello, dial: u64, now: Now) {
         let was_alone = self.up_links().next().is_none();
+        let is_spare = self.link_to(instance.id).is_some();
         let Some(link) = self.links.get_mut(&id) else { return };
         let up = Up {
             instance,
@@ -165,7 +167,7 @@ impl Mesh {
         let name = hello.record.name.clone();
         self.learn_record(hello.record, instance.id, Some(id), now);
         self.note_seen(instance.id, now);
-        self.note_linked(instance.id, now);
+        self.note_linked(instance.id, is_spare, now);
         self.effects.push_back(Effect::Event(Event::LinkUp { link: id, peer: instance, name, outbound }));
         if instance.id == self.me.id {
             self.effects.push_back(Effect::Event(Event::OtherInstance { peer: instance }));
@@ -177,7 +179,8 @@ impl Mesh {
         }
     }
 
-    fn note_linked(&mut self, peer: PeerId, now: Now) {
+    /// A link that is up beside another is no news.
+    fn note_linked(&mut self, peer: PeerId, is_spare: bool, now: Now) {
         // A full book has no room for it, and so have the dials.
         if self.book.get(&peer).is_none() {
             return;
@@ -186,6 +189,10 @@ impl Mesh {
         dialing.tries = 0;
         dialing.last_error.clear();
         dialing.since_ms = now.unix_ms;
+        let is_back = std::mem::replace(&mut dialing.was_linked, true) && !is_spare;
+        if is_back {
+            self.count("reconnects_up_total", 1);
+        }
         self.timers.cancel(&Timer::Dial(Target::Peer(peer)));
     }
 

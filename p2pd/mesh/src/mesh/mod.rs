@@ -6,6 +6,7 @@ mod dials;
 mod epoch;
 mod feeds;
 mod forks;
+mod graph;
 mod hello;
 mod holders;
 mod link;
@@ -44,6 +45,7 @@ use crate::limits::{IN_FLIGHT_BYTES_MAX, SUSPICIONS_PER_LINK_MAX, UNSTORED_BYTES
 use crate::liveness::Verdict;
 use crate::membership::book::Book;
 use crate::membership::record::{Addr, Record};
+use crate::status::Histogram;
 use crate::time::{Mono, Now};
 use crate::timers::{Timer, Timers};
 use dials::Dials;
@@ -105,6 +107,8 @@ pub struct Mesh {
     /// How many feeds each peer may still make us create.
     new_feeds: BTreeMap<PeerId, Bucket>,
     counters: BTreeMap<&'static str, u64>,
+    rtt: Histogram,
+    delivery: Histogram,
     is_leaving: bool,
     /// The handled timers were so late that nobody may be judged by them.
     is_late: bool,
@@ -194,6 +198,8 @@ impl Mesh {
             penalties: Penalties::default(),
             new_feeds: BTreeMap::new(),
             counters: BTreeMap::new(),
+            rtt: Histogram::default(),
+            delivery: Histogram::default(),
             is_leaving: false,
             is_late: false,
             config,

@@ -46,6 +46,17 @@ impl Offence {
             Self::Limit => 5,
         }
     }
+
+    /// Counts it beside all the others.
+    fn counter(self) -> &'static str {
+        match self {
+            Self::InvalidSignature => "errors_signature_total",
+            Self::Protocol => "errors_protocol_total",
+            Self::Oversize => "errors_oversize_total",
+            Self::BogusAnnouncement => "errors_announcement_total",
+            Self::Limit => "errors_limit_total",
+        }
+    }
 }
 
 impl Penalties {
@@ -88,6 +99,7 @@ impl Mesh {
         let is_configured = self.dials.is_configured(peer);
         let (points, is_banned) = self.penalties.add(peer, offence.points(), is_configured, now.mono);
         self.count("errors_total", 1);
+        self.count(offence.counter(), 1);
         self.effects.push_back(Effect::Event(Event::Misbehaved { peer, what, points }));
         if is_banned {
             return self.refuse(id, ByeCode::Banned, "too many errors", now);

@@ -126,11 +126,12 @@ impl Mesh {
             self.on_duplicate(id, &envelope, is_live);
             return true;
         }
+        let posts = envelope.body().posts.len() as u64;
         // Verified before anything of it is remembered.
         let envelope = match self.verify(envelope) {
             Ok(envelope) => envelope,
             Err(error) => {
-                self.count("posts_rejected_total", 1);
+                self.count("posts_rejected_total", posts);
                 self.penalize(id, Offence::InvalidSignature, error.to_string(), now);
                 return false;
             }
@@ -262,6 +263,9 @@ impl Mesh {
             link.compare_wait = COMPARE_WAIT;
         }
         self.count("posts_received_total", posts);
+        if !is_live {
+            self.count("sync_posts_total", posts);
+        }
         let own = envelope.feed().id == self.me.id;
         if own {
             self.note_own_returned(envelope.feed(), posts);
@@ -321,6 +325,7 @@ impl Mesh {
             self.stored_offset = Offset(delivery.offset.0 + posts - 1);
             self.effects.push_back(Effect::Deliver(delivery.clone()));
             self.count("posts_delivered_total", posts);
+            self.note_delay(&pending, now);
             if pending.via.is_none() {
                 self.count("posts_sent_total", posts);
                 self.answer_sealed(&pending);
@@ -333,6 +338,19 @@ impl Mesh {
         }
         self.sealed_done(ticket);
         self.timers.set(Timer::Settle, now.mono + super::spread::SETTLE_AFTER);
+    }
+
+    /// How long it took from the author's clock to here. What was fetched later says nothing of how fast we are.
+    fn note_delay(&mut self, pending: &Pending, now: Now) {
+        let Some(via) = pending.via.filter(|_| pending.is_live) else { return };
+        let body = pending.delivery.envelope.body();
+        let author = pending.delivery.envelope.feed().id;
+        let link = self.links.get(&via).filter(|link| link.peer == author).or_else(|| self.link_to(author));
+        let offset_us = link.map_or(0, |link| link.liveness.clock_offset_us());
+        let sent_us = (body.at.ms as i64).saturating_mul(1_000).saturating_sub(offset_us);
+        let delay_us = (now.unix_ms as i64).saturating_mul(1_000).saturating_sub(sent_us);
+        // Clocks differ by more than a fast delivery takes.
+        self.delivery.observe(u64::try_from(delay_us).unwrap_or(0));
     }
 
     pub(super) fn on_append_failed(&mut self, ticket: Ticket, why: &str, now: Now) {

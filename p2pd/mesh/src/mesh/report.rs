@@ -35,6 +35,10 @@ impl Mesh {
             unavailable_posts: self.unavailable_posts(),
             other_instances: self.up_links().filter(|link| link.peer == self.me.id).count(),
             counters: self.counters.clone(),
+            links_outbound: self.up_links().filter(|link| link.is_outbound()).count(),
+            links_inbound: self.up_links().filter(|link| !link.is_outbound()).count(),
+            rtt: self.rtt,
+            delivery: self.delivery,
         }
     }
 

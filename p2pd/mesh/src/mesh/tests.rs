@@ -2,6 +2,7 @@
 
 mod dials;
 mod disk;
+mod figures;
 mod forks;
 mod hostile;
 mod kit;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use ed25519_dalek::SigningKey;
 use p2p_mesh::effect::{Delivery, Refusal, Sent};
@@ -10,7 +10,7 @@ use p2p_mesh::envelope::{Body, Post, Stamp};
 use p2p_mesh::id::{Epoch, Hash, Instance, Offset, PeerId, PostId, Seq};
 use p2p_mesh::input::Draft;
 use p2p_mesh::limits::TEXT_LEN_MAX;
-use p2p_mesh::status::{Holder, PeerState, PeerStatus, Receipt, Status, SyncState};
+use p2p_mesh::status::{Graph, Holder, PeerState, PeerStatus, Receipt, Status, SyncState};
 use p2p_proto::client::Client;
 use p2p_proto::endpoint::Endpoint;
 use p2p_proto::v1;
@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::serve::{Pace, serve_at_pace};
 use crate::api::{Alarms, ApiConfig, Batch, ConfigRow, Facts, Request, Subscribers, convert};
+use crate::health::{Progress, Stage};
 use crate::query::{
     HistoryQuery, LogGap, LogPage, Place, RoomFeeds, RoomSummary, SearchPage, SearchPlace, SearchQuery, StoreSummary,
     StoredPost,
@@ -34,6 +35,7 @@ pub(super) struct Daemon {
     pub(super) world: Shared,
     pub(super) subscribers: Subscribers,
     pub(super) alarms: Alarms,
+    pub(super) progress: Progress,
     pub(super) stop: CancellationToken,
     pub(super) task: JoinHandle<()>,
     driver: JoinHandle<()>,
@@ -64,6 +66,7 @@ pub(super) struct World {
     pub(super) starts: Vec<Offset>,
     pub(super) log_reads: usize,
     pub(super) stops: usize,
+    pub(super) graph: Graph,
     pub(super) sync: SyncState,
     pub(super) syncs: usize,
     /// The parts of rooms that were looked at: from and to.
@@ -121,11 +124,11 @@ impl Daemon {
         let subscribers = Subscribers::new(buffer);
         let stop = CancellationToken::new();
         let facts = facts();
-        let alarms = facts.alarms.clone();
+        let (alarms, progress) = (facts.alarms.clone(), facts.progress.clone());
         let served = serve_at_pace(config, requests, subscribers.clone(), facts, stop.clone(), pace).await.unwrap();
         let world = Shared { world: Arc::new(Mutex::new(world)), asked: Arc::default() };
         let driver = tokio::spawn(drive(receiver, world.clone(), subscribers.clone()));
-        Self { dir, endpoints: served.endpoints, world, subscribers, alarms, stop, task: served.task, driver }
+        Self { dir, endpoints: served.endpoints, world, subscribers, alarms, progress, stop, task: served.task, driver }
     }
 
     pub(super) async fn client(&self) -> Client {
@@ -195,9 +198,17 @@ pub(super) fn facts() -> Facts {
         config: vec![ConfigRow { key: "name".into(), value: "me".into(), source: "default".into() }],
         pid: 42,
         started: Instant::now(),
+        began: SystemTime::now(),
         default_room: "lobby".into(),
         alarms: Alarms::default(),
+        progress: running(),
     }
+}
+
+fn running() -> Progress {
+    let progress = Progress::default();
+    progress.reach(Stage::Running);
+    progress
 }
 
 pub(super) fn peer(author: u8, state: PeerState) -> PeerStatus {
@@ -249,6 +260,7 @@ impl World {
             starts: Vec::new(),
             log_reads: 0,
             stops: 0,
+            graph: Graph::default(),
             sync: SyncState::default(),
             syncs: 0,
             room_looks: Vec::new(),
@@ -400,7 +412,7 @@ impl World {
 
     fn summary(&self) -> StoreSummary {
         let expired = self.gap.map(|gap| (gap.posts.unwrap_or(0), gap.newest_ms)).unwrap_or_default();
-        StoreSummary { bytes: 77, expired_posts: expired.0, expired_newest_ms: expired.1 }
+        StoreSummary { bytes: 77, expired_posts: expired.0, expired_newest_ms: expired.1, ..StoreSummary::default() }
     }
 
     /// Drops the oldest entries of the log.
@@ -532,6 +544,7 @@ fn answer(world: &mut World, request: Request) -> Vec<Delivery> {
         Request::StoreSummary(reply) => drop(reply.send(world.summary())),
         Request::Receipts(posts, reply) => drop(reply.send(world.receipts(&posts))),
         Request::SyncState(reply) => drop(reply.send(world.sync.clone())),
+        Request::Graph(reply) => drop(reply.send(world.graph.clone())),
         Request::Sync(reply) => {
             world.syncs += 1;
             let _ = reply.send(world.peers.len());

@@ -1,13 +1,14 @@
 //! Peers, status and health.
 
 use p2p_mesh::id::Offset;
-use p2p_mesh::status::{PeerState, Status};
+use p2p_mesh::status::{Graph, GraphPeer, PeerState, Status};
 use p2p_mesh::wire::message::Digest;
 use p2p_proto::error::{Code, Error};
 use p2p_proto::tonic_health::pb::HealthCheckRequest;
 use p2p_proto::v1;
 
 use super::kit::{Daemon, OWN, id, peer};
+use crate::health::Stage;
 
 fn all() -> v1::PeersRequest {
     v1::PeersRequest {}
@@ -212,4 +213,37 @@ async fn serving_means_ready() {
     let error = health.check(check("p2p.v1.Nothing")).await.unwrap_err();
     assert_eq!((error.code(), error.message()), (tonic::Code::NotFound, "there is no service \"p2p.v1.Nothing\" here"));
     assert_eq!(daemon.world.lock().end(), Offset(0));
+}
+
+#[tokio::test]
+async fn the_graph_comes_with_names() {
+    let daemon = Daemon::start().await;
+    daemon.subscribers.names().set(id(2), "alice");
+    let told = GraphPeer { id: id(2), neighbors: Some([id(3)].into()), strangers: 4 };
+    let silent = GraphPeer { id: id(3), neighbors: None, strangers: 0 };
+    daemon.world.lock().graph = Graph { peers: vec![told, silent] };
+    let graph = daemon.client().await.mesh().graph(v1::GraphRequest {}).await.unwrap().into_inner();
+    let alice = v1::GraphPeer {
+        id: id(2).to_string(),
+        name: "alice".into(),
+        told: true,
+        neighbors: vec![id(3).to_string()],
+        strangers: 4,
+    };
+    let silent = v1::GraphPeer { id: id(3).to_string(), ..v1::GraphPeer::default() };
+    assert_eq!(graph.peers, [alice, silent]);
+}
+
+#[tokio::test]
+async fn before_the_store_is_open_the_state_is_told_and_nothing_else_is_asked() {
+    let daemon = Daemon::start().await;
+    daemon.progress.reach(Stage::Recovering);
+    let status = daemon.client().await.mesh().status(v1::StatusRequest {}).await.unwrap().into_inner();
+    assert_eq!((status.health(), status.ready), (v1::Health::Recovering, false));
+    assert_eq!((status.name.as_str(), status.version.as_str()), ("me", "1.2.3"));
+    let metrics = daemon.client().await.daemon().metrics(v1::MetricsRequest {}).await.unwrap().into_inner();
+    assert!(metrics.text.contains("p2p_health{state=\"RECOVERING\"} 1\n"), "{}", metrics.text);
+    daemon.progress.reach(Stage::Running);
+    let metrics = daemon.client().await.daemon().metrics(v1::MetricsRequest {}).await.unwrap().into_inner();
+    assert!(metrics.text.contains("p2p_health{state=\"READY\"} 1\n"), "{}", metrics.text);
 }
