@@ -93,6 +93,10 @@ pub(crate) enum Command {
     Sync(Sync),
     /// Measure the way to a peer and back
     Ping(Ping),
+    /// Show who is linked to whom
+    ///
+    /// As far as peers tell that are linked to this daemon. `dot` is for graphviz, `svg` is a picture.
+    Graph(Graph),
     /// Wait until the daemon is ready, has peers, is in sync, or delivered a post
     ///
     /// Everything asked for has to be true: exit 0. Exit 7 at --timeout, and says what is missing.
@@ -337,6 +341,25 @@ pub(crate) struct Ping {
     pub(crate) interval: Duration,
 }
 
+/// What `graph` takes. Its help is with the command.
+#[derive(Debug, Args)]
+pub(crate) struct Graph {
+    /// How it is drawn
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) format: GraphFormat,
+}
+
+/// How a graph is drawn.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum GraphFormat {
+    /// A line for each peer
+    Text,
+    /// For graphviz
+    Dot,
+    /// A picture
+    Svg,
+}
+
 /// What `wait` takes. Its help is with the command.
 #[derive(Debug, Args)]
 pub(crate) struct Wait {
@@ -368,6 +391,8 @@ pub(crate) enum Daemon {
     Config,
     /// Stop the daemon cleanly
     Stop,
+    /// Show all figures, as /metrics serves them
+    Metrics,
 }
 
 /// What the words in capitals stand for.

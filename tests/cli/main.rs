@@ -7,6 +7,7 @@ mod errors;
 mod first_run;
 mod following;
 mod gone;
+mod graph;
 mod output;
 mod parted;
 mod searching;

@@ -2,6 +2,7 @@
 
 mod daemon;
 mod delivery;
+mod graph;
 mod health;
 mod history;
 mod items;
@@ -205,6 +206,7 @@ pub(crate) async fn run(command: Command, session: &mut Session) -> Outcome {
         Command::Status(args) => status::run(&args, session).await,
         Command::Sync(args) => sync::run(&args, session).await,
         Command::Ping(args) => ping::run(args, session).await,
+        Command::Graph(args) => graph::run(&args, session).await,
         Command::Wait(args) => wait::run(&args, session).await,
         Command::Health(args) => health::run(&args, session).await,
         Command::Daemon { command } => daemon::run(&command, session).await,

@@ -2,6 +2,7 @@
 
 pub(crate) mod document;
 pub(crate) mod escape;
+pub(crate) mod graph;
 pub(crate) mod names;
 pub(crate) mod peers;
 pub(crate) mod posts;

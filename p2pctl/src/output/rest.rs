@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use p2p_proto::v1::{ConfigResponse, RoomsResponse, SendResponse};
+use p2p_proto::v1::{ConfigResponse, MetricsResponse, RoomsResponse, SendResponse};
 
 use super::document::{self, Document, Fields};
 use super::{Shape, Style, escape, posts, table, time};
@@ -139,6 +139,14 @@ pub(crate) fn render_config(config: &ConfigResponse, style: &Style, out: &mut dy
                 .map(|value| [&value.key, &value.value, &value.source].map(|text| escape::line(text).into_owned()));
             table::write(&std::iter::once(head).chain(rows).collect::<Vec<_>>(), out)
         }
+    }
+}
+
+/// Writes all figures, in the form that scrapers read.
+pub(crate) fn render_metrics(metrics: &MetricsResponse, style: &Style, out: &mut dyn Write) -> io::Result<()> {
+    match style.write_data(|| Fields::document("metrics").add("text", metrics.text.as_str()).done(), out)? {
+        Shape::Data => Ok(()),
+        Shape::Text | Shape::Wide => metrics.text.lines().try_for_each(|line| writeln!(out, "{}", escape::line(line))),
     }
 }
 

@@ -3,13 +3,14 @@
 #![allow(clippy::unwrap_used)]
 
 use p2p_proto::v1::{
-    ConfigResponse, ConfigValue, FeedState, Health, HistoryResponse, Holder, HolderState, Hole, Peer, PeerState,
-    PeerSync, PeersResponse, Post, PostId, Receipt, Room, RoomsResponse, SearchResponse, SendResponse, StatusResponse,
-    SyncStateResponse,
+    ConfigResponse, ConfigValue, FeedState, GraphPeer, GraphResponse, Health, HistoryResponse, Holder, HolderState,
+    Hole, MetricsResponse, Peer, PeerState, PeerSync, PeersResponse, Post, PostId, Receipt, Room, RoomsResponse,
+    SearchResponse, SendResponse, StatusResponse, SyncStateResponse,
 };
 
 use super::posts::{PostWriter, Scene};
 use super::*;
+use crate::args::GraphFormat;
 
 const ALICE: &str = "k5x3abcdefghijklmnopqrstuvwxyz234567abcdefghijklmnop";
 const BOB: &str = "7qfdabcdefghijklmnopqrstuvwxyz234567abcdefghijklmnop";
@@ -409,6 +410,53 @@ fn pings_in_all_formats() {
         rest::render_pongs(&pong(3, None), &[420, 1_580], style, out)?;
         rest::render_pongs(&pong(3, None), &[], style, out)
     }));
+}
+
+/// Four peers: ourselves, a liar with an odd name, one whose links are doubtful, and one that only others tell of.
+fn graph() -> GraphResponse {
+    let peer = |letter: &str, name: &str, told: bool, neighbors: &[&str], strangers| GraphPeer {
+        id: letter.repeat(52),
+        name: name.to_owned(),
+        told,
+        neighbors: neighbors.iter().map(|letter| letter.repeat(52)).collect(),
+        strangers,
+    };
+    let odd = "b\"</text>\\\x1b[2J";
+    GraphResponse {
+        peers: vec![
+            peer("m", "me", true, &["a", "b"], 0),
+            peer("a", "alice", true, &["m", "b", "c"], 2),
+            peer("b", odd, true, &["m"], 0),
+            peer("c", "", false, &[], 0),
+        ],
+    }
+}
+
+#[test]
+fn the_graph_in_all_formats() {
+    insta::assert_snapshot!(in_all_formats(|style, out| graph::render_graph(&graph(), GraphFormat::Text, style, out)));
+}
+
+#[test]
+fn the_graph_for_graphviz_and_as_a_picture() {
+    let drawn = |format| {
+        let mut out = Vec::new();
+        graph::render_graph(&graph(), format, &style(Format::Text), &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    };
+    insta::assert_snapshot!("the_graph_for_graphviz", drawn(GraphFormat::Dot));
+    insta::assert_snapshot!("the_graph_as_a_picture", drawn(GraphFormat::Svg));
+    let nobody = GraphResponse::default();
+    for format in [GraphFormat::Text, GraphFormat::Dot, GraphFormat::Svg] {
+        assert!(graph::render_graph(&nobody, format, &style(Format::Text), &mut Vec::new()).is_ok());
+    }
+}
+
+#[test]
+fn the_figures_in_all_formats() {
+    let text = "# HELP p2p_ready 1 where \x1b[2J says yes.\n# TYPE p2p_ready gauge\np2p_ready 1\n".to_owned();
+    let metrics = MetricsResponse { text };
+    insta::assert_snapshot!(in_all_formats(|style, out| rest::render_metrics(&metrics, style, out)));
 }
 
 #[test]

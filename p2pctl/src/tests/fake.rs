@@ -309,6 +309,13 @@ impl Mesh for Api {
         Ok(Response::new(played(script, state.holds)))
     }
 
+    async fn graph(&self, _: Request<GraphRequest>) -> Result<Response<GraphResponse>, Status> {
+        self.note("graph").await?;
+        let own = GraphPeer { id: OWN.to_owned(), told: true, neighbors: vec![BOB.to_owned()], ..GraphPeer::default() };
+        let bob = GraphPeer { id: BOB.to_owned(), told: true, neighbors: vec![OWN.to_owned()], ..GraphPeer::default() };
+        Ok(Response::new(GraphResponse { peers: vec![own, bob] }))
+    }
+
     async fn sync(&self, _: Request<SyncRequest>) -> Result<Response<SyncResponse>, Status> {
         self.note("sync").await?;
         Ok(Response::new(SyncResponse { peers: 0 }))
@@ -390,5 +397,11 @@ impl Daemon for Api {
     async fn stop(&self, _: Request<StopRequest>) -> Result<Response<StopResponse>, Status> {
         self.note("stop").await?;
         Ok(Response::new(StopResponse {}))
+    }
+
+    async fn metrics(&self, _: Request<MetricsRequest>) -> Result<Response<MetricsResponse>, Status> {
+        self.note("metrics").await?;
+        let text = "# HELP p2p_ready 1 where /readyz says yes.\n# TYPE p2p_ready gauge\np2p_ready 1\n".to_owned();
+        Ok(Response::new(MetricsResponse { text }))
     }
 }

@@ -242,7 +242,9 @@ async fn the_daemon_is_asked_and_stopped() {
     let fake = Fake::start();
     let ran = run_at(&fake, &["daemon", "config"]).await;
     assert_eq!(ran.stdout, "KEY   VALUE  SOURCE\nname  own    default\n");
+    let ran = run_at(&fake, &["daemon", "metrics"]).await;
+    assert_eq!(ran.stdout.lines().last(), Some("p2p_ready 1"));
     let ran = run_at(&fake, &["daemon", "stop"]).await;
     assert_eq!(ran.stdout, "stopping\n");
-    assert_eq!(fake.state().requests, ["config", "stop"]);
+    assert_eq!(fake.state().requests, ["config", "metrics", "stop"]);
 }
