@@ -97,6 +97,11 @@ pub(crate) enum Command {
     ///
     /// As far as peers tell that are linked to this daemon. `dot` is for graphviz, `svg` is a picture.
     Graph(Graph),
+    /// Show the daemon and its peers on the whole terminal, as they change
+    ///
+    /// Round trips, what each peer lacks, and bytes a second in and out, with the last of each as a curve. q leaves.
+    #[cfg(feature = "tui")]
+    Top,
     /// Wait until the daemon is ready, has peers, is in sync, or delivered a post
     ///
     /// Everything asked for has to be true: exit 0. Exit 7 at --timeout, and says what is missing.

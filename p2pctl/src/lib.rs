@@ -10,6 +10,8 @@ mod exit;
 mod output;
 mod parse;
 mod progress;
+#[cfg(feature = "tui")]
+mod tui;
 
 use std::ffi::OsString;
 use std::future::Future;

@@ -11,6 +11,7 @@ mod graph;
 mod output;
 mod parted;
 mod searching;
+mod top;
 
 use p2p_tests::daemon::TestPeer;
 use serde_json::Value;

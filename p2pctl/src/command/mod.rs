@@ -6,7 +6,7 @@ mod graph;
 mod health;
 mod history;
 mod items;
-mod live;
+pub(crate) mod live;
 mod local;
 mod peers;
 mod ping;
@@ -207,6 +207,8 @@ pub(crate) async fn run(command: Command, session: &mut Session) -> Outcome {
         Command::Sync(args) => sync::run(&args, session).await,
         Command::Ping(args) => ping::run(args, session).await,
         Command::Graph(args) => graph::run(&args, session).await,
+        #[cfg(feature = "tui")]
+        Command::Top => crate::tui::run(session).await,
         Command::Wait(args) => wait::run(&args, session).await,
         Command::Health(args) => health::run(&args, session).await,
         Command::Daemon { command } => daemon::run(&command, session).await,
