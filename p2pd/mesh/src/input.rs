@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
 
+use crate::config::Config;
 use crate::envelope::{Post, Stamp, VerifiedEnvelope};
 use crate::feed::StoredFeed;
 use crate::id::{DialId, Epoch, FeedId, LinkId, Offset, PeerId, PostId};
@@ -199,6 +200,8 @@ pub enum Command {
     },
     /// Compare with every linked peer now.
     Sync,
+    /// Take the user's new choices over.
+    Configure(Box<Config>),
     /// Say goodbye to everybody. Links are hung up; nothing is dialed any more.
     Leave,
 }

@@ -74,6 +74,11 @@ impl Liveness {
         self.suspect = false;
     }
 
+    /// The user wants other times. A ping on its way keeps its own.
+    pub(crate) fn configure(&mut self, interval: Duration, timeout: Duration) {
+        (self.interval, self.timeout) = (interval, timeout);
+    }
+
     /// Something was sent that the other side answers.
     pub(crate) fn handle_sent(&mut self, now: Mono) {
         self.unanswered.get_or_insert(now);

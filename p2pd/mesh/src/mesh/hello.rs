@@ -67,12 +67,7 @@ impl Mesh {
             self.me.addrs.remove(0);
         }
         self.me.addrs.push(addr);
-        let rev = self.me.record.rev + 1;
-        self.me.record = Record::sign(&self.me.key, rev, &self.me.addrs, &self.config.name, self.me.instance.epoch);
-        for link in self.links.values_mut().filter(|link| link.is_up()) {
-            link.control.records.insert(self.me.id);
-            self.dirty.insert(link.id);
-        }
+        self.sign_record();
     }
 
     pub(super) fn on_hello(&mut self, id: LinkId, hello: Hello, now: Now) {

@@ -2,6 +2,7 @@
 
 mod census;
 mod compare;
+mod configure;
 mod dials;
 mod epoch;
 mod feeds;
@@ -274,6 +275,7 @@ impl Mesh {
             Command::Reconnect(peer) => self.on_reconnect(peer, now),
             Command::Ping { token, peer } => self.on_ping_command(token, peer),
             Command::Sync => self.on_sync(),
+            Command::Configure(config) => self.on_configure(*config, now),
             Command::Leave => self.on_leave(now),
         }
     }

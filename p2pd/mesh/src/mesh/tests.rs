@@ -1,5 +1,6 @@
 //! The mesh through its door: inputs go in, effects come out, and nothing else is looked at where that suffices.
 
+mod configure;
 mod dials;
 mod disk;
 mod figures;
