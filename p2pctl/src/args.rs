@@ -108,7 +108,7 @@ pub(crate) enum Command {
     Wait(Wait),
     /// Say by the exit code whether the daemon is well: 0 or 1
     Health(Health),
-    /// Ask or stop the daemon itself
+    /// Ask, tune or stop the daemon itself
     Daemon {
         #[command(subcommand)]
         command: Daemon,
@@ -117,6 +117,11 @@ pub(crate) enum Command {
     Completions {
         /// For which shell
         shell: Shell,
+    },
+    /// Write the manual: all its pages into DIR, or the first one to stdout
+    Man {
+        /// A folder that is there
+        dir: Option<PathBuf>,
     },
     /// Show the versions of the client and the daemon
     Version,
@@ -394,10 +399,29 @@ pub(crate) struct Health {
 pub(crate) enum Daemon {
     /// Show the configuration in force and where each value came from
     Config,
+    /// Read the configuration again
+    ///
+    /// Takes over what can change while the daemon runs, dials at once, and says what needs a restart. Where there is a mistake,
+    /// nothing changes: exit 6.
+    Reload,
+    /// Log more, or less
+    ///
+    /// Without FILTER it shows the present one.
+    LogLevel(LogLevel),
     /// Stop the daemon cleanly
     Stop,
     /// Show all figures, as /metrics serves them
     Metrics,
+}
+
+/// What `daemon log-level` takes. Its help is with the command.
+#[derive(Debug, Args)]
+pub(crate) struct LogLevel {
+    /// error, warn, info, debug, trace or off; parts of the program by name: info,p2pd::link=debug
+    pub(crate) filter: Option<String>,
+    /// Go back by itself after this time
+    #[arg(long = "for", value_name = "SPAN", value_parser = span, requires = "filter")]
+    pub(crate) time: Option<Duration>,
 }
 
 /// What the words in capitals stand for.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
 
 /// The command line as it was written.
 #[derive(Parser, Debug)]
@@ -26,6 +27,16 @@ enum Command {
     Paths(ConfigArgs),
     /// Make a network key: whoever holds it may join
     Keygen(KeygenArgs),
+    /// Write the manual: all its pages into DIR, or the first one to stdout
+    Man {
+        /// A folder that is there
+        dir: Option<PathBuf>,
+    },
+    /// Write a completion script
+    Completions {
+        /// For which shell
+        shell: Shell,
+    },
 }
 
 /// What is to be done.
@@ -39,6 +50,10 @@ pub enum Action {
     Paths(ConfigArgs),
     /// Make a network key.
     Keygen(KeygenArgs),
+    /// Write the manual.
+    Man(Option<PathBuf>),
+    /// Write a completion script.
+    Completions(Shell),
 }
 
 /// What `run` takes.
@@ -118,6 +133,10 @@ impl Args {
             Some(Command::Paths(args)) => Ok(Action::Paths(args.over(outer.config))),
             Some(Command::Keygen(_)) if outer != RunArgs::default() => unused("keygen"),
             Some(Command::Keygen(args)) => Ok(Action::Keygen(args)),
+            Some(Command::Man { .. }) if outer != RunArgs::default() => unused("man"),
+            Some(Command::Man { dir }) => Ok(Action::Man(dir)),
+            Some(Command::Completions { .. }) if outer != RunArgs::default() => unused("completions"),
+            Some(Command::Completions { shell }) => Ok(Action::Completions(shell)),
         }
     }
 }
@@ -203,6 +222,15 @@ mod tests {
         assert_eq!(action("-l localhost:1 keygen k"), Err(ErrorKind::ArgumentConflict));
         assert_eq!(action("keygen"), Err(ErrorKind::MissingRequiredArgument));
         assert_eq!(action("--ready-file r check"), Err(ErrorKind::ArgumentConflict));
+    }
+
+    #[test]
+    fn manual_and_completions_need_nothing_of_the_daemon() {
+        assert_eq!(action("man"), Ok(Action::Man(None)));
+        assert_eq!(action("man d"), Ok(Action::Man(Some("d".into()))));
+        assert_eq!(action("completions zsh"), Ok(Action::Completions(Shell::Zsh)));
+        assert_eq!(action("-l localhost:1 man"), Err(ErrorKind::ArgumentConflict));
+        assert_eq!(action("--name a completions bash"), Err(ErrorKind::ArgumentConflict));
     }
 
     #[test]

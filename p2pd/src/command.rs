@@ -4,10 +4,14 @@ use std::ffi::OsString;
 use std::fmt::Write;
 use std::path::Path;
 
-use crate::args::{ConfigArgs, KeygenArgs};
+use clap::CommandFactory;
+use clap_complete::Shell;
+
+use crate::args::{Args, ConfigArgs, KeygenArgs};
 use crate::config::{self, ConfigErrors, Loaded};
 use crate::exit;
 use crate::logging;
+use crate::manual;
 use crate::network;
 use crate::paths::{HISTORY_FILE, IDENTITY_FILE, LOCK_FILE};
 
@@ -110,13 +114,35 @@ pub(crate) fn keygen(args: &KeygenArgs) -> Outcome {
     }
 }
 
+/// Every page into a folder, or the first one to stdout.
+pub(crate) fn man(dir: Option<&Path>) -> Outcome {
+    let written = match dir {
+        Some(dir) => manual::write(dir).map(|()| String::new()),
+        None => manual::first(),
+    };
+    match written {
+        Ok(stdout) => Outcome { stdout, ..Outcome::default() },
+        Err(error) => {
+            let mut outcome = Outcome { code: exit::FATAL, ..Outcome::default() };
+            let dir = dir.unwrap_or(Path::new("stdout"));
+            outcome.line(&format!("error: man: {}: {error}", dir.display()));
+            outcome
+        }
+    }
+}
+
+pub(crate) fn completions(shell: Shell) -> Outcome {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Args::command(), "p2pd", &mut script);
+    Outcome { stdout: String::from_utf8_lossy(&script).into_owned(), ..Outcome::default() }
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use clap::Parser;
 
     use super::*;
-    use crate::args::Args;
 
     fn env(home: &Path) -> impl Iterator<Item = (OsString, OsString)> + use<> {
         [("HOME".into(), home.into()), ("XDG_RUNTIME_DIR".into(), "/run/user/7".into())].into_iter()

@@ -1,5 +1,10 @@
 //! From a configuration to a running daemon, and back to nothing.
 
+mod keeper;
+mod log_level;
+mod signals;
+mod watchdog;
+
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -15,11 +20,10 @@ use p2p_mesh::membership::record::Addr;
 use p2p_mesh::mesh::Mesh;
 use p2p_proto::endpoint::Endpoint;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{self, Alarms, ApiConfig, ApiError, ConfigRow, Facts, Request, Served, Subscribers};
+use crate::api::{self, Alarms, ApiConfig, ApiError, Choices, ConfigRow, Facts, Live, Served, Subscribers};
 use crate::args::RunArgs;
 use crate::config::{Config, Loaded};
 use crate::driver::{Clock, Driver, Retention, Rooms};
@@ -27,10 +31,16 @@ use crate::health::{Progress, Stage};
 use crate::identity::{DataDir, DataDirError};
 use crate::keyfile::KeyFileError;
 use crate::link::{self, BindError, LinkConfig, Links};
-use crate::logging::{self, LogError};
+use crate::logging::{self, LogError, LogHandle};
 use crate::network::NetworkKey;
+use crate::notify::Notifier;
+use crate::paths::Surroundings;
 use crate::store::{self, Opened, StoreError};
 use crate::{config, epoch, exit, metrics, panics};
+
+use keeper::Keeper;
+use log_level::LogLevel;
+use signals::Signals;
 
 /// Why a daemon cannot start, or had to stop.
 #[derive(Debug, thiserror::Error)]
@@ -88,13 +98,15 @@ struct Places {
     api: Vec<Endpoint>,
 }
 
-/// Signals: two that end the daemon, and one that makes it dial again.
-struct Stops {
-    term: Signal,
-    int: Signal,
-    hangup: Signal,
-    /// To the driver, once there is one.
-    requests: Option<mpsc::Sender<Request>>,
+/// How a running daemon is ended.
+struct Ends {
+    /// Cancelled when a user asks for it.
+    stop_asked: CancellationToken,
+    /// Closes the API.
+    stop_api: CancellationToken,
+    /// Says goodbye to the mesh.
+    leave: CancellationToken,
+    served: Served,
 }
 
 /// Runs a daemon until it is told to stop.
@@ -112,32 +124,46 @@ pub fn run(loaded: Loaded, args: RunArgs) -> ExitCode {
 }
 
 fn try_run(loaded: &Loaded, args: &RunArgs) -> Result<u8, DaemonError> {
-    logging::init(&loaded.config.log_level, loaded.config.log_format)?;
+    let log = logging::init(&loaded.config.log_level, loaded.config.log_format)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|why| DaemonError::System { what: "the runtime".into(), why })?;
     panics::count();
     // A core that panicked promised what it did not do. A fresh start knows only what is on disk, and that is true.
-    let result = panics::contain(|| runtime.block_on(live(loaded, args))).unwrap_or(Err(DaemonError::Panicked));
+    let result = panics::contain(|| runtime.block_on(live(loaded, args, log))).unwrap_or(Err(DaemonError::Panicked));
     // Dials that hang in name resolution hold threads; nobody waits for them.
     runtime.shutdown_background();
     result
 }
 
-async fn live(loaded: &Loaded, args: &RunArgs) -> Result<u8, DaemonError> {
+async fn live(loaded: &Loaded, args: &RunArgs, log: LogHandle) -> Result<u8, DaemonError> {
     for warning in &loaded.warnings {
         tracing::warn!(?warning, "configuration");
     }
-    let mut stops = Stops::new()?;
+    let mut signals = Signals::open()?;
     let config = &loaded.config;
+    let notifier = notifier();
+    notifier.status("Starting");
     let ground = prepare(config).await?;
-    let alarms = Alarms::default();
-    let facts = facts(loaded, &ground, &alarms);
+    let (alarms, live) = (Alarms::default(), Live::default());
+    live.set(choices(loaded));
+    let facts = facts(loaded, &ground, (live.clone(), alarms.clone()));
     let (network, progress) = (facts.network.clone(), facts.progress.clone());
     let subscribers = Subscribers::new(config.message_buffer_size);
     let (request_sender, requests) = mpsc::channel(REQUESTS_WAITING_MAX);
-    stops.requests = Some(request_sender.clone());
+    let (order_sender, orders) = mpsc::channel(ORDERS_WAITING_MAX);
     let (stop_api, stop_asked, leave) = (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
-    let api_config = ApiConfig { endpoints: config.api_addr.clone(), token_file: ground.dir.path().join(TOKEN_FILE) };
+    let (endpoints, token_file) = (config.api_addr.clone(), ground.dir.path().join(TOKEN_FILE));
+    let api_config = ApiConfig { endpoints, token_file, orders: order_sender };
+    let keeper = Keeper {
+        args: args.config.clone(),
+        loaded: loaded.clone(),
+        listen: ground.listen.clone(),
+        live,
+        log: LogLevel::new(log, &config.log_level),
+        notifier: notifier.clone(),
+        requests: request_sender.clone(),
+        orders,
+    };
     let served = api::serve(api_config, request_sender, subscribers.clone(), facts, stop_api.clone()).await?;
     let Ground { dir, key, networks, listeners, metrics, listen } = ground;
     let places = Places { listen, metrics: addrs_of(&metrics), api: served.endpoints.clone() };
@@ -149,8 +175,9 @@ async fn live(loaded: &Loaded, args: &RunArgs) -> Result<u8, DaemonError> {
     let id = PeerId(key.verifying_key().to_bytes());
     let opened = tokio::select! {
         opened = open_store(dir.path(), &id, config) => opened,
-        name = stops.recv() => {
-            tracing::info!(signal = name, "stopping before the store is open");
+        signal = signals.recv_stop() => {
+            tracing::info!(signal = signal.name(), "stopping before the store is open");
+            notifier.stopping();
             return close_early(stop_api, served, Ok(exit::OK)).await;
         }
     };
@@ -184,6 +211,7 @@ async fn live(loaded: &Loaded, args: &RunArgs) -> Result<u8, DaemonError> {
         subscribers,
         retention: Retention::new(config.retention_age, config.retention_bytes),
         alarms,
+        notifier: notifier.clone(),
         stop_asked: stop_asked.clone(),
         leave: leave.clone(),
     };
@@ -193,7 +221,10 @@ async fn live(loaded: &Loaded, args: &RunArgs) -> Result<u8, DaemonError> {
     if let Some(path) = &args.ready_file {
         write_ready(path, instance, &places)?;
     }
-    let code = turn(driver, &mut stops, &stop_asked, stop_api, leave, served).await?;
+    notifier.ready();
+    notifier.status(&driver.summary());
+    let ends = Ends { stop_asked, stop_api, leave, served };
+    let code = turn(driver, keeper, &mut signals, ends).await?;
     // Every sender of jobs is gone, so the thread flushes what it has and ends.
     // Nothing else is left to do, and a thread that waited for it might not be had.
     let _ = store_thread.join();
@@ -238,17 +269,13 @@ fn addrs_of(listeners: &[TcpListener]) -> Vec<SocketAddr> {
     listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect()
 }
 
-/// Runs the driver; on a signal, closes the API first, then says goodbye to the mesh.
-async fn turn(
-    driver: Driver,
-    stops: &mut Stops,
-    stop_asked: &CancellationToken,
-    stop_api: CancellationToken,
-    leave: CancellationToken,
-    served: Served,
-) -> Result<u8, DaemonError> {
+/// Runs the driver and serves the operator; on a signal, closes the API first, then says goodbye to the mesh.
+async fn turn(driver: Driver, mut keeper: Keeper, signals: &mut Signals, ends: Ends) -> Result<u8, DaemonError> {
+    let Ends { stop_asked, stop_api, leave, served } = ends;
     let driver = driver.run();
     tokio::pin!(driver);
+    let notifier = keeper.notifier.clone();
+    let alive = watchdog::watch(notifier.clone(), keeper.requests.clone());
     tokio::select! {
         result = &mut driver => {
             // It ends by itself only when the store has failed: nothing more may be promised.
@@ -257,9 +284,14 @@ async fn turn(
             result?;
             return Ok(exit::FATAL);
         }
-        name = stops.recv() => tracing::info!(signal = name, "stopping"),
+        () = alive => unreachable!("it goes on for ever"),
+        signal = keeper.run(signals) => tracing::info!(signal = signal.name(), "stopping"),
         () = stop_asked.cancelled() => tracing::info!("stopping: a user asked for it"),
     }
+    notifier.stopping();
+    keeper.log.tell_suppressed();
+    // Whoever waits for a reload is told that it does not come.
+    drop(keeper);
     stop_api.cancel();
     let goodbye = async {
         let api = async {
@@ -271,46 +303,20 @@ async fn turn(
     };
     tokio::select! {
         result = goodbye => result?,
-        name = stops.recv() => {
-            tracing::warn!(signal = name, "stopping at once");
-            return Ok(if name == INT { EXIT_INT } else { EXIT_TERM });
+        signal = signals.recv_stop() => {
+            tracing::warn!(signal = signal.name(), "stopping at once");
+            return Ok(signal.exit_code());
         }
     }
     Ok(exit::OK)
 }
 
-impl Stops {
-    fn new() -> Result<Self, DaemonError> {
-        let open = |kind| signal(kind).map_err(|why| DaemonError::System { what: "signals".into(), why });
-        Ok(Self {
-            term: open(SignalKind::terminate())?,
-            int: open(SignalKind::interrupt())?,
-            hangup: open(SignalKind::hangup())?,
-            requests: None,
-        })
-    }
-
-    /// The name of the next signal that ends the daemon.
-    async fn recv(&mut self) -> &'static str {
-        loop {
-            tokio::select! {
-                _ = self.term.recv() => return TERM,
-                _ = self.int.recv() => return INT,
-                _ = self.hangup.recv() => self.redial(),
-            }
-        }
-    }
-}
-
-impl Stops {
-    /// Ends every wait for a peer. A driver that is too busy to be asked is dialing anyway.
-    fn redial(&self) {
-        tracing::info!("redialing: SIGHUP");
-        if let Some(requests) = &self.requests {
-            let (reply, _) = oneshot::channel();
-            let _ = requests.try_send(Request::Reconnect(None, reply));
-        }
-    }
+/// The service manager. One that cannot be reached is no reason not to start.
+fn notifier() -> Notifier {
+    Notifier::of_service(&Surroundings::here(std::env::vars_os())).unwrap_or_else(|why| {
+        tracing::warn!(?why, "service_manager_not_found");
+        Notifier::default()
+    })
 }
 
 impl DaemonError {
@@ -382,29 +388,36 @@ fn network_text(config: &Config, networks: &[NetworkKey]) -> String {
     id.unwrap_or_else(|| base32(&NetworkKey::open().id))
 }
 
-fn facts(loaded: &Loaded, ground: &Ground, alarms: &Alarms) -> Facts {
-    let row = |value: &config::Effective| ConfigRow {
-        key: value.key.to_string(),
-        value: value.value.clone(),
-        source: value.source.to_string(),
-    };
+fn facts(loaded: &Loaded, ground: &Ground, (live, alarms): (Live, Alarms)) -> Facts {
     let id = PeerId(ground.key.verifying_key().to_bytes());
     Facts {
         // The epoch is drawn when the store is open.
         instance: Instance { id, epoch: Epoch(0) },
-        name: loaded.config.name.clone(),
+        live,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         network: network_text(&loaded.config, &ground.networks),
         open_network: loaded.config.open_network,
         listen: ground.listen.clone(),
         data_dir: ground.dir.path().to_owned(),
-        config: loaded.values.iter().map(row).collect(),
         pid: std::process::id(),
         started: Instant::now(),
         began: SystemTime::now(),
-        default_room: loaded.config.default_room.clone(),
-        alarms: alarms.clone(),
+        alarms,
         progress: Progress::default(),
+    }
+}
+
+/// What the API tells of the configuration.
+fn choices(loaded: &Loaded) -> Choices {
+    let row = |value: &config::Effective| ConfigRow {
+        key: value.key.to_string(),
+        value: value.value.clone(),
+        source: value.source.to_string(),
+    };
+    Choices {
+        name: loaded.config.name.clone(),
+        default_room: loaded.config.default_room.clone(),
+        config: loaded.values.iter().map(row).collect(),
     }
 }
 
@@ -450,8 +463,6 @@ fn write_ready(path: &Path, instance: Instance, places: &Places) -> Result<(), D
 const USER_TIMEOUT: Duration = Duration::from_secs(35);
 const TOKEN_FILE: &str = "api.token";
 const REQUESTS_WAITING_MAX: usize = 1_024;
+/// Operators are few.
+const ORDERS_WAITING_MAX: usize = 16;
 const LINK_EVENTS_WAITING_MAX: usize = 64;
-const TERM: &str = "TERM";
-const INT: &str = "INT";
-const EXIT_INT: u8 = 130;
-const EXIT_TERM: u8 = 143;

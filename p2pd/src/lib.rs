@@ -14,12 +14,14 @@ pub mod link;
 pub mod logging;
 pub mod metrics;
 pub mod network;
+pub mod notify;
 pub mod panics;
 pub mod paths;
 pub mod query;
 pub mod store;
 
 mod command;
+mod manual;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -53,6 +55,8 @@ pub fn main_with(run: impl FnOnce(Loaded, RunArgs) -> ExitCode) -> ExitCode {
         Action::Check(args) => command::check(&args, env),
         Action::Paths(args) => command::paths(&args, env),
         Action::Keygen(args) => command::keygen(&args),
+        Action::Man(dir) => command::man(dir.as_deref()),
+        Action::Completions(shell) => command::completions(shell),
     })
 }
 

@@ -1,5 +1,7 @@
 //! The log: events with fields on stderr, as text for people or JSON for programs.
 
+mod ceiling;
+
 use std::fmt::{self, Write};
 use std::io::IsTerminal;
 
@@ -14,6 +16,8 @@ use tracing_subscriber::layer::{Layered, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{Layer, Registry, reload};
 
+use ceiling::{Ceiling, Under};
+
 /// How log lines look.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum LogFormat {
@@ -25,7 +29,10 @@ pub enum LogFormat {
 
 /// Changes what is logged while it goes on.
 #[derive(Clone, Debug)]
-pub struct LogHandle(reload::Handle<Targets, Registry>);
+pub struct LogHandle {
+    filter: reload::Handle<Targets, Registry>,
+    ceiling: Ceiling,
+}
 
 /// A log that cannot be had as asked.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -87,7 +94,19 @@ impl LogHandle {
     ///
     /// It is wrong; then nothing changes.
     pub fn set_filter(&self, text: &str) -> Result<(), LogError> {
-        self.0.reload(parse_filter(text)?).map_err(|_| LogError::Ended)
+        self.filter.reload(parse_filter(text)?).map_err(|_| LogError::Ended)
+    }
+
+    /// Waits until lines were left out, because there were too many of their kind, and their minute is over.
+    pub async fn is_suppressed(&self) {
+        self.ceiling.is_due().await;
+    }
+
+    /// Says how many lines of each kind were left out since this was last said.
+    pub fn tell_suppressed(&self) {
+        for (event, suppressed) in self.ceiling.take() {
+            tracing::warn!(?event, suppressed, "log_lines_suppressed");
+        }
     }
 }
 
@@ -114,13 +133,15 @@ where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
     let (filter, handle) = reload::Layer::new(parse_filter(filter)?);
+    let ceiling = Ceiling::default();
     // A log that cannot be written is not worth a word on the same stderr, which would panic.
     let layer = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(ansi).log_internal_errors(false);
     let layer: Box<dyn Layer<Filtered> + Send + Sync> = match format {
         LogFormat::Text => Box::new(layer.fmt_fields(Fields).event_format(Line)),
         LogFormat::Json => Box::new(layer.json().flatten_event(true).with_span_list(false)),
     };
-    Ok((tracing_subscriber::registry().with(filter).with(layer), LogHandle(handle)))
+    let layer = Under { ceiling: ceiling.clone(), layer };
+    Ok((tracing_subscriber::registry().with(filter).with(layer), LogHandle { filter: handle, ceiling }))
 }
 
 /// `2026-11-22T14:00:00.123456Z  INFO link_up peer=k5x3 addr=10.0.0.7:51234`, then what the spans around it say.
@@ -278,6 +299,47 @@ mod tests {
             tracing::debug!("still");
         });
         assert!(!text.contains("before") && text.contains("after") && text.contains("still"), "{text}");
+    }
+
+    #[test]
+    fn a_line_that_comes_too_often_is_left_out_and_counted_and_the_others_go_on() {
+        let text = logged("debug", LogFormat::Text, |handle| {
+            for peer in 0..1_000 {
+                tracing::info!(peer, "link_refused");
+                tracing::debug!(peer, "wanted");
+            }
+            tracing::warn!("something else");
+            handle.tell_suppressed();
+            handle.tell_suppressed();
+            tracing::info!("afterwards");
+        });
+        let count = |part: &str| text.lines().filter(|line| line.contains(part)).count();
+        assert_eq!((count(" INFO link_refused"), count("wanted"), count("something else")), (200, 1_000, 1));
+        assert_eq!(count("log_lines_suppressed event=\"link_refused\" suppressed=800"), 1);
+        assert_eq!((count("log_lines_suppressed"), count("afterwards")), (1, 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_left_out_is_told_when_its_minute_is_over_and_not_before() {
+        let writer = Page::default();
+        let (subscriber, handle) = subscriber("info", LogFormat::Text, false, move || writer.clone()).unwrap();
+        let _default = tracing::subscriber::set_default(subscriber);
+        let flood = |lines: u32| (0..lines).for_each(|_| tracing::info!("knock"));
+        // While somebody waits, others log.
+        let waiting = handle.is_suppressed();
+        tokio::pin!(waiting);
+        assert!(tokio::time::timeout(std::time::Duration::from_secs(1), &mut waiting).await.is_err());
+        flood(200);
+        let quiet = tokio::time::timeout(std::time::Duration::from_secs(3_600), handle.is_suppressed()).await;
+        assert!(quiet.is_err(), "nothing was left out, so nobody wakes up");
+        flood(1);
+        // Somebody who looks at other things in between misses nothing.
+        for _ in 0..3 {
+            let early = tokio::time::timeout(std::time::Duration::from_secs(1), handle.is_suppressed()).await;
+            assert!(early.is_err());
+        }
+        handle.is_suppressed().await;
+        assert_eq!(handle.ceiling.take(), [("knock".to_owned(), 1)]);
     }
 
     #[test]

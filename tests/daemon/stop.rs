@@ -72,7 +72,7 @@ fn p_04_a_hangup_signal_ends_waiting_and_not_the_daemon() {
     let one = network.start("one", &[]);
     let mut two = network.start("two", &[&one]);
     two.signal(Signal::HUP);
-    eventually(PATIENCE, "it says that it dials again", || two.log().contains("redialing"));
+    eventually(PATIENCE, "it says that it dials again", || two.log().contains("reloaded by=\"HUP\""));
     drop(two.p2pctl(&["send", "still here"]).ok());
     assert_eq!(two.stop().code(), Some(0));
 }

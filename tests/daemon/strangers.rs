@@ -1,11 +1,12 @@
 //! Who does not belong here gets no byte, and harms nothing.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 
 use p2p_proto::v1::PeerState;
 use p2p_tests::daemon::{Network, Options, TestPeer};
 use p2p_tests::program::{PATIENCE, eventually};
+use socket2::{Domain, Socket, Type};
 
 use super::check_equal;
 
@@ -118,4 +119,33 @@ fn check_unharmed_among_three(one: &TestPeer, two: &TestPeer, since_us: i64) {
     assert_eq!((link.state(), link.since_us), (PeerState::Up, since_us));
     drop(one.p2pctl(&["send", "still here"]).ok());
     check_equal(&[one, two], 1);
+}
+
+#[test]
+fn strangers_from_everywhere_cannot_fill_the_log() {
+    let network = Network::new();
+    let mut one = network.start_with(Options { listen: Some("0.0.0.0:0".into()), name: "one".into(), ..info() });
+    let port = one.addr().rsplit(':').next().unwrap().parse().unwrap();
+    let to = SocketAddr::from(([127, 0, 0, 1], port));
+    // Each address of its own has an allowance of its own, and all of loopback is ours to come from.
+    let before = one.log().lines().count();
+    for n in 0..1_500_u32 {
+        let from = SocketAddr::from(((0x7f01_0000 + n).to_be_bytes(), 0));
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&from.into()).unwrap();
+        socket.connect(&to.into()).unwrap();
+        let mut stream = TcpStream::from(socket);
+        drop(stream.write_all(b"GET / HTTP/1.1\r\n\r\n"));
+        assert_eq!(answer(&mut stream), b"");
+    }
+    assert!(one.status().counters["links_refused_total"] >= 1_500);
+    let lines = one.log().lines().count() - before;
+    assert!((1..320).contains(&lines), "{lines} lines for 1500 strangers");
+    assert_eq!(one.stop().code(), Some(0));
+    assert!(one.log().contains("log_lines_suppressed"), "it says that there were more");
+}
+
+/// What an operator has in his log.
+fn info() -> Options {
+    Options { env: vec![("P2P_LOG_LEVEL".into(), "info".into())], ..Options::default() }
 }

@@ -93,3 +93,30 @@ fn the_help_of_a_command_says_more_than_the_list_of_all() {
         assert!(help.contains(part), "{part} is not in {help}");
     }
 }
+
+/// What pages call an option.
+fn option_names(command: &clap::Command) -> Vec<String> {
+    let longs = command.get_arguments().filter(|arg| !arg.is_hide_set()).filter_map(|arg| arg.get_long());
+    longs.map(|long| format!("\\-\\-{}", long.replace('-', "\\-"))).collect()
+}
+
+#[test]
+fn the_manual_has_a_page_for_every_command_with_every_option_in_it() {
+    fn visit(command: &clap::Command, name: &str, dir: &std::path::Path, pages: &mut usize) {
+        let page =
+            std::fs::read_to_string(dir.join(format!("{name}.1"))).unwrap_or_else(|error| panic!("{name}: {error}"));
+        for option in option_names(command) {
+            assert!(page.contains(&option), "{option} is not in {name}.1");
+        }
+        *pages += 1;
+        for inner in command.get_subcommands().filter(|inner| inner.get_name() != "help") {
+            visit(inner, &format!("{name}-{}", inner.get_name()), dir, pages);
+        }
+    }
+    let dir = tempfile::tempdir().unwrap();
+    clap_mangen::generate_to(Cli::command().bin_name("p2pctl"), dir.path()).unwrap();
+    let (mut command, mut pages) = (Cli::command(), 0);
+    command.build();
+    visit(&command, "p2pctl", dir.path(), &mut pages);
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), pages, "there is no page too many");
+}

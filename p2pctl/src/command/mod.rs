@@ -213,6 +213,7 @@ pub(crate) async fn run(command: Command, session: &mut Session) -> Outcome {
         Command::Health(args) => health::run(&args, session).await,
         Command::Daemon { command } => daemon::run(&command, session).await,
         Command::Completions { shell } => local::completions(shell, session),
+        Command::Man { dir } => local::man(dir.as_deref(), session),
         Command::Version => local::version(session).await,
     };
     match outcome {

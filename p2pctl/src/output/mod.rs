@@ -4,6 +4,7 @@ pub(crate) mod document;
 pub(crate) mod escape;
 pub(crate) mod graph;
 pub(crate) mod names;
+pub(crate) mod operate;
 pub(crate) mod peers;
 pub(crate) mod posts;
 pub(crate) mod receipts;

@@ -1,8 +1,8 @@
-//! What is too small for a file of its own: rooms, answers to `send`, pings, the configuration, versions.
+//! What is too small for a file of its own: rooms, answers to `send`, pings, versions.
 
 use std::io::{self, Write};
 
-use p2p_proto::v1::{ConfigResponse, MetricsResponse, RoomsResponse, SendResponse};
+use p2p_proto::v1::{MetricsResponse, RoomsResponse, SendResponse};
 
 use super::document::{self, Document, Fields};
 use super::{Shape, Style, escape, posts, table, time};
@@ -116,28 +116,6 @@ pub(crate) fn render_pongs(pong: &Pong<'_>, rtts_us: &[u32], style: &Style, out:
                 write!(out, ", min {min}, mean {mean}, max {max}")?;
             }
             writeln!(out)
-        }
-    }
-}
-
-/// Writes the configuration in force.
-pub(crate) fn render_config(config: &ConfigResponse, style: &Style, out: &mut dyn Write) -> io::Result<()> {
-    let document = || {
-        let values = config.values.iter().map(|value| {
-            let fields = Fields::new().add("key", value.key.as_str()).add("value", value.value.as_str());
-            fields.add("source", value.source.as_str()).done()
-        });
-        Fields::document("config").add("values", Document::List(values.collect())).done()
-    };
-    match style.write_data(document, out)? {
-        Shape::Data => Ok(()),
-        Shape::Text | Shape::Wide => {
-            let head = ["KEY", "VALUE", "SOURCE"].map(str::to_owned);
-            let rows = config
-                .values
-                .iter()
-                .map(|value| [&value.key, &value.value, &value.source].map(|text| escape::line(text).into_owned()));
-            table::write(&std::iter::once(head).chain(rows).collect::<Vec<_>>(), out)
         }
     }
 }

@@ -3,9 +3,10 @@
 #![allow(clippy::unwrap_used)]
 
 use p2p_proto::v1::{
-    ConfigResponse, ConfigValue, FeedState, GraphPeer, GraphResponse, Health, HistoryResponse, Holder, HolderState,
-    Hole, MetricsResponse, Peer, PeerState, PeerSync, PeersResponse, Post, PostId, Receipt, Room, RoomsResponse,
-    SearchResponse, SendResponse, StatusResponse, SyncStateResponse,
+    ConfigChange, ConfigResponse, ConfigValue, FeedState, GraphPeer, GraphResponse, Health, HistoryResponse, Holder,
+    HolderState, Hole, MetricsResponse, Peer, PeerState, PeerSync, PeersResponse, Post, PostId, Receipt,
+    ReloadResponse, Room, RoomsResponse, SearchResponse, SendResponse, SetLogFilterResponse, StatusResponse,
+    SyncStateResponse,
 };
 
 use super::posts::{PostWriter, Scene};
@@ -473,7 +474,38 @@ fn the_configuration_in_all_formats() {
             value("network_secret", "(hidden)", "P2P_NETWORK_SECRET"),
         ],
     };
-    insta::assert_snapshot!(in_all_formats(|style, out| rest::render_config(&config, style, out)));
+    insta::assert_snapshot!(in_all_formats(|style, out| operate::render_config(&config, style, out)));
+}
+
+#[test]
+fn a_reload_in_all_formats() {
+    let change = |key: &str, old: &str, new: &str, applied: bool| ConfigChange {
+        key: key.to_owned(),
+        old: old.to_owned(),
+        new: new.to_owned(),
+        applied,
+    };
+    let changes = vec![
+        change("peers", "[]", "[a:1, b:2]", true),
+        change("name", "a", "\"\x1b[2J\"", true),
+        change("listen_addr", "localhost:8080", "localhost:8081", false),
+    ];
+    let reload = ReloadResponse { changes, warnings: vec!["peers: a:1 is there twice".to_owned()], dials: 2 };
+    insta::assert_snapshot!(in_all_formats(|style, out| {
+        operate::render_reload(&reload, style, out)?;
+        operate::render_reload(&ReloadResponse::default(), style, out)
+    }));
+}
+
+#[test]
+fn the_log_filter_in_all_formats() {
+    let (filter, back_to) = ("debug,p2pd::link=trace".to_owned(), "info".to_owned());
+    let stays = SetLogFilterResponse { filter: filter.clone(), ..SetLogFilterResponse::default() };
+    let passes = SetLogFilterResponse { filter, back_to, back_in_ms: 599_001 };
+    insta::assert_snapshot!(in_all_formats(|style, out| {
+        operate::render_log_filter(&stays, style, out)?;
+        operate::render_log_filter(&passes, style, out)
+    }));
 }
 
 #[test]

@@ -45,6 +45,8 @@ pub(super) struct State {
     pub(super) receipts: VecDeque<Vec<Result<ReceiptsResponse, Status>>>,
     /// One script a call of WatchSyncState, like those of Receipts. SyncState gives the first state of the first one.
     pub(super) syncs: VecDeque<Vec<Result<SyncStateResponse, Status>>>,
+    /// One answer a call of Reload; then nothing changed.
+    pub(super) reloads: VecDeque<Result<ReloadResponse, Status>>,
     /// After this many posts the stream of posts breaks.
     pub(super) send_breaks_after: Option<usize>,
     /// The stream of posts takes everything and answers nothing.
@@ -392,6 +394,23 @@ impl Daemon for Api {
         self.note("config").await?;
         let value = ConfigValue { key: "name".to_owned(), value: "own".to_owned(), source: "default".to_owned() };
         Ok(Response::new(ConfigResponse { values: vec![value] }))
+    }
+
+    async fn reload(&self, _: Request<ReloadRequest>) -> Result<Response<ReloadResponse>, Status> {
+        self.note("reload").await?;
+        let reload = self.lock().reloads.pop_front();
+        reload.unwrap_or_else(|| Ok(ReloadResponse::default())).map(Response::new)
+    }
+
+    async fn set_log_filter(
+        &self,
+        request: Request<SetLogFilterRequest>,
+    ) -> Result<Response<SetLogFilterResponse>, Status> {
+        let SetLogFilterRequest { filter, for_ms } = request.into_inner();
+        self.note(format!("log {filter} {for_ms}")).await?;
+        let back_to = if for_ms > 0 { "info".to_owned() } else { String::new() };
+        let filter = if filter.is_empty() { "info".to_owned() } else { filter };
+        Ok(Response::new(SetLogFilterResponse { filter, back_to, back_in_ms: for_ms }))
     }
 
     async fn stop(&self, _: Request<StopRequest>) -> Result<Response<StopResponse>, Status> {

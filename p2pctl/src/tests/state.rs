@@ -1,6 +1,7 @@
 //! `peers`, `status`, `ping`, `wait`, `health`, `daemon`.
 
-use p2p_proto::v1::{Health, Peer, PeerState, StatusResponse};
+use p2p_proto::error::{Code, Error};
+use p2p_proto::v1::{ConfigChange, Health, Peer, PeerState, ReloadResponse, StatusResponse};
 
 use super::fake::{ALICE, BOB};
 use super::*;
@@ -247,4 +248,33 @@ async fn the_daemon_is_asked_and_stopped() {
     let ran = run_at(&fake, &["daemon", "stop"]).await;
     assert_eq!(ran.stdout, "stopping\n");
     assert_eq!(fake.state().requests, ["config", "metrics", "stop"]);
+}
+
+#[tokio::test]
+async fn a_reload_shows_what_it_did_and_what_it_could_not_do() {
+    let fake = Fake::start();
+    let change = ConfigChange { key: "name".to_owned(), old: "a".to_owned(), new: "b".to_owned(), applied: true };
+    let warnings = vec!["peers: a:1 is there twice".to_owned()];
+    fake.state().reloads.push_back(Ok(ReloadResponse { changes: vec![change], warnings, dials: 1 }));
+    let ran = run_at(&fake, &["daemon", "reload"]).await;
+    assert_eq!(ran.stdout, "KEY   OLD  NEW  RESULT\nname  a    b    applied\ndialing 1 peer\n");
+    assert_eq!(ran.stderr, "p2pctl: warning: peers: a:1 is there twice\n");
+    let why = Error::new(Code::InvalidArgument, "nothing was changed: f: a; f: b");
+    fake.state().reloads.push_back(Err(why.into()));
+    let ran = run_at(&fake, &["daemon", "reload"]).await;
+    assert_eq!((ran.exit, ran.stdout.as_str()), (Exit::Rejected, ""));
+    assert!(ran.stderr.contains("daemon reload: nothing was changed: f: a; f: b (INVALID_ARGUMENT)"), "{}", ran.stderr);
+}
+
+#[tokio::test]
+async fn a_log_filter_is_shown_and_set_for_a_time() {
+    let fake = Fake::start();
+    for args in [&["daemon", "log-level"][..], &["daemon", "log-level", "debug"]] {
+        assert_eq!(run_at(&fake, args).await.exit, Exit::Ok);
+    }
+    let ran = run_at(&fake, &["daemon", "log-level", "debug", "--for", "10m"]).await;
+    assert_eq!(ran.stdout, "debug  (in 10m back to info)\n");
+    run_at(&fake, &["daemon", "log-level", "debug", "--for", "100years"]).await;
+    let requests = &fake.state().requests;
+    assert_eq!(*requests, ["log  0", "log debug 0", "log debug 600000", "log debug 4294967295"]);
 }

@@ -8,18 +8,19 @@ use p2p_proto::error::{Code, Error};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::Request;
+use super::{Order, Request};
 
 /// Asks the driver. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(super) struct Asker {
     requests: mpsc::Sender<Request>,
+    orders: mpsc::Sender<Order>,
     stop: CancellationToken,
 }
 
 impl Asker {
-    pub(super) fn new(requests: mpsc::Sender<Request>, stop: CancellationToken) -> Self {
-        Self { requests, stop }
+    pub(super) fn new(requests: mpsc::Sender<Request>, orders: mpsc::Sender<Order>, stop: CancellationToken) -> Self {
+        Self { requests, orders, stop }
     }
 
     /// Ends when the daemon is on its way out.
@@ -53,6 +54,20 @@ impl Asker {
         let (reply, answer) = oneshot::channel();
         self.tell(question(reply)).await?;
         Ok(answer)
+    }
+
+    /// Asks the daemon around the driver.
+    pub(super) async fn order<T>(&self, order: impl FnOnce(oneshot::Sender<T>) -> Order) -> Result<T, Error> {
+        let (reply, answer) = oneshot::channel();
+        let done = async {
+            self.orders.send(order(reply)).await.map_err(|_| stopping())?;
+            answer.await.map_err(|_| stopping())
+        };
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => Err(stopping()),
+            done = done => done,
+        }
     }
 
     /// Asks for something that has no answer.

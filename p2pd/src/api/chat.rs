@@ -35,7 +35,7 @@ impl Chat for ChatService {
     async fn send(&self, request: Request<v1::SendRequest>) -> Result<Response<v1::SendResponse>, Status> {
         let post = request.into_inner().post.ok_or_else(|| convert::invalid("the request holds no post"))?;
         let _permit = self.budget.take(std::slice::from_ref(&post)).await;
-        let draft = convert::draft(post, &self.facts.default_room)?;
+        let draft = convert::draft(post, &self.facts.live.now().default_room)?;
         let results = self.asker.ask(|reply| super::Request::Publish { drafts: vec![draft], reply }).await?;
         let result = results.into_iter().next().ok_or_else(stopping)?;
         let sent = result.map_err(|refusal| convert::refusal(&refusal))?;
@@ -46,7 +46,7 @@ impl Chat for ChatService {
         &self,
         request: Request<Streaming<v1::SendStreamRequest>>,
     ) -> Result<Response<Self::SendStreamStream>, Status> {
-        let default_room = self.facts.default_room.clone();
+        let default_room = self.facts.live.now().default_room.clone();
         let stream = SendStream::new(self.asker.clone(), self.budget.clone(), default_room, request.into_inner());
         Ok(Response::new(Box::pin(stream.answers())))
     }

@@ -27,16 +27,19 @@ mod watch;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::{Instant, SystemTime};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
 
+use p2p_mesh::config::Config;
 use p2p_mesh::effect::{Delivery, Refusal, Sent};
 use p2p_mesh::id::{Instance, Offset, PeerId, PostId};
 use p2p_mesh::input::Draft;
 use p2p_mesh::membership::record::Addr;
 use p2p_mesh::status::{Graph, PeerStatus, Receipt, Status, SyncState};
 use p2p_proto::endpoint::Endpoint;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
+use crate::config::{Change, ConfigErrors};
 use crate::health::Progress;
 use crate::query::{
     Answer, HistoryQuery, LogPage, RoomFeeds, RoomSummary, SearchPage, SearchQuery, StoreSummary, StoredPost,
@@ -128,8 +131,62 @@ pub enum Request {
         /// Gets the answer.
         reply: oneshot::Sender<Answer<RoomFeeds>>,
     },
+    /// Take the user's new choices over, and dial at once; answers how many dials that brings.
+    Configure {
+        /// What the mesh acts on.
+        config: Box<Config>,
+        /// Posts older than this are dropped.
+        retention_age: Option<Duration>,
+        /// The history is kept below this.
+        retention_bytes: Option<u64>,
+        /// Gets the answer.
+        reply: oneshot::Sender<u32>,
+    },
     /// Stop the daemon.
     Stop,
+}
+
+/// What users want of the daemon around the driver.
+#[derive(Debug)]
+pub enum Order {
+    /// Read the configuration again.
+    Reload(oneshot::Sender<Result<Reload, ConfigErrors>>),
+    /// Log by another filter, or only tell the present one.
+    Log {
+        /// None to be told only.
+        wish: Option<LogWish>,
+        /// Gets what is in force then, or why nothing changed.
+        reply: oneshot::Sender<Result<LogFilter, String>>,
+    },
+}
+
+/// What became of a reload.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Reload {
+    /// Every key that says something else now.
+    pub changes: Vec<Change>,
+    /// What a person should look at.
+    pub warnings: Vec<String>,
+    /// Dials that it brought.
+    pub dials: u32,
+}
+
+/// A filter that a user wants.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LogWish {
+    /// Levels, and parts of the program.
+    pub filter: String,
+    /// Then it goes back; none to stay.
+    pub time: Option<Duration>,
+}
+
+/// The filter in force.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LogFilter {
+    /// Levels, and parts of the program.
+    pub filter: String,
+    /// The filter that comes back, and when.
+    pub back: Option<(String, Duration)>,
 }
 
 /// What one turn of the driver delivered, shared by all subscribers.
@@ -146,6 +203,36 @@ pub struct ApiConfig {
     pub endpoints: Vec<Endpoint>,
     /// Holds the token that every call over TCP needs. Made when it is missing and a TCP endpoint is served.
     pub token_file: PathBuf,
+    /// Gets what concerns the daemon around the driver.
+    pub orders: mpsc::Sender<Order>,
+}
+
+/// What a reload may change of what the API tells. Shared.
+#[derive(Clone, Debug, Default)]
+pub struct Live(Arc<Mutex<Arc<Choices>>>);
+
+/// What the user chose.
+#[derive(Clone, Debug, Default)]
+pub struct Choices {
+    /// The name that this daemon gives itself.
+    pub name: String,
+    /// The room of posts that name none.
+    pub default_room: String,
+    /// The configuration in force, in the order of `example-config.yaml`.
+    pub config: Vec<ConfigRow>,
+}
+
+impl Live {
+    /// From now on these hold.
+    pub fn set(&self, choices: Choices) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(choices);
+    }
+
+    /// Those that hold now.
+    #[must_use]
+    pub fn now(&self) -> Arc<Choices> {
+        Arc::clone(&self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
 /// What is known of this run at its start and does not change.
@@ -153,8 +240,8 @@ pub struct ApiConfig {
 pub struct Facts {
     /// This daemon's identity and run.
     pub instance: Instance,
-    /// The name it gives itself.
-    pub name: String,
+    /// What a reload may change.
+    pub live: Live,
     /// Of the program.
     pub version: String,
     /// The network's public id: 26 base32 characters.
@@ -165,16 +252,12 @@ pub struct Facts {
     pub listen: Vec<SocketAddr>,
     /// Where everything is kept.
     pub data_dir: PathBuf,
-    /// The configuration in force, in the order of `example-config.yaml`.
-    pub config: Vec<ConfigRow>,
     /// Of this process.
     pub pid: u32,
     /// When this run began.
     pub started: Instant,
     /// The same by the clock on the wall.
     pub began: SystemTime,
-    /// The room of posts that name none.
-    pub default_room: String,
     /// What is wrong at the moment, told by whoever notices.
     pub alarms: Alarms,
     /// How far the start is.

@@ -92,7 +92,7 @@ pub(super) async fn serve_at_pace(
         doors.push(open(endpoint).await?);
     }
     let endpoints: Vec<Endpoint> = doors.iter().map(|door| door.endpoint.clone()).collect();
-    let asker = Asker::new(requests, stop.clone());
+    let asker = Asker::new(requests, config.orders, stop.clone());
     let facts = Arc::new(facts);
     let reporter = Reporter { asker: asker.clone(), facts: Arc::clone(&facts), subscribers: subscribers.clone() };
     let guarded = Guarded::new(routes(asker, subscribers, facts, &endpoints, pace), gate);

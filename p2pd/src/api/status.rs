@@ -74,9 +74,10 @@ pub(super) async fn fetch(
 
 /// What is known from the start on.
 fn of_facts(facts: &Facts, api: &[Endpoint]) -> StatusResponse {
+    let choices = facts.live.now();
     StatusResponse {
         id: facts.instance.id.to_string(),
-        name: facts.name.clone(),
+        name: choices.name.clone(),
         epoch: facts.instance.epoch.0,
         version: facts.version.clone(),
         network: facts.network.clone(),
@@ -86,7 +87,7 @@ fn of_facts(facts: &Facts, api: &[Endpoint]) -> StatusResponse {
         data_dir: facts.data_dir.display().to_string(),
         uptime_ms: u64::try_from(facts.started.elapsed().as_millis()).unwrap_or(u64::MAX),
         pid: facts.pid,
-        default_room: facts.default_room.clone(),
+        default_room: choices.default_room.clone(),
         ..StatusResponse::default()
     }
 }

@@ -17,6 +17,8 @@ pub(super) struct Key {
     pub(super) about: &'static str,
     /// The default in words, where it depends on the machine or is none.
     pub(super) default: Option<&'static str>,
+    /// Takes it over from another configuration while the daemon runs; none where that needs a restart.
+    pub(super) take: Option<fn(&mut Config, &Config)>,
     /// Reads it.
     pub(super) read: Read,
     /// Shows it.
@@ -63,6 +65,7 @@ pub(super) const KEYS: &[Key] = &[
         about: "Where to listen for peers. localhost is for this machine only, 0.0.0.0 for every network.\n\
                 Port 0 lets the system choose one.",
         default: None,
+        take: None,
         read: Read::One(|config, value| put(&mut config.listen_addr, text::listen_addr(value))),
         show: |config| one(&config.listen_addr),
     },
@@ -70,6 +73,7 @@ pub(super) const KEYS: &[Key] = &[
         name: "peers",
         about: "HOST:PORT of peers to stay linked to. One is enough: the others become known through it.",
         default: None,
+        take: Some(|config, new| config.peers.clone_from(&new.peers)),
         read: Read::Many(|config| config.peers.clear(), |config, value| push(&mut config.peers, text::addr(value))),
         show: |config| many(&config.peers),
     },
@@ -77,6 +81,7 @@ pub(super) const KEYS: &[Key] = &[
         name: "max_connections",
         about: "Links at a time, 1 to 1024.",
         default: None,
+        take: Some(|config, new| config.max_connections = new.max_connections),
         read: Read::One(|config, value| put(&mut config.max_connections, text::count(value, 1..=LINKS_MAX))),
         show: |config| one(config.max_connections),
     },
@@ -84,6 +89,7 @@ pub(super) const KEYS: &[Key] = &[
         name: "connect_timeout",
         about: "How long a TCP connection may take, and then its handshake. Durations have a unit: 500ms, 10s, 1m30s.",
         default: None,
+        take: None,
         read: Read::One(|config, value| put(&mut config.connect_timeout, text::duration(value, CONNECT_TIMEOUTS))),
         show: |config| one(show_duration(config.connect_timeout)),
     },
@@ -91,6 +97,7 @@ pub(super) const KEYS: &[Key] = &[
         name: "heartbeat_interval",
         about: "After this much silence a link is asked whether it lives.",
         default: None,
+        take: Some(|config, new| config.heartbeat_interval = new.heartbeat_interval),
         read: Read::One(|config, value| {
             put(&mut config.heartbeat_interval, text::duration(value, HEARTBEAT_INTERVALS))
         }),
@@ -100,6 +107,7 @@ pub(super) const KEYS: &[Key] = &[
         name: "heartbeat_timeout",
         about: "How long the answer may take before the link is given up.",
         default: None,
+        take: Some(|config, new| config.heartbeat_timeout = new.heartbeat_timeout),
         read: Read::One(|config, value| put(&mut config.heartbeat_timeout, text::duration(value, HEARTBEAT_TIMEOUTS))),
         show: |config| one(show_duration(config.heartbeat_timeout)),
     },
@@ -107,6 +115,7 @@ pub(super) const KEYS: &[Key] = &[
         name: "message_buffer_size",
         about: "Batches buffered for each reader of the API before it falls back to the log on disk.",
         default: None,
+        take: None,
         read: Read::One(|config, value| put(&mut config.message_buffer_size, text::count(value, 1..=4_096))),
         show: |config| one(config.message_buffer_size),
     },
@@ -115,6 +124,7 @@ pub(super) const KEYS: &[Key] = &[
         about: "Posts of one author's feed that are held beyond a gap while it is filled.\n\
                 Telling a post from its copies is exact and needs no cache.",
         default: None,
+        take: Some(|config, new| config.dedup_cache_size = new.dedup_cache_size),
         read: Read::One(|config, value| put(&mut config.dedup_cache_size, text::count(value, 1..=65_536))),
         show: |config| one(config.dedup_cache_size),
     },
@@ -122,6 +132,7 @@ pub(super) const KEYS: &[Key] = &[
         name: "log_level",
         about: "error, warn, info, debug, trace or off; parts of the program by name: info,p2pd::link=debug",
         default: None,
+        take: Some(|config, new| config.log_level.clone_from(&new.log_level)),
         read: Read::One(|config, value| put(&mut config.log_level, log_level(value))),
         show: |config| one(&config.log_level),
     },
@@ -129,6 +140,7 @@ pub(super) const KEYS: &[Key] = &[
         name: "log_format",
         about: "text for people, json for programs: one object a line.",
         default: None,
+        take: None,
         read: Read::One(|config, value| put(&mut config.log_format, text::log_format(value))),
         show: |config| {
             one(match config.log_format {
@@ -141,6 +153,7 @@ pub(super) const KEYS: &[Key] = &[
         name: "name",
         about: "How others see this peer, beside its key.",
         default: Some("the host name"),
+        take: Some(|config, new| config.name.clone_from(&new.name)),
         read: Read::One(|config, value| put(&mut config.name, text::name(value))),
         show: |config| one(&config.name),
     },
@@ -148,6 +161,7 @@ pub(super) const KEYS: &[Key] = &[
         name: "data_dir",
         about: "Identity, history, address book and lock. Nobody else may have access to it (0700).",
         default: Some("$XDG_DATA_HOME/p2p, or ~/.local/share/p2p; as a service /var/lib/p2pd"),
+        take: None,
         read: Read::One(|config, value| put(&mut config.data_dir, text::path(value))),
         show: |config| one(config.data_dir.display()),
     },
@@ -155,6 +169,7 @@ pub(super) const KEYS: &[Key] = &[
         name: "api_addr",
         about: "Where p2pctl is served: unix:PATH or 127.0.0.1:PORT, or a list of them.",
         default: Some("unix:$XDG_RUNTIME_DIR/p2p/p2pd.sock; as a service unix:/run/p2pd/p2pd.sock"),
+        take: None,
         read: Read::Many(
             |config| config.api_addr.clear(),
             |config, value| push(&mut config.api_addr, text::endpoint(value)),
@@ -166,6 +181,7 @@ pub(super) const KEYS: &[Key] = &[
         about: "HOST:PORT to serve /metrics, /livez and /readyz at, over HTTP, or off. Whoever reaches it may read them:\n\
                 figures and peer ids, no chat text and no key. Port 0 lets the system choose one.",
         default: None,
+        take: None,
         read: Read::One(|config, value| put(&mut config.metrics_addr, text::metrics_addr(value))),
         show: |config| one(text::show_metrics_addr(config.metrics_addr.as_deref())),
     },
@@ -173,6 +189,7 @@ pub(super) const KEYS: &[Key] = &[
         name: "advertise_addr",
         about: "HOST:PORT that others are told, at most 4. Where it is empty, they are told what links show.",
         default: None,
+        take: Some(|config, new| config.advertise_addr.clone_from(&new.advertise_addr)),
         read: Read::Many(
             |config| config.advertise_addr.clear(),
             |config, value| push(&mut config.advertise_addr, text::addr(value)),
@@ -183,6 +200,7 @@ pub(super) const KEYS: &[Key] = &[
         name: "network_secret_file",
         about: "The network key: who holds it may join. Make one with `p2pd keygen FILE`.",
         default: Some("network.key in the data directory, made at the first start"),
+        take: None,
         read: Read::One(|config, value| put_some(&mut config.network_secret_file, text::path(value))),
         show: |config| one(config.network_file().display()),
     },
@@ -191,6 +209,7 @@ pub(super) const KEYS: &[Key] = &[
         about: "The network key itself, as its file would hold it. This file must then be readable by you only (0600).\n\
                 The variable P2P_NETWORK_SECRET keeps it out of files.",
         default: Some("none"),
+        take: None,
         read: Read::One(|config, value| put_some(&mut config.network_secret, network_secret(value))),
         show: |config| if config.network_secret.is_some() { Shown::Hidden } else { Shown::Nothing },
     },
@@ -198,6 +217,7 @@ pub(super) const KEYS: &[Key] = &[
         name: "open_network",
         about: "true lets everybody join and read, without a network key.",
         default: None,
+        take: None,
         read: Read::One(|config, value| put(&mut config.open_network, text::boolean(value))),
         show: |config| one(config.open_network),
     },
@@ -205,6 +225,7 @@ pub(super) const KEYS: &[Key] = &[
         name: "allow",
         about: "Only these peer ids may link. Where it is empty, every member of the network may.",
         default: None,
+        take: Some(|config, new| config.allow.clone_from(&new.allow)),
         read: Read::Many(|config| config.allow.clear(), |config, value| push(&mut config.allow, text::parsed(value))),
         show: |config| many(&config.allow),
     },
@@ -212,6 +233,7 @@ pub(super) const KEYS: &[Key] = &[
         name: "block",
         about: "These peer ids may not link.",
         default: None,
+        take: Some(|config, new| config.block.clone_from(&new.block)),
         read: Read::Many(|config| config.block.clear(), |config, value| push(&mut config.block, text::parsed(value))),
         show: |config| many(&config.block),
     },
@@ -220,6 +242,7 @@ pub(super) const KEYS: &[Key] = &[
         about: "When a send is answered: always (each flushed to disk by itself), batch (flushed, sharing the flush with\n\
                 what waits), never (without a flush: a power cut may lose it).",
         default: None,
+        take: None,
         read: Read::One(|config, value| put(&mut config.durability, text::durability(value))),
         show: |config| {
             one(match config.durability {
@@ -234,6 +257,7 @@ pub(super) const KEYS: &[Key] = &[
         about: "Messages older than this are dropped here, such as 30d, or none to keep them whatever their age.\n\
                 The newest of each feed stays, so that the feed can go on.",
         default: None,
+        take: Some(|config, new| config.retention_age = new.retention_age),
         read: Read::One(|config, value| put(&mut config.retention_age, text::age(value, RETENTION_AGES))),
         show: |config| one(show_age(config.retention_age)),
     },
@@ -242,6 +266,7 @@ pub(super) const KEYS: &[Key] = &[
         about: "Where the history is larger than this, such as 500MB or 1GiB, the oldest messages are dropped here; none\n\
                 keeps all. What belongs to a message on disk counts with it. Readers are told how many are gone.",
         default: None,
+        take: Some(|config, new| config.retention_bytes = new.retention_bytes),
         read: Read::One(|config, value| put(&mut config.retention_bytes, text::size(value, RETENTION_SIZES))),
         show: |config| one(show_size(config.retention_bytes)),
     },
@@ -249,6 +274,7 @@ pub(super) const KEYS: &[Key] = &[
         name: "full_mesh_max",
         about: "Up to this many other peers, everybody links to everybody. 1 to 1024.",
         default: None,
+        take: Some(|config, new| config.full_mesh_max = new.full_mesh_max),
         read: Read::One(|config, value| put(&mut config.full_mesh_max, text::count(value, 1..=LINKS_MAX))),
         show: |config| one(config.full_mesh_max),
     },
@@ -256,6 +282,7 @@ pub(super) const KEYS: &[Key] = &[
         name: "default_room",
         about: "The room of posts that name none.",
         default: None,
+        take: Some(|config, new| config.default_room.clone_from(&new.default_room)),
         read: Read::One(|config, value| put(&mut config.default_room, text::room(value))),
         show: |config| one(&config.default_room),
     },

@@ -16,7 +16,7 @@ use crate::exit;
 use crate::paths::Surroundings;
 
 /// A configuration that can be used.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Loaded {
     /// What is in force.
     pub config: Config,
@@ -57,6 +57,11 @@ pub enum Source {
 pub struct ConfigErrors(Vec<String>);
 
 impl ConfigErrors {
+    /// At least one mistake, a sentence each.
+    pub(crate) fn new(mistakes: Vec<String>) -> Self {
+        Self(mistakes)
+    }
+
     /// The mistakes, one sentence each.
     #[must_use]
     pub fn mistakes(&self) -> &[String] {
@@ -118,7 +123,7 @@ pub fn load_in(args: &ConfigArgs, surroundings: &Surroundings) -> Result<Loaded,
 }
 
 /// The file that was named, or the first that is found.
-fn file_to_read(args: &ConfigArgs, surroundings: &Surroundings) -> Option<PathBuf> {
+pub(super) fn file_to_read(args: &ConfigArgs, surroundings: &Surroundings) -> Option<PathBuf> {
     let named = args.config.clone().or_else(|| surroundings.variable(CONFIG_VARIABLE).map(PathBuf::from));
     named.or_else(|| surroundings.config_file())
 }

@@ -6,6 +6,7 @@
 mod file;
 mod keys;
 mod load;
+mod reload;
 mod show;
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,7 @@ use p2p_mesh::membership::record::Addr;
 use p2p_proto::endpoint::Endpoint;
 
 pub use self::load::{ConfigErrors, Effective, Loaded, Source, load, load_in};
+pub use self::reload::{Change, Reloaded, reload, reload_in};
 pub use self::show::{example, render};
 use crate::keyfile::KeyFileError;
 pub use crate::keyfile::Secret;

@@ -25,6 +25,10 @@ pub fn render(loaded: &Loaded) -> String {
 pub fn example() -> String {
     let defaults = Config::default_in(&Surroundings::default());
     let mut out = EXAMPLE_HEAD.to_owned();
+    let fixed: Vec<&str> = KEYS.iter().filter(|key| key.take.is_none()).map(|key| key.name).collect();
+    for line in wrap(&format!("{EXAMPLE_RELOAD}{}.", fixed.join(", "))) {
+        writeln!(out, "# {line}").expect("a string takes everything");
+    }
     for key in KEYS {
         let about = key.about.replace('\n', "\n# ");
         let line = match key.default {
@@ -34,6 +38,18 @@ pub fn example() -> String {
         writeln!(out, "\n# {about}\n{line}").expect("a string takes everything");
     }
     out
+}
+
+/// Words in lines that fit behind `# `.
+fn wrap(text: &str) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut().filter(|line| line.len() + word.len() < EXAMPLE_COLUMNS) {
+            Some(line) => line.extend([" ", word]),
+            None => lines.push(word.to_owned()),
+        }
+    }
+    lines
 }
 
 /// A value as YAML, on one line.
@@ -71,6 +87,9 @@ fn scalar(value: &str) -> String {
 
 /// Beyond this column, sources are not kept in line: a long list would push all of them away.
 const SOURCE_COLUMN_MAX: usize = 60;
+const EXAMPLE_COLUMNS: usize = 116;
+const EXAMPLE_RELOAD: &str = "`p2pctl daemon reload`, or SIGHUP, takes changes over while the daemon runs, but not of these \
+    keys, which need a restart: ";
 const EXAMPLE_HEAD: &str = "\
 # The configuration of p2pd: every key with its default. Nothing in it is needed.
 #
@@ -78,4 +97,5 @@ const EXAMPLE_HEAD: &str = "\
 # /etc/p2pd/config.yaml: the first of them. Each key can be given as a variable too, such as P2P_LISTEN_ADDR, lists
 # with commas, as in P2P_PEERS=10.0.0.7:8080,10.0.0.8:8080; an empty variable counts as not set. A flag goes before a
 # variable, and that before this file. `p2pd check` says what is wrong, or prints what is in force and why.
+#
 ";

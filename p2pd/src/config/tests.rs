@@ -535,3 +535,88 @@ fn a_new_network_comes_with_the_way_into_it() {
         assert_eq!(invite(listen_addr, &[]), format!("{copy} THIS_HOST:{port}; {only}"));
     }
 }
+
+/// What a file says after it said something else: (key, is it applied) of each change.
+#[track_caller]
+fn reloaded(before: &str, after: &str) -> (Reloaded, Vec<(&'static str, bool)>) {
+    let machine = Machine::with_yaml(before);
+    let old = machine.load().unwrap();
+    fs::write(machine.args.config.as_ref().unwrap(), after).unwrap();
+    let reloaded = reload_in(&machine.args, &machine.surroundings, &old).unwrap();
+    let changes = reloaded.changes.iter().map(|change| (change.key, change.is_applied)).collect();
+    (reloaded, changes)
+}
+
+#[test]
+fn what_changed_is_taken_over_or_said_to_need_a_restart() {
+    let (reloaded, changes) = reloaded(
+        "peers: [a:1]\nlisten_addr: localhost:1\nheartbeat_interval: 60s\n",
+        "listen_addr: localhost:2\npeers: [b:1, c:1]\nheartbeat_interval: 1m\n",
+    );
+    assert_eq!(changes, [("listen_addr", false), ("peers", true)], "60s and 1m are the same");
+    let Loaded { config, values, .. } = reloaded.loaded;
+    assert_eq!((config.listen_addr.as_str(), config.peers.len()), ("localhost:1", 2));
+    let value = |key: &str| values.iter().find(|each| each.key == key).unwrap().value.clone();
+    assert_eq!((value("listen_addr").as_str(), value("peers").as_str()), ("localhost:1", "[b:1, c:1]"));
+    let change = &reloaded.changes[1];
+    assert_eq!((change.old.as_str(), change.new.as_str()), ("[a:1]", "[b:1, c:1]"));
+}
+
+#[test]
+fn what_needs_a_restart_is_said_again_until_there_was_one() {
+    let machine = Machine::with_yaml("durability: batch\n");
+    let old = machine.load().unwrap();
+    fs::write(machine.args.config.as_ref().unwrap(), "durability: never\n").unwrap();
+    let first = reload_in(&machine.args, &machine.surroundings, &old).unwrap();
+    let second = reload_in(&machine.args, &machine.surroundings, &first.loaded).unwrap();
+    assert_eq!(first.changes.len(), 1);
+    assert_eq!(first.changes, second.changes);
+}
+
+#[test]
+fn every_key_that_is_taken_over_is() {
+    // A value that is not the default, for each key that needs no restart.
+    let text = "peers: [a:1]\nmax_connections: 7\nheartbeat_interval: 9s\nheartbeat_timeout: 3s\ndedup_cache_size: 9\n\
+                log_level: debug\nname: other\nadvertise_addr: [a:2]\nretention_age: 9d\nretention_bytes: 9GiB\n\
+                full_mesh_max: 5\ndefault_room: other\n";
+    let id = p2p_mesh::id::PeerId([7; 32]);
+    for list in [format!("allow: [{id}]\n"), format!("block: [{id}]\n")] {
+        let (reloaded, changes) = reloaded("", &format!("{text}{list}"));
+        assert_eq!(changes.len(), 13, "{changes:?}");
+        let shown = |config: &Config| keys::KEYS.iter().map(|key| (key.show)(config)).collect::<Vec<_>>();
+        let wanted = Machine::with_yaml(&format!("{text}{list}")).load().unwrap().config;
+        assert_eq!(shown(&reloaded.loaded.config), shown(&wanted));
+    }
+    let live = keys::KEYS.iter().filter(|key| key.take.is_some()).count();
+    assert_eq!(live, 14, "a new one belongs into this test");
+}
+
+#[test]
+fn another_secret_is_a_change_that_nobody_is_shown() {
+    let line = || format!("network_secret: {}\n", NetworkKey::generate().to_line().reveal().trim());
+    let one = line();
+    assert_eq!(reloaded(&one, &one).1, []);
+    let (reloaded, changes) = reloaded(&one, &line());
+    assert_eq!(changes, [("network_secret", false)]);
+    assert_eq!((reloaded.changes[0].old.as_str(), reloaded.changes[0].new.as_str()), ("(hidden)", "(hidden)"));
+}
+
+#[test]
+fn f_09_a_bad_file_or_one_that_is_gone_changes_nothing() {
+    let machine = Machine::with_yaml("name: a\n");
+    let old = machine.load().unwrap();
+    let path = machine.args.config.clone().unwrap();
+    fs::write(&path, "nam: a\nheartbeat_interval: 30\n").unwrap();
+    let errors = reload_in(&machine.args, &machine.surroundings, &old).unwrap_err();
+    assert_eq!(errors.mistakes().len(), 2, "{errors}");
+    fs::remove_file(&path).unwrap();
+    let gone = reload_in(&machine.args, &machine.surroundings, &old).unwrap_err();
+    assert!(gone.mistakes()[0].contains("cannot be read"), "{gone}");
+    // The same for a file that nobody named.
+    let unnamed = ConfigArgs::default();
+    let gone = reload_in(&unnamed, &machine.surroundings, &old).unwrap_err();
+    assert!(gone.mistakes()[0].contains("is gone"), "{gone}");
+    let pipe = ConfigArgs { config: Some("/dev/null".into()), ..unnamed };
+    let pipe = reload_in(&pipe, &machine.surroundings, &old).unwrap_err();
+    assert!(pipe.mistakes()[0].contains("cannot be read again"), "{pipe}");
+}

@@ -65,6 +65,16 @@ impl Driver {
             Request::Rooms(reply) => self.job(Job::Rooms { reply }),
             Request::Search { query, reply } => self.job(Job::Search { query, reply }),
             Request::StoreSummary(reply) => self.job(Job::Summary { reply }),
+            Request::Configure { config, retention_age, retention_bytes, reply } => {
+                self.rooms.retention.configure(retention_age, retention_bytes);
+                self.rooms.subscribers.names().set(self.mesh.record().id, &config.name);
+                self.command(Command::Configure(config));
+                let dials = self.mesh.reconnects(None, self.clock.now());
+                self.command(Command::Reconnect(None));
+                // What was said of the reload before may be out of date.
+                self.tell_manager_soon();
+                answer(reply, dials);
+            }
             Request::Stop => self.rooms.stop_asked.cancel(),
         }
     }

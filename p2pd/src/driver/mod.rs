@@ -3,6 +3,7 @@
 mod execute;
 mod report;
 mod retention;
+mod tell;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::pin::Pin;
@@ -19,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::{Alarms, Batch, Request, Subscribers};
 use crate::link::{LinkEvent, Links};
+use crate::notify::Notifier;
 use crate::store::{Job, StoreError, StoreEvent};
 
 pub use retention::Retention;
@@ -36,6 +38,8 @@ enum Turn {
     Timeout,
     /// The store has to be looked at for what is too old or too much.
     Retain,
+    /// The service manager has to hear what changed.
+    Tell,
     Link(LinkEvent),
 }
 
@@ -63,6 +67,8 @@ pub struct Rooms {
     pub retention: Retention,
     /// What is wrong at the moment.
     pub alarms: Alarms,
+    /// The service manager.
+    pub notifier: Notifier,
     /// Cancelled when a user asks the daemon to stop.
     pub stop_asked: CancellationToken,
     /// Cancelled when it is time to say goodbye: the API is closed by then.
@@ -83,6 +89,8 @@ pub struct Driver {
     pinging: BTreeMap<u64, oneshot::Sender<Option<u64>>>,
     open_links: BTreeSet<LinkId>,
     logs: report::Logs,
+    /// When the service manager is told how we are.
+    tell_due: Option<tokio::time::Instant>,
 }
 
 impl Clock {
@@ -124,6 +132,7 @@ impl Driver {
             pinging: BTreeMap::new(),
             open_links: BTreeSet::new(),
             logs: report::Logs::default(),
+            tell_due: None,
         }
     }
 
@@ -161,6 +170,7 @@ impl Driver {
                 }
                 Turn::Timeout => self.on_timeout(),
                 Turn::Retain => self.retain(),
+                Turn::Tell => self.tell_manager(),
                 Turn::Link(event) => self.on_link_events(event),
             }
             self.publish();
@@ -175,7 +185,7 @@ impl Driver {
     /// from the network delays no send.
     async fn next(&mut self, timer: Pin<&mut Sleep>, is_leaving: bool) -> Turn {
         let has_room = self.has_room();
-        let retention_due = self.rooms.retention.due();
+        let (retention_due, tell_due) = (self.rooms.retention.due(), self.tell_due);
         let Rooms { store_events, jobs, requests, link_events, leave, .. } = &mut self.rooms;
         tokio::select! {
             biased;
@@ -184,6 +194,7 @@ impl Driver {
             Ok(_) = jobs.reserve(), if !self.waiting_jobs.is_empty() => Turn::JobsFit,
             () = timer => Turn::Timeout,
             () = sleep_until(retention_due) => Turn::Retain,
+            () = sleep_until(tell_due) => Turn::Tell,
             Some(request) = requests.recv() => Turn::Request(request),
             Some(event) = link_events.recv(), if has_room => Turn::Link(event),
         }
@@ -279,6 +290,7 @@ impl Driver {
                 StoreEvent::Recovered => {
                     tracing::info!("store_recovered");
                     self.rooms.alarms.clear(STORE_ALARM);
+                    self.tell_manager_soon();
                 }
                 StoreEvent::Retained(retained) => self.on_retained(retained),
                 StoreEvent::Failed(error) => return Err(error),

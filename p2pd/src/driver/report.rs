@@ -10,27 +10,33 @@ use super::{DAMAGE_ALARM, Driver, STORE_ALARM};
 #[derive(Debug, Default)]
 pub(super) struct Logs {
     minute: u64,
+    /// By event and whom it is about.
     said: BTreeMap<String, u32>,
+    /// By event.
+    suppressed: BTreeMap<String, u64>,
 }
 
 impl Logs {
-    /// Whether one more line of this kind may be written in this minute; the first one held back says so.
+    /// Whether one more line of this kind may be written in this minute. The next minute says how many were not.
     fn allows(&mut self, key: String, mono_us: u64) -> bool {
         let minute = mono_us / 60_000_000;
         if minute != self.minute {
             self.minute = minute;
-            let suppressed: u32 = self.said.values().map(|lines| lines.saturating_sub(LINES_PER_MINUTE)).sum();
             self.said.clear();
-            if suppressed > 0 {
-                tracing::info!(suppressed, "log_lines_suppressed");
+            for (event, suppressed) in std::mem::take(&mut self.suppressed) {
+                tracing::info!(?event, suppressed, "log_lines_suppressed");
             }
         }
-        if self.said.len() >= KINDS_MAX {
-            return false;
-        }
-        let lines = self.said.entry(key).or_default();
+        let event = key.split(' ').next().unwrap_or_default().to_owned();
+        let is_told_apart = self.said.contains_key(&key) || self.said.len() < KINDS_MAX;
+        // Too many to be told apart share what one of them may say.
+        let lines = self.said.entry(if is_told_apart { key } else { event.clone() }).or_default();
         *lines += 1;
-        *lines <= LINES_PER_MINUTE
+        let is_allowed = *lines <= LINES_PER_MINUTE;
+        if !is_allowed {
+            *self.suppressed.entry(event).or_default() += 1;
+        }
+        is_allowed
     }
 }
 
@@ -43,8 +49,22 @@ impl Driver {
     }
 
     pub(super) fn on_event(&mut self, event: Event) {
-        if let Event::StoreFailed { why } = &event {
-            self.rooms.alarms.raise(STORE_ALARM, why.to_string());
+        match &event {
+            Event::StoreFailed { why } => {
+                self.rooms.alarms.raise(STORE_ALARM, why.to_string());
+                self.tell_manager_soon();
+            }
+            Event::LinkUp { .. } | Event::LinkDown { .. } => self.tell_manager_soon(),
+            Event::LinkRefused { .. }
+            | Event::DialFailed { .. }
+            | Event::Suspected { .. }
+            | Event::OtherInstance { .. }
+            | Event::OwnPostsReturned { .. }
+            | Event::SelfDialed { .. }
+            | Event::Misbehaved { .. }
+            | Event::ForkSeen { .. }
+            | Event::SetAside { .. }
+            | Event::EpochChanged { .. } => (),
         }
         if self.logs.allows(kind(&event), self.clock.now().mono.0) {
             write(&event);
@@ -128,3 +148,25 @@ fn is_spare(reason: &str) -> bool {
 
 const LINES_PER_MINUTE: u32 = 10;
 const KINDS_MAX: usize = 1_024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ten_lines_a_minute_about_one_and_ten_about_all_beyond_a_thousand() {
+        let mut logs = Logs::default();
+        let mut said = |key: String, count: usize, minute: u64| {
+            (0..count).filter(|_| logs.allows(key.clone(), minute * 60_000_000)).count()
+        };
+        assert_eq!(said("link_up a".into(), 50, 1), 10);
+        assert_eq!(said("link_up b".into(), 5, 1), 5);
+        let many: usize = (0..5_000).map(|n| said(format!("link_down {n}"), 1, 1)).sum();
+        assert_eq!(many, KINDS_MAX - 2 + 10);
+        assert_eq!(said("link_up a".into(), 1, 2), 1);
+        let mut logs = Logs::default();
+        assert_eq!((0..30).filter(|_| logs.allows("link_up a".into(), 0)).count(), 10);
+        assert_eq!(logs.suppressed, BTreeMap::from([("link_up".to_owned(), 20)]));
+        assert!(logs.allows("link_up a".into(), 60_000_000) && logs.suppressed.is_empty());
+    }
+}

@@ -31,6 +31,13 @@ impl Retention {
         Self { age, bytes_max, due, appended_bytes: 0, is_asked: false }
     }
 
+    /// The user wants something else. It is looked at once the store has answered what it was asked.
+    pub(super) fn configure(&mut self, age: Option<Duration>, bytes_max: Option<u64>) {
+        if (self.age, self.bytes_max) != (age, bytes_max) {
+            *self = Self { is_asked: self.is_asked, ..Self::new(age, bytes_max) };
+        }
+    }
+
     /// When the store wants to be asked.
     pub(super) fn due(&self) -> Option<Instant> {
         self.due.filter(|_| !self.is_asked)
@@ -126,6 +133,21 @@ mod tests {
         retention.on_retained(true, now);
         assert_eq!(retention.due(), Some(now), "the store was not done");
         assert_eq!(retention.limits(5), Limits { before_ms: None, bytes_max: Some(16_000_000) });
+    }
+
+    #[test]
+    fn other_limits_are_looked_at_at_once_and_the_same_ones_are_not() {
+        let now = Instant::now();
+        let mut retention = Retention::new(None, Some(16_000_000));
+        retention.on_asked();
+        retention.configure(None, Some(1_000_000));
+        assert_eq!(retention.due(), None, "one question at a time");
+        retention.on_retained(false, now);
+        assert!(retention.due().is_some());
+        retention.on_asked();
+        retention.on_retained(false, now);
+        retention.configure(None, Some(1_000_000));
+        assert_eq!(retention.due(), None);
     }
 
     #[test]

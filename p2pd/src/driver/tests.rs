@@ -52,6 +52,7 @@ fn stage() -> Stage {
         subscribers: Subscribers::new(1),
         alarms: Alarms::default(),
         retention: Retention::new(None, None),
+        notifier: Notifier::default(),
         stop_asked: CancellationToken::new(),
         leave: leave.clone(),
     };

@@ -22,7 +22,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::serve::{Pace, serve_at_pace};
-use crate::api::{Alarms, ApiConfig, Batch, ConfigRow, Facts, Request, Subscribers, convert};
+use crate::api::{Alarms, ApiConfig, Batch, Choices, ConfigRow, Facts, Live, Request, Subscribers, convert};
 use crate::health::{Progress, Stage};
 use crate::query::{
     HistoryQuery, LogGap, LogPage, Place, RoomFeeds, RoomSummary, SearchPage, SearchPlace, SearchQuery, StoreSummary,
@@ -119,6 +119,7 @@ impl Daemon {
         let config = ApiConfig {
             endpoints: vec![Endpoint::Unix(dir.path().join("s")), tcp],
             token_file: dir.path().join("api.token"),
+            orders: mpsc::channel(1).0,
         };
         let (requests, receiver) = mpsc::channel(8);
         let subscribers = Subscribers::new(buffer);
@@ -187,19 +188,23 @@ pub(super) async fn guarded<T>(wait: impl Future<Output = T>) -> T {
 }
 
 pub(super) fn facts() -> Facts {
+    let live = Live::default();
+    live.set(Choices {
+        name: "me".into(),
+        default_room: "lobby".into(),
+        config: vec![ConfigRow { key: "name".into(), value: "me".into(), source: "default".into() }],
+    });
     Facts {
         instance: Instance { id: id(OWN), epoch: Epoch(7) },
-        name: "me".into(),
+        live,
         version: "1.2.3".into(),
         network: "n".repeat(26),
         open_network: false,
         listen: vec![([127, 0, 0, 1], 8_080).into()],
         data_dir: "/data".into(),
-        config: vec![ConfigRow { key: "name".into(), value: "me".into(), source: "default".into() }],
         pid: 42,
         started: Instant::now(),
         began: SystemTime::now(),
-        default_room: "lobby".into(),
         alarms: Alarms::default(),
         progress: running(),
     }
@@ -550,6 +555,7 @@ fn answer(world: &mut World, request: Request) -> Vec<Delivery> {
             let _ = reply.send(world.peers.len());
         }
         Request::RoomFeeds { room, after, reply } => drop(reply.send(Ok(world.room_feeds(&room, after)))),
+        Request::Configure { reply, .. } => drop(reply.send(0)),
         Request::Stop => world.stops += 1,
     }
     Vec::new()
