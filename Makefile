@@ -82,5 +82,32 @@ demo-local: build ## Six peers as processes: start them and see a line arrive at
 demo-local-stop: ## Stop the six peers and remove what they wrote
 	tests/demo/local.sh stop
 
+# Where things go, and how a package is packed. BIN_DIR holds programs that are built already; without it they are built
+# for release.
+PREFIX ?= /usr/local
+DESTDIR ?=
+BIN_DIR ?=
+DEB_DIR ?= target/deb
+DEB_COMPRESSION ?= xz
+BUILT = $(or $(BIN_DIR),target/release)
+INSTALL = BIN_DIR=$(BUILT) DESTDIR=$(DESTDIR) PREFIX=$(PREFIX) DEB_DIR=$(DEB_DIR) DEB_COMPRESSION=$(DEB_COMPRESSION) \
+	p2pd/systemd/install.sh
+.PHONY: release install uninstall deb
+
+release: ## Build both programs for release
+	$(CARGO) build $(CARGO_FLAGS) --release
+
+install: $(if $(BIN_DIR),,release) ## Install programs, manual, completions and the service: make install PREFIX=/usr DESTDIR=DIR
+	$(INSTALL) install
+	@if [ -z "$(DESTDIR)" ]; then \
+	    echo "to run it as a service: systemd-sysusers && systemctl daemon-reload && systemctl enable --now p2pd"; \
+	fi
+
+uninstall: ## Remove what was installed; configuration and data stay
+	$(INSTALL) uninstall
+
+deb: $(if $(BIN_DIR),,release) ## Make a Debian package: target/deb/p2pd_VERSION_ARCH.deb
+	@$(INSTALL) deb
+
 clean: demo-local-stop ## Remove what was built, and the demo
 	$(CARGO) clean

@@ -11,6 +11,7 @@ mod demo;
 mod floods;
 mod forks;
 mod health;
+mod install;
 mod mangled;
 mod members;
 mod metrics;
