@@ -4,6 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help deps check build run run-config test fmt fmt-check lint docs sim chaos fortunes bench demo-local demo-local-stop clean
+.PHONY: docker-build docker-run demo demo-logs demo-status demo-send demo-watch demo-partition demo-heal demo-kill demo-verify demo-stop demo-clean
 
 # Where rustup puts cargo, for shells that were opened before it was installed.
 export PATH := $(HOME)/.cargo/bin:$(PATH)
@@ -16,8 +17,18 @@ SCHEDULES ?= 2000
 SEEDS ?= 5
 ARGS ?=
 
+# The Docker demo. COMPOSE is found where it is not given: docker compose, or docker-compose.
+COMPOSE ?=
+IMAGE ?= p2pd
+PROFILE ?= release
+PEER ?= bootstrap
+TEXT ?= hello from $(PEER)
+# What demo-connect-* opens in the container.
+CHAT ?= p2pctl watch -n 20 & trap "kill $$!" EXIT; trap exit INT HUP TERM; p2pctl send -l >/dev/null
+DOCKER_DEMO = COMPOSE="$(COMPOSE)" P2PD_IMAGE="$(IMAGE)" P2PD_PROFILE="$(PROFILE)" tests/demo/docker.sh
+
 help: ## List these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-23s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 deps: ## Install what the build needs and is not there: a C compiler (Debian); says how to get cargo
 	@if ! command -v cc >/dev/null; then \
@@ -81,6 +92,55 @@ demo-local: build ## Six peers as processes: start them and see a line arrive at
 
 demo-local-stop: ## Stop the six peers and remove what they wrote
 	tests/demo/local.sh stop
+
+docker-build: ## Build the image: make docker-build IMAGE=p2pd PROFILE=release
+	docker build --build-arg PROFILE=$(PROFILE) -t $(IMAGE) .
+
+docker-run: ## Run one peer of the image, with the volume p2pd: make docker-run ARGS="--name alice -p HOST:8080"
+	$(DOCKER_DEMO) run $(ARGS)
+
+demo: ## Six peers in containers: build and start them, wait until all are linked, and see what to type
+	$(DOCKER_DEMO) start
+
+demo-logs: ## Follow what the six log
+	$(DOCKER_DEMO) logs
+
+demo-status: ## Show each of the six: health, links, posts, digest
+	$(DOCKER_DEMO) status
+
+DEMO_CONNECT := $(addprefix demo-connect-,bootstrap peer1 peer2 peer3 peer4 peer5)
+.PHONY: $(DEMO_CONNECT)
+# One line each, for the list of targets.
+demo-connect-bootstrap: ## Talk at bootstrap: the last 20 lines, what is said from now on, and each line you type is sent
+demo-connect-peer1: ## Talk at peer1; demo-connect-peer2 to demo-connect-peer5 too
+$(DEMO_CONNECT): export CHAT := $(CHAT)
+$(DEMO_CONNECT): demo-connect-%:
+	@$(DOCKER_DEMO) connect $*
+
+demo-send: export TEXT := $(TEXT)
+demo-send: ## Say one line: make demo-send PEER=peer5 TEXT="hello"
+	@$(DOCKER_DEMO) send $(PEER)
+
+demo-watch: ## Watch at one: make demo-watch PEER=peer2
+	@$(DOCKER_DEMO) watch $(PEER)
+
+demo-partition: ## Cut peer3, peer4 and peer5 off from the others, for real
+	$(DOCKER_DEMO) partition
+
+demo-heal: ## Join both sides again, and wait until they hold the same
+	$(DOCKER_DEMO) heal
+
+demo-kill: ## Kill one with kill -9, and start it again: make demo-kill PEER=peer3
+	$(DOCKER_DEMO) kill $(PEER)
+
+demo-verify: ## Show that all six hold the same history; exit 1 and who differs, if not
+	@$(DOCKER_DEMO) verify
+
+demo-stop: ## End the six; what was said stays
+	$(DOCKER_DEMO) stop
+
+demo-clean: ## End the six and remove all they had: volumes, networks, image. Nothing of anybody else
+	$(DOCKER_DEMO) clean
 
 # Where things go, and how a package is packed. BIN_DIR holds programs that are built already; without it they are built
 # for release.
