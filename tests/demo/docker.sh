@@ -89,9 +89,10 @@ is_parted() {
 
 start() {
     "${compose[@]}" build keymaker
+    # Compose knows nothing of the second network.
+    if is_parted; then down; fi
     "${compose[@]}" up -d
     find_containers
-    if is_parted; then join; fi
     wait_linked
     status
     show_what_next
@@ -167,17 +168,13 @@ wait_for_two() {
 }
 
 heal() {
-    is_parted || fail "they are not parted"
-    join
-    wait_linked
-}
-
-join() {
     local peer
+    is_parted || fail "they are not parted"
     for peer in "${far[@]}"; do
         move "$peer" "$far_network" "$near_network"
     done
     docker network rm "$far_network" >/dev/null
+    wait_linked
 }
 
 at_peer_connect() {

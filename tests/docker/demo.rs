@@ -35,6 +35,11 @@ impl Demo {
         demo
     }
 
+    /// What the names of all its things begin with.
+    pub(crate) fn project(&self) -> &str {
+        &self.project
+    }
+
     /// `make ARGUMENTS…`
     #[track_caller]
     pub(crate) fn make(&self, args: &str) -> Output {

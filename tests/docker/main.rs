@@ -20,6 +20,7 @@ fn six_containers_talk_part_heal_survive_a_kill_and_leave_nothing_behind() {
     let started = demo.make("demo").ok();
     assert!(started.contains("All six are linked to each other and in sync."), "{started}");
     check_image(&demo);
+    check_volumes(&demo);
     for peer in PEERS {
         check_confined(&demo, peer);
         eventually(PATIENCE, "the probe finds it healthy", || {
@@ -78,6 +79,18 @@ fn check_confined(demo: &Demo, peer: &str) {
     assert_eq!(host["Memory"], 256 << 20);
     assert_eq!(host["PidsLimit"], 64);
     assert_eq!(host["NanoCpus"], 1_000_000_000);
+}
+
+/// A volume without a name would stay behind.
+#[track_caller]
+fn check_volumes(demo: &Demo) {
+    for peer in ["keymaker"].iter().chain(&PEERS) {
+        let mounts = demo.inspect(peer)["Mounts"].take();
+        for mount in mounts.as_array().unwrap().iter().filter(|mount| mount["Type"] == "volume") {
+            let name = mount["Name"].as_str().unwrap();
+            assert!(name.starts_with(demo.project()), "{peer} has the volume {name}");
+        }
+    }
 }
 
 /// A line is said at each, and all hear all of them, without a flag.
