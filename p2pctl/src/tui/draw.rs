@@ -42,7 +42,8 @@ fn first_line(board: &Board) -> String {
 
 fn second_line(board: &Board) -> String {
     match (&board.gone, &board.status) {
-        (Some(why), _) => format!("{}; waiting for it", escape::line(why)),
+        // What matters most stands where a narrow terminal has it.
+        (Some(why), _) => format!("waiting for it: {}", escape::line(why)),
         (None, None) => "waiting for the daemon".to_owned(),
         (None, Some(status)) => facts(status),
     }

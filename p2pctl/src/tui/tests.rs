@@ -80,7 +80,7 @@ fn a_daemon_that_is_gone_is_told_and_what_it_told_last_stays() {
     board.take_status(Err("the daemon is gone (\x1b[2J)".to_owned()));
     board.take_peers(Err("the same".to_owned()));
     let shown = drawn(&board, 80, 8);
-    assert!(shown.contains("the daemon is gone (^[[2J); waiting for it") && shown.contains("alice~aaaa"), "{shown}");
+    assert!(shown.contains("waiting for it: the daemon is gone (^[[2J)") && shown.contains("alice~aaaa"), "{shown}");
 }
 
 #[test]

@@ -57,7 +57,7 @@ fn of_mesh(snapshot: &Snapshot) -> Vec<Family> {
             "Posts known to have existed that no linked peer holds any more.",
             status.unavailable_posts,
         ),
-        gauge("p2p_feeds", "Runs of authors of which posts are held.", status.digest.feeds as u64),
+        gauge("p2p_feeds", "Runs of authors of which posts are held.", status.digest.feeds),
         gauge("p2p_forked_feeds", "Runs of authors that used a number twice.", status.feeds_forked as u64),
         gauge("p2p_other_instances", "Other running daemons with this identity.", status.other_instances as u64),
         gauges(

@@ -34,22 +34,27 @@ fn who_comes_back_is_counted_and_who_comes_first_is_not() {
 
 #[test]
 fn a_dial_to_somebody_who_was_here_fails_to_bring_him_back() {
-    let mut peer = Peer::with(1, |config| config.peers = vec![addr(2)]);
-    peer.run_for(5_000);
-    let dial = peer.dial();
-    peer.fail_dial(dial, DialFailure::Unreachable);
-    assert_eq!(peer.count("reconnects_failed_total"), 0, "it was never here");
+    let mut peer = Peer::new(1);
     let link = peer.accept(2);
     peer.close(link);
     peer.run_for(5_000);
     let dial = peer.dial();
-    assert_eq!(peer.count("dials_opened_total"), 0);
     peer.fail_dial(dial, DialFailure::Unreachable);
-    assert_eq!(peer.count("reconnects_failed_total"), 1);
+    assert_eq!((peer.count("reconnects_failed_total"), peer.count("dials_opened_total")), (1, 0));
     peer.run_for(5_000);
     let dial = peer.dial();
     peer.answer(dial, 2);
-    assert_eq!((peer.count("dials_opened_total"), peer.mesh.status().links_outbound), (1, 1));
+    assert_eq!((peer.count("reconnects_up_total"), peer.count("dials_opened_total")), (1, 1));
+    assert_eq!(peer.mesh.status().links_outbound, 1);
+}
+
+#[test]
+fn who_was_never_here_cannot_fail_to_come_back() {
+    let mut peer = Peer::with(1, |config| config.peers = vec![addr(2)]);
+    peer.run_for(5_000);
+    let dial = peer.dial();
+    peer.fail_dial(dial, DialFailure::Unreachable);
+    assert_eq!((peer.count("reconnects_failed_total"), peer.count("dials_unreachable_total")), (0, 1));
 }
 
 #[test]
