@@ -23,14 +23,16 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{self, Alarms, ApiConfig, ApiError, Choices, ConfigRow, Facts, Live, Served, Subscribers};
+use crate::api::{
+    self, Alarms, ApiConfig, ApiError, Choices, ConfigRow, Facts, Live, Order, Request, Served, Subscribers,
+};
 use crate::args::RunArgs;
 use crate::config::{Config, Loaded};
 use crate::driver::{Clock, Driver, Retention, Rooms};
 use crate::health::{Progress, Stage};
 use crate::identity::{DataDir, DataDirError};
 use crate::keyfile::KeyFileError;
-use crate::link::{self, BindError, LinkConfig, Links};
+use crate::link::{self, BindError, LinkConfig, LinkEvent, Links};
 use crate::logging::{self, LogError, LogHandle};
 use crate::network::NetworkKey;
 use crate::notify::Notifier;
@@ -125,6 +127,9 @@ pub fn run(loaded: Loaded, args: RunArgs) -> ExitCode {
 
 fn try_run(loaded: &Loaded, args: &RunArgs) -> Result<u8, DaemonError> {
     let log = logging::init(&loaded.config.log_level, loaded.config.log_format)?;
+    for warning in &loaded.warnings {
+        tracing::warn!(?warning, "configuration");
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|why| DaemonError::System { what: "the runtime".into(), why })?;
     panics::count();
@@ -136,9 +141,6 @@ fn try_run(loaded: &Loaded, args: &RunArgs) -> Result<u8, DaemonError> {
 }
 
 async fn live(loaded: &Loaded, args: &RunArgs, log: LogHandle) -> Result<u8, DaemonError> {
-    for warning in &loaded.warnings {
-        tracing::warn!(?warning, "configuration");
-    }
     let mut signals = Signals::open()?;
     let config = &loaded.config;
     let notifier = notifier();
@@ -154,59 +156,35 @@ async fn live(loaded: &Loaded, args: &RunArgs, log: LogHandle) -> Result<u8, Dae
     let (stop_api, stop_asked, leave) = (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
     let (endpoints, token_file) = (config.api_addr.clone(), ground.dir.path().join(TOKEN_FILE));
     let api_config = ApiConfig { endpoints, token_file, orders: order_sender };
-    let keeper = Keeper {
-        args: args.config.clone(),
-        loaded: loaded.clone(),
-        listen: ground.listen.clone(),
-        live,
-        log: LogLevel::new(log, &config.log_level),
-        notifier: notifier.clone(),
-        requests: request_sender.clone(),
-        orders,
-    };
+    let asked = (request_sender.clone(), orders);
+    let keeper = keeper(loaded, args, &ground.listen, (live, log), &notifier, asked);
     let served = api::serve(api_config, request_sender, subscribers.clone(), facts, stop_api.clone()).await?;
     let Ground { dir, key, networks, listeners, metrics, listen } = ground;
     let places = Places { listen, metrics: addrs_of(&metrics), api: served.endpoints.clone() };
-    for listener in metrics {
-        tokio::spawn(metrics::serve(listener, Arc::new(served.reporter.clone())));
-    }
+    serve_metrics(metrics, &served);
 
     progress.reach(Stage::Recovering);
     let id = PeerId(key.verifying_key().to_bytes());
-    let opened = tokio::select! {
-        opened = open_store(dir.path(), &id, config) => opened,
-        signal = signals.recv_stop() => {
-            tracing::info!(signal = signal.name(), "stopping before the store is open");
+    let (store, epoch) = match recover(dir.path(), &id, config, &mut signals).await {
+        Ok(Some(opened)) => opened,
+        Ok(None) => {
             notifier.stopping();
             return close_early(stop_api, served, Ok(exit::OK)).await;
         }
-    };
-    let (store, epoch) = match opened {
-        Ok(opened) => opened,
         Err(error) => return close_early(stop_api, served, Err(error.into())).await,
     };
-    let (instance, store_thread) = (Instance { id, epoch }, store.thread);
+    let instance = Instance { id, epoch };
+    let Opened { jobs, events: store_events, thread: store_thread, feeds, forks, next_offset, book, .. } = store;
 
-    let (link_sender, link_events) = mpsc::channel(LINK_EVENTS_WAITING_MAX);
-    let link_config =
-        LinkConfig { key: key.clone(), networks, connect_timeout: config.connect_timeout, user_timeout: USER_TIMEOUT };
-    let links = Links::start(link_config, listeners, link_sender, CancellationToken::new());
+    let (links, link_events) = start_links(config, key.clone(), networks, listeners);
     let clock = Clock::start();
-    let setup = Setup {
-        key,
-        epoch,
-        config: mesh_config(config, &places.listen),
-        feeds: store.feeds,
-        forks: store.forks,
-        next_offset: store.next_offset,
-        book: store.book,
-        seed: rand::random(),
-    };
+    let config_now = mesh_config(config, &places.listen);
+    let setup = Setup { key, epoch, config: config_now, feeds, forks, next_offset, book, seed: rand::random() };
     let rooms = Rooms {
         links,
         link_events,
-        jobs: store.jobs,
-        store_events: store.events,
+        jobs,
+        store_events,
         requests,
         subscribers,
         retention: Retention::new(config.retention_age, config.retention_bytes),
@@ -218,9 +196,7 @@ async fn live(loaded: &Loaded, args: &RunArgs, log: LogHandle) -> Result<u8, Dae
     let driver = Driver::new(Mesh::new(setup, clock.now()), clock, rooms);
     progress.reach(Stage::Running);
     greet(instance, &network, config, &places);
-    if let Some(path) = &args.ready_file {
-        write_ready(path, instance, &places)?;
-    }
+    args.ready_file.as_ref().map_or(Ok(()), |path| write_ready(path, instance, &places))?;
     notifier.ready();
     notifier.status(&driver.summary());
     let ends = Ends { stop_asked, stop_api, leave, served };
@@ -254,6 +230,22 @@ async fn open_store(dir: &Path, id: &PeerId, config: &Config) -> Result<(Opened,
     Ok((store, epoch))
 }
 
+/// Opens the store and draws an epoch; none where a signal came first.
+async fn recover(
+    dir: &Path,
+    id: &PeerId,
+    config: &Config,
+    signals: &mut Signals,
+) -> Result<Option<(Opened, Epoch)>, StoreError> {
+    tokio::select! {
+        opened = open_store(dir, id, config) => opened.map(Some),
+        signal = signals.recv_stop() => {
+            tracing::info!(signal = signal.name(), "stopping before the store is open");
+            Ok(None)
+        }
+    }
+}
+
 /// Ends a run that has no driver yet.
 async fn close_early(
     stop_api: CancellationToken,
@@ -263,6 +255,23 @@ async fn close_early(
     stop_api.cancel();
     let _ = served.task.await;
     result
+}
+
+fn start_links(
+    config: &Config,
+    key: SigningKey,
+    networks: Vec<NetworkKey>,
+    listeners: Vec<TcpListener>,
+) -> (Links, mpsc::Receiver<LinkEvent>) {
+    let (sender, events) = mpsc::channel(LINK_EVENTS_WAITING_MAX);
+    let config = LinkConfig { key, networks, connect_timeout: config.connect_timeout, user_timeout: USER_TIMEOUT };
+    (Links::start(config, listeners, sender, CancellationToken::new()), events)
+}
+
+fn serve_metrics(listeners: Vec<TcpListener>, served: &Served) {
+    for listener in listeners {
+        tokio::spawn(metrics::serve(listener, Arc::new(served.reporter.clone())));
+    }
 }
 
 fn addrs_of(listeners: &[TcpListener]) -> Vec<SocketAddr> {
@@ -309,6 +318,26 @@ async fn turn(driver: Driver, mut keeper: Keeper, signals: &mut Signals, ends: E
         }
     }
     Ok(exit::OK)
+}
+
+fn keeper(
+    loaded: &Loaded,
+    args: &RunArgs,
+    listen: &[SocketAddr],
+    (live, log): (Live, LogHandle),
+    notifier: &Notifier,
+    (requests, orders): (mpsc::Sender<Request>, mpsc::Receiver<Order>),
+) -> Keeper {
+    Keeper {
+        args: args.config.clone(),
+        loaded: loaded.clone(),
+        listen: listen.to_vec(),
+        live,
+        log: LogLevel::new(log, &loaded.config.log_level),
+        notifier: notifier.clone(),
+        requests,
+        orders,
+    }
 }
 
 /// The service manager. One that cannot be reached is no reason not to start.

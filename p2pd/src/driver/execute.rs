@@ -72,7 +72,7 @@ impl Driver {
                 let dials = self.mesh.reconnects(None, self.clock.now());
                 self.command(Command::Reconnect(None));
                 // What was said of the reload before may be out of date.
-                self.tell_manager_soon();
+                self.tell_service_soon();
                 answer(reply, dials);
             }
             Request::Stop => self.rooms.stop_asked.cancel(),

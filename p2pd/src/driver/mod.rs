@@ -170,7 +170,7 @@ impl Driver {
                 }
                 Turn::Timeout => self.on_timeout(),
                 Turn::Retain => self.retain(),
-                Turn::Tell => self.tell_manager(),
+                Turn::Tell => self.tell_service(),
                 Turn::Link(event) => self.on_link_events(event),
             }
             self.publish();
@@ -290,7 +290,7 @@ impl Driver {
                 StoreEvent::Recovered => {
                     tracing::info!("store_recovered");
                     self.rooms.alarms.clear(STORE_ALARM);
-                    self.tell_manager_soon();
+                    self.tell_service_soon();
                 }
                 StoreEvent::Retained(retained) => self.on_retained(retained),
                 StoreEvent::Failed(error) => return Err(error),

@@ -52,9 +52,9 @@ impl Driver {
         match &event {
             Event::StoreFailed { why } => {
                 self.rooms.alarms.raise(STORE_ALARM, why.to_string());
-                self.tell_manager_soon();
+                self.tell_service_soon();
             }
-            Event::LinkUp { .. } | Event::LinkDown { .. } => self.tell_manager_soon(),
+            Event::LinkUp { .. } | Event::LinkDown { .. } => self.tell_service_soon(),
             Event::LinkRefused { .. }
             | Event::DialFailed { .. }
             | Event::Suspected { .. }

@@ -10,13 +10,13 @@ use crate::logging;
 
 impl Driver {
     /// Something changed that the line is about. Much may change at once, and the manager has other things to do.
-    pub(super) fn tell_manager_soon(&mut self) {
+    pub(super) fn tell_service_soon(&mut self) {
         if self.rooms.notifier.is_on() {
             self.tell_due.get_or_insert(Instant::now() + TELL_DELAY);
         }
     }
 
-    pub(super) fn tell_manager(&mut self) {
+    pub(super) fn tell_service(&mut self) {
         self.tell_due = None;
         self.rooms.notifier.status(&self.summary());
     }

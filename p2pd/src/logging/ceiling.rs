@@ -5,9 +5,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::Layer;
@@ -59,7 +60,7 @@ impl Ceiling {
             // Looked up in a statement of its own: whoever logs must not wait for whoever waits here.
             let over = self.window().over();
             match over {
-                Some(over) => return tokio::time::sleep_until(over.into()).await,
+                Some(over) => return tokio::time::sleep_until(over).await,
                 None => reached.await,
             }
         }
