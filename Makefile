@@ -24,7 +24,7 @@ PROFILE ?= release
 PEER ?= bootstrap
 TEXT ?= hello from $(PEER)
 # What demo-connect-* opens in the container.
-CHAT ?= p2pctl watch -n 20 & trap "kill $$!" EXIT; trap exit INT HUP TERM; p2pctl send -l >/dev/null
+CHAT ?= p2pctl watch -n 20 & trap "kill $$! 2>/dev/null" EXIT; trap exit INT HUP TERM; p2pctl send -q -l >/dev/null
 DOCKER_DEMO = COMPOSE="$(COMPOSE)" P2PD_IMAGE="$(IMAGE)" P2PD_PROFILE="$(PROFILE)" tests/demo/docker.sh
 
 help: ## List these targets
