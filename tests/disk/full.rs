@@ -38,7 +38,14 @@ fn check_degraded(peer: &TestPeer) {
     assert_eq!(status.health(), Health::Degraded);
     assert!(status.problems.iter().any(|problem| problem.starts_with("disk full in ")), "{:?}", status.problems);
     assert_eq!(peer.p2pctl(&["health"]).code, Some(1));
-    for args in [&["peers"][..], &["history"], &["watch", "--all", "--until-caught-up"], &["status"], &["rooms"]] {
+    for args in [
+        &["daemon", "metrics"][..],
+        &["peers"],
+        &["history"],
+        &["watch", "--all", "--until-caught-up"],
+        &["status"],
+        &["rooms"],
+    ] {
         drop(peer.p2pctl(args).ok());
     }
 }
