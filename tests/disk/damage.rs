@@ -146,11 +146,16 @@ fn try_start(network: &Network, name: &str, dir: &Path) -> Option<TestPeer> {
     if peer.becomes_ready() {
         return Some(peer);
     }
-    assert_eq!(peer.wait_exit().code(), Some(74), "{}", peer.log());
+    let code = peer.wait_exit().code();
     assert!(peer.log().contains(dir.to_str().unwrap()), "{}", peer.log());
-    assert!(peer.log().contains("hint: move its history.db* away"), "{}", peer.log());
+    // A bit of the identity in it makes it somebody else's.
+    let is_others = code == Some(78) && peer.log().contains("belongs to the identity");
+    if !is_others {
+        assert_eq!(code, Some(74), "{}", peer.log());
+        assert!(peer.log().contains("hint: move its history.db* away"), "{}", peer.log());
+    }
     // What was refused is refused again, and not repaired into something false.
-    assert_eq!(p2pd(network, dir).code, Some(74));
+    assert_eq!(p2pd(network, dir).code, code);
     None
 }
 

@@ -319,6 +319,10 @@ impl Watch {
         self.gap = page.gap;
         match page.entries.last().map(last_offset) {
             Some(last) if last > after => {
+                if page.end {
+                    // A damaged disk may have lost what stood behind it: nobody waits for that.
+                    self.target = self.target.min(last);
+                }
                 self.current = Some((Arc::new(Published::new(Batch { entries: page.entries })), 0))
             }
             Some(_) | None if !page.end => (),

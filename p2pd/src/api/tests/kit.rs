@@ -53,6 +53,8 @@ pub(super) struct World {
     pub(super) entries: Vec<Delivery>,
     /// What was dropped before the first entry.
     pub(super) gap: Option<LogGap>,
+    /// Posts that stood behind the last entry, and are gone.
+    pub(super) lost_at_end: u64,
     pub(super) status: Status,
     pub(super) peers: Vec<PeerStatus>,
     /// Answers of the driver to pings; it says nothing where there is none.
@@ -255,6 +257,7 @@ impl World {
         Self {
             entries: Vec::new(),
             gap: None,
+            lost_at_end: 0,
             status: Status::default(),
             peers: Vec::new(),
             pong: None,
@@ -508,7 +511,8 @@ fn answer(world: &mut World, request: Request) -> Vec<Delivery> {
         }
         Request::Status(reply) => {
             world.status_offsets.push(world.end());
-            let _ = reply.send(Status { offset: world.end(), ..world.status.clone() });
+            let offset = Offset(world.end().0 + world.lost_at_end);
+            let _ = reply.send(Status { offset, ..world.status.clone() });
         }
         Request::Peers(reply) => drop(reply.send(world.peers.clone())),
         Request::AddPeer(addr, reply) => {

@@ -181,6 +181,18 @@ async fn a_live_watch_begins_caught_up_and_shows_names() {
 }
 
 #[tokio::test]
+async fn d_03_whoever_reads_to_an_end_that_the_disk_lost_is_told_that_he_has_it_all() {
+    let daemon = Daemon::start().await;
+    daemon.arrive(2, "general", &["a", "b"]);
+    daemon.world.lock().lost_at_end = 3;
+    let mut stream = watch(&daemon, from(Start::After(0))).await.unwrap();
+    let mut reader = Reader::default();
+    reader.take(next(&mut stream).await);
+    reader.take(next(&mut stream).await);
+    assert_eq!((reader.caught_up_after, reader.offset), (Some(2), 2));
+}
+
+#[tokio::test]
 async fn kinds_of_other_versions_are_shown_as_unsupported() {
     let daemon = Daemon::start().await;
     let poll = Post { kind: "poll".into(), ..Post::chat("general", "") };
