@@ -37,6 +37,10 @@ impl Fault {
             Self::Damaged(why) => StoreError::Damaged(format!("{}: {why}", dir.display())),
             Self::Misplaced(why) => StoreError::Misplaced(format!("{}: {why}", dir.display())),
             Self::Sql(_) if self.is_full() || (self.cannot_open() && has_no_files_left(dir)) => full(dir),
+            // A flipped bit in the file's header makes its format one of the future, for which there is no code.
+            Self::Sql(error) if error.to_string() == "unsupported file format" => {
+                StoreError::Damaged(format!("the history in {} is damaged: {error}", dir.display()))
+            }
             Self::Sql(error) => match error.sqlite_error_code() {
                 // Where the database itself has nothing to say, a column is not what it was written as.
                 None | Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
@@ -117,6 +121,9 @@ mod tests {
     fn damage_and_other_failures_are_told_apart() {
         let dir = Path::new("/d");
         assert!(matches!(fault(ffi::SQLITE_CORRUPT).told(dir), StoreError::Damaged(why) if why.contains("/d")));
+        let future = Some("unsupported file format".to_owned());
+        let future = Fault::Sql(rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_ERROR), future));
+        assert!(matches!(future.told(dir), StoreError::Damaged(why) if why.contains("/d")));
         let column = Fault::Sql(rusqlite::Error::InvalidColumnType(1, "count".into(), rusqlite::types::Type::Null));
         assert!(matches!(column.told(dir), StoreError::Damaged(why) if why.contains("count")));
         assert!(matches!(fault(ffi::SQLITE_IOERR_WRITE).told(dir), StoreError::Failed(why) if why.contains("/d")));
