@@ -224,7 +224,7 @@ async fn prepare(config: &Config) -> Result<Ground, DaemonError> {
 }
 
 async fn open_store(dir: &Path, id: &PeerId, config: &Config) -> Result<(Opened, Epoch), StoreError> {
-    let store = store::open_beside(dir, id, config.durability).await?;
+    let store = store::open(dir, id, config.durability).await?;
     let epoch = epoch::draw(store.newest_own_epoch);
     store::note_epoch(&store.jobs, epoch).await?;
     Ok((store, epoch))

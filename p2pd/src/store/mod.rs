@@ -34,23 +34,15 @@ mod sql;
 mod thread;
 mod writer;
 
-/// Opens the history of a data directory, or makes an empty one, and starts the thread that owns it.
+/// Opens the history of a data directory, or makes an empty one, on the thread that owns it from then on: a repair may
+/// take long, and the caller can do something else meanwhile.
 ///
 /// # Errors
 ///
 /// The directory cannot be written, the disk is full, or its file is damaged, of a newer version, of another program
 /// or of another identity. The text names the path and says why.
-pub fn open(dir: &Path, me: &PeerId, durability: Durability) -> Result<Opened, StoreError> {
-    thread::start(dir, me, durability)
-}
-
-/// The same, opened by that thread itself: a repair may take long, and the caller can do something else meanwhile.
-///
-/// # Errors
-///
-/// As above.
-pub async fn open_beside(dir: &Path, me: &PeerId, durability: Durability) -> Result<Opened, StoreError> {
-    thread::start_beside(dir, me, durability).await
+pub async fn open(dir: &Path, me: &PeerId, durability: Durability) -> Result<Opened, StoreError> {
+    thread::start(dir, me, durability).await
 }
 
 /// Notes the epoch of this run, flushed, before anybody hears of it. So no epoch is drawn twice, even where nothing

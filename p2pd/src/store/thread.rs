@@ -22,18 +22,11 @@ use crate::query::{
     Answer, HistoryQuery, LogPage, RoomFeeds, RoomSummary, SearchPage, SearchQuery, StoreSummary, StoredPost,
 };
 
-/// Opens the file and starts the thread.
-pub(super) fn start(dir: &Path, me: &PeerId, durability: Durability) -> Result<Opened, StoreError> {
-    let (desk, jobs, found) = open(dir, me, durability)?;
-    let thread = spawn(move || run(desk, jobs))?;
-    Ok(found.with(thread))
-}
-
 /// Starts the thread, which opens the file.
-pub(super) async fn start_beside(dir: &Path, me: &PeerId, durability: Durability) -> Result<Opened, StoreError> {
+pub(super) async fn start(dir: &Path, me: &PeerId, durability: Durability) -> Result<Opened, StoreError> {
     let (dir, me) = (dir.to_owned(), *me);
     let (sender, found) = oneshot::channel();
-    let thread = spawn(move || match open(&dir, &me, durability) {
+    let work = move || match open(&dir, &me, durability) {
         Ok((desk, jobs, found)) => {
             // Where nobody waits any more, the file is closed again.
             if sender.send(Ok(found)).is_ok() {
@@ -41,14 +34,11 @@ pub(super) async fn start_beside(dir: &Path, me: &PeerId, durability: Durability
             }
         }
         Err(error) => drop(sender.send(Err(error))),
-    })?;
+    };
+    let thread = std::thread::Builder::new().name("store".into()).stack_size(STACK_BYTES).spawn(work);
+    let thread = thread.map_err(|error| StoreError::NoThread(error.to_string()))?;
     let ended = |_| StoreError::Failed("the thread of the store ended while it opened the file".to_owned());
     Ok(found.await.map_err(ended)??.with(thread))
-}
-
-fn spawn(work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StoreError> {
-    let thread = std::thread::Builder::new().name("store".into()).stack_size(STACK_BYTES).spawn(work);
-    thread.map_err(|error| StoreError::NoThread(error.to_string()))
 }
 
 fn open(dir: &Path, me: &PeerId, durability: Durability) -> Result<(Desk, mpsc::Receiver<Job>, Found), StoreError> {

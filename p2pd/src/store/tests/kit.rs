@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 
 use crate::config::Durability;
 use crate::query::{Answer, LogGap, LogPage};
-use crate::store::{Job, Limits, Opened, Retained, StoreEvent, open};
+use crate::store::{self, Job, Limits, Opened, Retained, StoreError, StoreEvent};
 
 pub(in crate::store) fn key(seed: u8) -> SigningKey {
     SigningKey::from_bytes(&[seed; 32])
@@ -57,6 +57,12 @@ impl Author {
 
 pub(in crate::store) fn delivery(offset: u64, envelope: &VerifiedEnvelope) -> Delivery {
     Delivery { offset: Offset(offset), envelope: envelope.clone(), own: false, late: false, forked: false }
+}
+
+/// Opens a store and waits for it.
+pub(in crate::store) fn open(dir: &Path, me: &PeerId, durability: Durability) -> Result<Opened, StoreError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(store::open(dir, me, durability))
 }
 
 /// An open store.

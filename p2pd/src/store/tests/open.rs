@@ -8,7 +8,7 @@ use p2p_mesh::membership::record::Record;
 use super::kit::*;
 use super::recount::adds_up;
 use crate::config::Durability;
-use crate::store::{Job, Limits, StoreError, file, note_epoch, open};
+use crate::store::{Job, Limits, StoreError, file, note_epoch};
 
 #[track_caller]
 fn refuses(dir: &std::path::Path, words: &[&str]) -> StoreError {
