@@ -74,7 +74,7 @@ impl Reporter {
         let peers = self.asker.ask(Request::Peers).await?;
         // A disk that hangs must not hide everything else.
         let store = timeout(STORE_PATIENCE, self.store()).await.ok().and_then(Result::ok);
-        let health = self.health(&status);
+        let health = status::present_health(&self.asker, &self.facts, &status);
         let is_ready = status::is_ready(health, &status);
         Ok(Snapshot { health, is_ready, mesh: Some((status, peers)), store, ..snapshot })
     }
@@ -87,12 +87,8 @@ impl Reporter {
         self.asker.ask(Request::StoreSummary).await
     }
 
-    fn health(&self, status: &Status) -> Health {
-        status::health(status, !self.facts.alarms.sentences().is_empty(), self.asker.stop().is_cancelled())
-    }
-
     fn judge(&self, status: &Status) -> Report {
-        let health = self.health(status);
+        let health = status::present_health(&self.asker, &self.facts, status);
         let names = self.subscribers.names();
         let mut why = status::problems(self.facts.alarms.sentences(), status, names);
         match health {

@@ -29,6 +29,12 @@ impl Alarms {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(what);
     }
 
+    /// Something is wrong.
+    #[must_use]
+    pub fn are_raised(&self) -> bool {
+        !self.0.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
     /// The sentences.
     #[must_use]
     pub fn sentences(&self) -> Vec<String> {
@@ -48,13 +54,12 @@ pub(super) async fn fetch(
     }
     let status = asker.ask(Request::Status).await?;
     let stored = asker.ask(Request::StoreSummary).await?;
-    let alarms = facts.alarms.sentences();
-    let health = health(&status, !alarms.is_empty(), asker.stop().is_cancelled());
+    let health = present_health(asker, facts, &status);
     Ok(StatusResponse {
         epoch: status.instance.unwrap_or(facts.instance).epoch.0,
         health: v1_health(health).into(),
         ready: is_ready(health, &status),
-        problems: problems(alarms, &status, names),
+        problems: problems(facts.alarms.sentences(), &status, names),
         advertise: status.advertise.iter().map(ToString::to_string).collect(),
         peers_up: count(status.peers_up),
         peers_known: count(status.peers_known),
@@ -104,8 +109,13 @@ fn v1_health(health: Health) -> v1::Health {
     }
 }
 
+/// How a daemon with a driver is doing now.
+pub(super) fn present_health(asker: &Asker, facts: &Facts, status: &Status) -> Health {
+    health(status, facts.alarms.are_raised(), asker.stop().is_cancelled())
+}
+
 /// The worst that is true.
-pub(super) fn health(status: &Status, alarmed: bool, stopping: bool) -> Health {
+fn health(status: &Status, alarmed: bool, stopping: bool) -> Health {
     if stopping {
         Health::Stopping
     } else if alarmed {
