@@ -199,6 +199,39 @@ pub struct PeerStatus {
     pub last_seen_ms: u64,
 }
 
+impl PeerStatus {
+    /// Somebody of whom nothing is known but how the way to him is.
+    #[must_use]
+    pub fn unknown(state: PeerState) -> Self {
+        Self {
+            id: None,
+            name: String::new(),
+            state,
+            since_ms: 0,
+            rtt_us: None,
+            behind: 0,
+            address: String::new(),
+            addresses: Vec::new(),
+            outbound: true,
+            epoch: None,
+            agent: String::new(),
+            bytes_sent: 0,
+            bytes_received: 0,
+            posts_received: 0,
+            posts_duplicate: 0,
+            queue_bytes: 0,
+            tries: 0,
+            next_dial_ms: None,
+            last_error: String::new(),
+            clock_offset_us: 0,
+            configured: false,
+            instances: 0,
+            forks: 0,
+            last_seen_ms: 0,
+        }
+    }
+}
+
 /// Who holds one post.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Receipt {

@@ -16,28 +16,14 @@ fn peer(n: u16, state: PeerState) -> PeerStatus {
     PeerStatus {
         id: Some(PeerId(id)),
         name: "a name\n\"".into(),
-        state,
-        since_ms: 0,
         rtt_us: Some(250),
         behind: u64::from(n),
         address: "127.0.0.1:9".into(),
-        addresses: Vec::new(),
-        outbound: true,
-        epoch: None,
-        agent: String::new(),
-        bytes_sent: 0,
-        bytes_received: 0,
-        posts_received: 0,
-        posts_duplicate: 0,
         queue_bytes: 1,
-        tries: 0,
-        next_dial_ms: None,
-        last_error: String::new(),
         clock_offset_us: i64::from(n) * 1_000_000,
-        configured: false,
         instances: 1,
-        forks: 0,
         last_seen_ms: u64::from(n),
+        ..PeerStatus::unknown(state)
     }
 }
 

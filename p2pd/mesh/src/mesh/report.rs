@@ -128,30 +128,11 @@ impl Mesh {
             (None, None) => PeerState::Down,
         };
         PeerStatus {
-            id: None,
-            name: String::new(),
-            state,
             since_ms: dialing.since_ms,
-            rtt_us: None,
-            behind: 0,
-            address: String::new(),
-            addresses: Vec::new(),
-            outbound: true,
-            epoch: None,
-            agent: String::new(),
-            bytes_sent: 0,
-            bytes_received: 0,
-            posts_received: 0,
-            posts_duplicate: 0,
-            queue_bytes: 0,
             tries: dialing.tries,
             next_dial_ms: next.map(|at| at.since(now.mono).as_millis() as u64),
             last_error: dialing.last_error,
-            clock_offset_us: 0,
-            configured: false,
-            instances: 0,
-            forks: 0,
-            last_seen_ms: 0,
+            ..PeerStatus::unknown(state)
         }
     }
 

@@ -37,8 +37,8 @@ fn a_dial_to_somebody_who_was_here_fails_to_bring_him_back() {
     let mut peer = Peer::new(1);
     let dial_to_him = |peer: &mut Peer| {
         peer.run_for(5_000);
-        let dials = peer.dials().into_iter();
-        dials.filter(|(_, _, expected)| *expected == Some(id(2))).map(|(dial, ..)| dial).next().unwrap()
+        let his = |(dial, _, expected)| (expected == Some(id(2))).then_some(dial);
+        peer.dials().into_iter().find_map(his).unwrap()
     };
     let link = peer.accept(2);
     peer.close(link);
