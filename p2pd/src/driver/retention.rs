@@ -52,7 +52,7 @@ impl Retention {
         let Some(bytes_max) = self.bytes_max else { return };
         self.appended_bytes += bytes;
         let is_much = self.appended_bytes >= (bytes_max / CHECKS_PER_LIMIT).min(CHECK_BYTES_MAX);
-        let due = if is_much { now } else { now + CHECK_EVERY };
+        let due = if is_much { now } else { now + CHECK_AFTER_APPEND };
         self.due = Some(self.due.map_or(due, |known| known.min(due)));
     }
 
@@ -96,7 +96,9 @@ impl Driver {
     }
 }
 
-/// However little is appended, it is looked at after this; and age no more often than this.
+/// However little is appended, it is looked at after this. What comes meanwhile shares the look.
+const CHECK_AFTER_APPEND: Duration = Duration::from_secs(5);
+/// Age is looked at no more often than this.
 const CHECK_EVERY: Duration = Duration::from_secs(60);
 /// A small limit is looked at when this part of it was appended,
 const CHECKS_PER_LIMIT: u64 = 16;
@@ -126,7 +128,7 @@ mod tests {
         retention.on_retained(false, now);
         assert_eq!(retention.due(), None, "an idle daemon sleeps");
         retention.on_appended(10, now);
-        assert_eq!(retention.due(), Some(now + CHECK_EVERY));
+        assert_eq!(retention.due(), Some(now + CHECK_AFTER_APPEND), "however little");
         retention.on_appended(1_000_000, now);
         assert_eq!(retention.due(), Some(now), "much was appended");
         retention.on_asked();
