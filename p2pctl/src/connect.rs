@@ -121,7 +121,7 @@ fn denied(error: Error) -> Problem {
     let error = Error { message: without_number(&error.message).to_owned(), ..error };
     let problem = Problem::of("connect", error);
     if problem.hint.is_empty() && problem.exit == Exit::Denied {
-        return problem.with_hint("the daemon there is not yours; for one of your own, start it with: p2pd");
+        return problem.with_hint("the daemon there is not yours: run as its user, or as a member of its api_group; or start your own with: p2pd");
     }
     problem
 }

@@ -155,7 +155,7 @@ async fn live(loaded: &Loaded, args: &RunArgs, log: LogHandle) -> Result<u8, Dae
     let (order_sender, orders) = mpsc::channel(ORDERS_WAITING_MAX);
     let (stop_api, stop_asked, leave) = (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
     let (endpoints, token_file) = (config.api_addr.clone(), ground.dir.path().join(TOKEN_FILE));
-    let api_config = ApiConfig { endpoints, token_file, orders: order_sender };
+    let api_config = ApiConfig { endpoints, group: config.api_group.clone(), token_file, orders: order_sender };
     let asked = (request_sender.clone(), orders);
     let keeper = keeper(loaded, args, &ground.listen, (live, log), &notifier, asked);
     let served = api::serve(api_config, request_sender, subscribers.clone(), facts, stop_api.clone()).await?;

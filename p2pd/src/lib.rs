@@ -7,6 +7,7 @@ pub mod daemon;
 pub mod driver;
 pub mod epoch;
 pub mod exit;
+pub mod group;
 pub mod health;
 pub mod identity;
 pub mod keyfile;

@@ -10,6 +10,7 @@ mod crash;
 mod demo;
 mod floods;
 mod forks;
+mod group;
 mod health;
 mod install;
 mod mangled;

@@ -20,6 +20,9 @@ use super::token::Token;
 pub(super) struct Gate {
     /// The daemon's own user.
     pub(super) uid: u32,
+    /// A group may open the sockets. Then the kernel has looked who may, for it lets nobody else connect; which groups
+    /// a caller is in it does not tell.
+    pub(super) is_shared: bool,
     /// Needed over TCP; none where TCP is not served.
     pub(super) token: Option<Token>,
     /// Where that token is, for people.
@@ -51,7 +54,7 @@ impl Gate {
 
     fn admit_user(&self, uid: Option<u32>) -> Result<(), Error> {
         // Root could read the files of the daemon anyway.
-        if uid.is_some_and(|uid| uid == self.uid || uid == 0) {
+        if self.is_shared || uid.is_some_and(|uid| uid == self.uid || uid == 0) {
             return Ok(());
         }
         let caller = uid.map_or("a user that the system does not name".to_owned(), |uid| format!("user {uid}"));
@@ -159,7 +162,7 @@ mod tests {
     use super::*;
 
     fn gate() -> Gate {
-        Gate { uid: 1_000, token: None, token_file: "/data/api.token".into() }
+        Gate { uid: 1_000, is_shared: false, token: None, token_file: "/data/api.token".into() }
     }
 
     #[test]

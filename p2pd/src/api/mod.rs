@@ -40,6 +40,7 @@ use p2p_proto::endpoint::Endpoint;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::config::{Change, ConfigErrors};
+use crate::group::Group;
 use crate::health::Progress;
 use crate::query::{
     Answer, HistoryQuery, LogPage, RoomFeeds, RoomSummary, SearchPage, SearchQuery, StoreSummary, StoredPost,
@@ -201,6 +202,8 @@ pub struct Batch {
 pub struct ApiConfig {
     /// At least one. TCP port 0 lets the system choose.
     pub endpoints: Vec<Endpoint>,
+    /// Whose members may use the sockets too, besides root and the daemon's user.
+    pub group: Option<Group>,
     /// Holds the token that every call over TCP needs. Made when it is missing and a TCP endpoint is served.
     pub token_file: PathBuf,
     /// Gets what concerns the daemon around the driver.

@@ -29,6 +29,7 @@ use super::send::Budget;
 use super::socket::{self, SocketFile};
 use super::token::Token;
 use super::{ApiConfig, ApiError, Facts, Reporter, Request, Subscribers};
+use crate::group::Group;
 
 /// An API that is served.
 #[derive(Debug)]
@@ -89,7 +90,7 @@ pub(super) async fn serve_at_pace(
     let gate = open_gate(&config)?;
     let mut doors = Vec::new();
     for endpoint in &config.endpoints {
-        doors.push(open(endpoint).await?);
+        doors.push(open(endpoint, config.group.as_ref()).await?);
     }
     let endpoints: Vec<Endpoint> = doors.iter().map(|door| door.endpoint.clone()).collect();
     let asker = Asker::new(requests, config.orders, stop.clone());
@@ -105,14 +106,15 @@ fn open_gate(config: &ApiConfig) -> Result<Arc<Gate>, ApiError> {
     let is_tcp = config.endpoints.iter().any(|endpoint| matches!(endpoint, Endpoint::Tcp(_)));
     let token = if is_tcp { Some(Token::open(&config.token_file)?) } else { None };
     let uid = rustix::process::geteuid().as_raw();
-    Ok(Arc::new(Gate { uid, token, token_file: config.token_file.display().to_string() }))
+    let token_file = config.token_file.display().to_string();
+    Ok(Arc::new(Gate { uid, is_shared: config.group.is_some(), token, token_file }))
 }
 
-async fn open(endpoint: &Endpoint) -> Result<Door, ApiError> {
+async fn open(endpoint: &Endpoint, group: Option<&Group>) -> Result<Door, ApiError> {
     let bind_error = |why| ApiError::Bind { endpoint: endpoint.clone(), why };
     match endpoint {
         Endpoint::Unix(path) => {
-            let (listener, file) = socket::listen(path)?;
+            let (listener, file) = socket::listen(path, group)?;
             let listener = Listener::Unix(UnixListener::from_std(listener).map_err(bind_error)?);
             Ok(Door { endpoint: endpoint.clone(), listener, file: Some(file) })
         }

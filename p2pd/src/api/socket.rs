@@ -4,7 +4,7 @@ use std::fs::{self, DirBuilder, Permissions};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt, chown};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
@@ -13,6 +13,7 @@ use rustix::fs::Mode;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::ApiError;
+use crate::group::Group;
 
 /// A socket file that is ours. Dropping it removes the file, unless another daemon has taken its place since.
 #[derive(Debug)]
@@ -27,18 +28,18 @@ pub(super) struct SocketFile {
 /// # Errors
 ///
 /// A daemon answers there, something else is there, or the system does not let us.
-pub(super) fn listen(path: &Path) -> Result<(UnixListener, SocketFile), ApiError> {
+pub(super) fn listen(path: &Path, group: Option<&Group>) -> Result<(UnixListener, SocketFile), ApiError> {
     let draft = path.with_added_extension("new");
     check_len(&draft)?;
-    let listener = prepare(path, &draft)?;
+    let listener = prepare(path, &draft, group)?;
     // Moved into place when all is set, so nobody meets a socket that does not listen or has other rights.
     let file = take_place(path, &draft).map_err(|why| bind_error(path, why))?;
     Ok((listener, file))
 }
 
-fn prepare(path: &Path, draft: &Path) -> Result<UnixListener, ApiError> {
+fn prepare(path: &Path, draft: &Path, group: Option<&Group>) -> Result<UnixListener, ApiError> {
     let failed = |why| bind_error(path, why);
-    create_folder(path).map_err(failed)?;
+    create_folder(path, group).map_err(failed)?;
     check_free(path)?;
     remove_left_over(draft).map_err(failed)?;
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None).map_err(failed)?;
@@ -47,7 +48,7 @@ fn prepare(path: &Path, draft: &Path) -> Result<UnixListener, ApiError> {
     rustix::fs::fchmod(&socket, Mode::RUSR | Mode::WUSR).map_err(|why| failed(why.into()))?;
     socket.bind(&SockAddr::unix(draft).map_err(failed)?).map_err(failed)?;
     // The umask may have taken our own rights away.
-    fs::set_permissions(draft, Permissions::from_mode(0o600)).map_err(failed)?;
+    give(draft, 0o600, group.map(|group| (group, 0o660))).map_err(failed)?;
     socket.listen(BACKLOG).map_err(failed)?;
     Ok(UnixListener::from(OwnedFd::from(socket)))
 }
@@ -58,14 +59,23 @@ fn take_place(path: &Path, draft: &Path) -> io::Result<SocketFile> {
     Ok(SocketFile { path: path.to_owned(), device_and_inode: (found.dev(), found.ino()) })
 }
 
-/// Folders that we make are ours alone; those that are there are the operator's choice.
-fn create_folder(path: &Path) -> io::Result<()> {
+/// Sets the rights of a file: those for us alone, or those for a group.
+fn give(path: &Path, mode: u32, shared: Option<(&Group, u32)>) -> io::Result<()> {
+    // First the group, so that no other one has its rights meanwhile.
+    if let Some((group, _)) = shared {
+        chown(path, None, Some(group.gid()))?;
+    }
+    fs::set_permissions(path, Permissions::from_mode(shared.map_or(mode, |(_, mode)| mode)))
+}
+
+/// Folders that we make are ours alone, or the group's to pass; those that are there are the operator's choice.
+fn create_folder(path: &Path, group: Option<&Group>) -> io::Result<()> {
     let folders = path.ancestors().skip(1).filter(|folder| !folder.as_os_str().is_empty());
     let mut missing: Vec<&Path> = folders.take_while(|folder| !folder.exists()).collect();
     while let Some(folder) = missing.pop() {
         DirBuilder::new().mode(0o700).create(folder)?;
         // The umask may have taken our own rights away too.
-        fs::set_permissions(folder, Permissions::from_mode(0o700))?;
+        give(folder, 0o700, group.map(|group| (group, 0o710)))?;
     }
     Ok(())
 }
@@ -148,11 +158,23 @@ mod tests {
     fn the_folder_is_made_private_and_the_socket_goes_when_it_is_dropped() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a/b/p2pd.sock");
-        let (_listener, file) = listen(&path).unwrap();
+        let (_listener, file) = listen(&path, None).unwrap();
         assert_eq!((mode(&path), mode(&dir.path().join("a/b"))), (0o600, 0o700));
         assert_eq!(fs::read_dir(dir.path().join("a/b")).unwrap().count(), 1, "no draft is left");
         drop(file);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_group_may_pass_the_folder_and_open_the_socket() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a/p2pd.sock");
+        // A user may give away to its own groups only; root to all.
+        let gid = rustix::process::getegid().as_raw();
+        let (_listener, _file) = listen(&path, Some(&Group::find(&gid.to_string()).unwrap())).unwrap();
+        assert_eq!((mode(&path), mode(&dir.path().join("a"))), (0o660, 0o710));
+        let gids = [&path, &dir.path().join("a")].map(|path| fs::metadata(path).unwrap().gid());
+        assert_eq!(gids, [gid, gid]);
     }
 
     #[test]
@@ -162,7 +184,7 @@ mod tests {
         drop(UnixListener::bind(&path).unwrap());
         drop(UnixListener::bind(path.with_added_extension("new")).unwrap());
         assert!(path.exists(), "the standard library leaves it behind");
-        let (_listener, _file) = listen(&path).unwrap();
+        let (_listener, _file) = listen(&path, None).unwrap();
         assert!(answers(&path).unwrap());
     }
 
@@ -170,8 +192,8 @@ mod tests {
     fn h_10_a_socket_on_which_a_daemon_answers_is_left_alone() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("s");
-        let (_listener, _file) = listen(&path).unwrap();
-        let why = listen(&path).unwrap_err().to_string();
+        let (_listener, _file) = listen(&path, None).unwrap();
+        let why = listen(&path, None).unwrap_err().to_string();
         assert_eq!(why, format!("unix:{} is served by another daemon that is running", path.display()));
         assert!(answers(&path).unwrap());
     }
@@ -181,20 +203,20 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("precious");
         fs::write(&path, "data").unwrap();
-        assert!(matches!(listen(&path), Err(ApiError::NotSocket(named)) if named == path));
+        assert!(matches!(listen(&path, None), Err(ApiError::NotSocket(named)) if named == path));
         assert_eq!(fs::read(&path).unwrap(), b"data");
         let link = dir.path().join("link");
         std::os::unix::fs::symlink(&path, &link).unwrap();
-        assert!(matches!(listen(&link), Err(ApiError::NotSocket(_))));
+        assert!(matches!(listen(&link, None), Err(ApiError::NotSocket(_))));
     }
 
     #[test]
     fn a_socket_that_another_daemon_took_over_is_not_removed() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("s");
-        let (listener, first) = listen(&path).unwrap();
+        let (listener, first) = listen(&path, None).unwrap();
         drop(listener);
-        let (_listener, _second) = listen(&path).unwrap();
+        let (_listener, _second) = listen(&path, None).unwrap();
         drop(first);
         assert!(answers(&path).unwrap());
     }
@@ -204,10 +226,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x".repeat(120));
         let len = path.as_os_str().len();
-        let why = listen(&path).unwrap_err().to_string();
+        let why = listen(&path, None).unwrap_err().to_string();
         assert_eq!(why, format!("the socket path {} has {len} bytes, the limit is 103", path.display()));
         let unicode = dir.path().join("ä b/ü.sock");
-        let (_listener, _file) = listen(&unicode).unwrap();
+        let (_listener, _file) = listen(&unicode, None).unwrap();
         assert!(answers(&unicode).unwrap());
     }
 }

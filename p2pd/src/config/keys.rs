@@ -177,6 +177,15 @@ pub(super) const KEYS: &[Key] = &[
         show: |config| many(&config.api_addr),
     },
     Key {
+        name: "api_group",
+        about: "A group, or off: its members may use the sockets of the API as the daemon's own user does. They can then\n\
+                say things as this peer, change and stop it.",
+        default: None,
+        take: None,
+        read: Read::One(|config, value| put(&mut config.api_group, text::group(value))),
+        show: |config| one(text::show_group(config.api_group.as_ref())),
+    },
+    Key {
         name: "metrics_addr",
         about: "HOST:PORT to serve /metrics, /livez and /readyz at, over HTTP, or off. Whoever reaches it may read them:\n\
                 figures and peer ids, no chat text and no key. Port 0 lets the system choose one.",
@@ -306,6 +315,7 @@ impl Config {
             log_format: LogFormat::Text,
             name: text::name_of_host(&surroundings.host_name),
             api_addr: vec![surroundings.socket(&data_dir)],
+            api_group: None,
             data_dir,
             metrics_addr: None,
             advertise_addr: Vec::new(),

@@ -23,6 +23,7 @@ use p2p_proto::endpoint::Endpoint;
 pub use self::load::{ConfigErrors, Effective, Loaded, Source, load, load_in};
 pub use self::reload::{Change, Reloaded, reload, reload_in};
 pub use self::show::{example, render};
+use crate::group::Group;
 use crate::keyfile::KeyFileError;
 pub use crate::keyfile::Secret;
 pub use crate::logging::LogFormat;
@@ -58,6 +59,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Where the API is served.
     pub api_addr: Vec<Endpoint>,
+    /// Whose members may use the API's sockets too.
+    pub api_group: Option<Group>,
     /// `HOST:PORT` to serve figures and probes at; none serves them over the API only.
     pub metrics_addr: Option<String>,
     /// What others are told instead of what the links show.

@@ -12,6 +12,7 @@ use p2p_mesh::membership::record::Addr;
 use p2p_proto::endpoint::{Endpoint, EndpointError};
 
 use super::{Durability, LogFormat};
+use crate::group::Group;
 
 pub(super) fn boolean(text: &str) -> Result<bool, String> {
     match text {
@@ -125,6 +126,15 @@ pub(super) fn listen_addr(text: &str) -> Result<String, String> {
 /// An address to listen at, or `off`.
 pub(super) fn metrics_addr(text: &str) -> Result<Option<String>, String> {
     if text == OFF { Ok(None) } else { listen_addr(text).map(Some) }
+}
+
+/// A group of this machine, or `off`.
+pub(super) fn group(text: &str) -> Result<Option<Group>, String> {
+    if text == OFF { Ok(None) } else { Group::find(text).map(Some) }
+}
+
+pub(super) fn show_group(value: Option<&Group>) -> String {
+    value.map_or_else(|| OFF.to_owned(), ToString::to_string)
 }
 
 pub(super) fn show_metrics_addr(value: Option<&str>) -> String {

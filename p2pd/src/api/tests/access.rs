@@ -129,7 +129,8 @@ async fn h_10_a_second_daemon_at_the_same_socket_is_refused_and_the_first_goes_o
     let path = daemon.dir.path().join("s");
     let other = daemon.dir.path().join("other");
     let endpoints = vec![Endpoint::Unix(other.clone()), Endpoint::Unix(path.clone())];
-    let config = ApiConfig { endpoints, token_file: daemon.dir.path().join("t"), orders: mpsc::channel(1).0 };
+    let config =
+        ApiConfig { endpoints, group: None, token_file: daemon.dir.path().join("t"), orders: mpsc::channel(1).0 };
     let (requests, _receiver) = mpsc::channel(1);
     let facts = super::kit::facts();
     let stop = CancellationToken::new();
@@ -158,7 +159,7 @@ async fn modes_are_as_promised_under_this_umask() {
     let tcp = Endpoint::Tcp(([127, 0, 0, 1], 0).into());
     let token_file = dir.path().join("api.token");
     let endpoints = vec![Endpoint::Unix(path.clone()), tcp];
-    let config = ApiConfig { endpoints, token_file: token_file.clone(), orders: mpsc::channel(1).0 };
+    let config = ApiConfig { endpoints, group: None, token_file: token_file.clone(), orders: mpsc::channel(1).0 };
     let (requests, _receiver) = mpsc::channel(1);
     let stop = CancellationToken::new();
     let served = serve(config, requests, Subscribers::new(1), super::kit::facts(), stop.clone()).await.unwrap();

@@ -120,6 +120,7 @@ impl Daemon {
         let tcp = Endpoint::Tcp(([127, 0, 0, 1], 0).into());
         let config = ApiConfig {
             endpoints: vec![Endpoint::Unix(dir.path().join("s")), tcp],
+            group: None,
             token_file: dir.path().join("api.token"),
             orders: mpsc::channel(1).0,
         };
