@@ -204,12 +204,43 @@ fn wait_health_ping_version_and_completions_work() {
 }
 
 #[test]
+fn watching_begins_with_as_many_as_are_asked_for_of_the_rooms_that_are_asked_for() {
+    let network = Network::new();
+    let one = network.start("one", &[]);
+    drop(one.p2pctl_with(&["send", "-l"], b"1\n2\n3").ok());
+    drop(one.p2pctl_with(&["send", "-l", "-r", "kitchen"], b"4\n5").ok());
+    let watch = |args: &[&str]| one.p2pctl(&[&["watch", "--until-caught-up", "-0"], args].concat()).ok();
+    assert_eq!(watch(&["-n", "3"]), "3\x004\x005\0");
+    assert_eq!(watch(&["-n", "2", "general"]), "2\x003\0");
+    assert_eq!(watch(&["-n", "9", "--from", "one"]), "1\x002\x003\x004\x005\0");
+    assert_eq!(watch(&["--all", "kitchen"]), "4\x005\0");
+}
+
+#[test]
+fn sync_of_one_room_shows_only_who_speaks_there() {
+    let network = Network::new();
+    let (one, two) = pair(&network);
+    drop(one.p2pctl(&["send", "-w", "everyone", "in general"]).ok());
+    drop(two.p2pctl(&["send", "-w", "everyone", "-r", "kitchen", "in the kitchen"]).ok());
+    let authors = |args: &[&str]| {
+        let document = documents(&one.p2pctl(&[&["sync", "-o", "json"], args].concat()).ok(), "sync").remove(0);
+        let feeds = document["feeds"].as_array().unwrap().clone();
+        feeds.iter().map(|feed| feed["author"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(authors(&[]).len(), 2);
+    assert_eq!(authors(&["kitchen"]), [two.id()]);
+}
+
+#[test]
 fn peers_are_added_and_forgotten_by_address() {
     let network = Network::new();
     let one = network.start("one", &[]);
-    let two = network.start("two", &[]);
+    let mut two = network.start("two", &[]);
     drop(one.p2pctl(&["peers", "add", &two.addr()]).ok());
     one.wait_for_peers(1);
     drop(one.p2pctl(&["peers", "reconnect"]).ok());
     assert_eq!(one.p2pctl(&["peers", "add", "no address"]).stdout, "");
+    two.stop();
+    drop(one.p2pctl(&["peers", "forget", two.id()]).ok());
+    assert_eq!(one.p2pctl(&["peers", "show", two.id()]).code, Some(5));
 }

@@ -42,6 +42,23 @@ fn check_unharmed(one: &TestPeer, two: &TestPeer, since_us: i64) {
 }
 
 #[test]
+fn an_open_network_lets_everybody_in_and_says_so() {
+    let network = Network::new();
+    let open = |name: &str, dials: Vec<String>| {
+        let env = [("P2P_OPEN_NETWORK", "true"), ("P2P_NETWORK_SECRET_FILE", "")];
+        let env = env.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+        network.start_with(Options { name: name.into(), dials, env, ..Options::default() })
+    };
+    let one = open("one", Vec::new());
+    let two = open("two", vec![one.addr()]);
+    drop(two.p2pctl(&["send", "-w", "1", "let in"]).ok());
+    assert!(one.log().contains("open_network is set"), "{}", one.log());
+    let closed = network.start("closed", &[&one]);
+    eventually(PATIENCE, "who has a key is not in it", || closed.peers().iter().any(|peer| peer.tries > 0));
+    assert_eq!(one.peers().len(), 1);
+}
+
+#[test]
 fn h_01_who_speaks_another_protocol_gets_no_byte() {
     let network = Network::new();
     let (one, two) = pair(&network);

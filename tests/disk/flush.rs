@@ -6,6 +6,7 @@ use p2p_tests::program::{PATIENCE, eventually};
 use p2p_tests::sim::dice::Dice;
 use p2p_tests::skip::or_skip;
 use p2p_tests::tracer::Tracer;
+use rustix::process::Signal;
 
 use super::seed;
 
@@ -71,6 +72,31 @@ fn d_08_writes_that_are_interrupted_or_refused_are_done_or_failed_as_a_whole() {
 fn say(peer: &TestPeer, count: usize) {
     let lines: String = (0..count).map(|number| format!("{number}\n")).collect();
     drop(peer.p2pctl_with(&["send", "-l"], lines.as_bytes()).ok());
+}
+
+/// A thread of the daemon is inside a flush.
+fn is_flushing(peer: &TestPeer) -> bool {
+    let numbers = if cfg!(target_arch = "x86_64") { ["74 ", "75 "] } else { ["82 ", "83 "] };
+    let threads = std::fs::read_dir(format!("/proc/{}/task", peer.pid())).unwrap();
+    let calls = threads.flatten().filter_map(|thread| std::fs::read_to_string(thread.path().join("syscall")).ok());
+    calls.into_iter().any(|call| numbers.iter().any(|number| call.starts_with(number)))
+}
+
+#[test]
+fn p_04_a_second_signal_ends_at_once_what_waits_for_a_flush() {
+    let network = Network::new();
+    let mut one = network.start("one", &[]);
+    let Some(tracer) = or_skip(Tracer::attach(&one, FLUSH, "delay_enter=600s")) else { return };
+    let sending = one.p2pctl_start(&["--timeout", "60s", "send", "slowly"], Vec::new());
+    eventually(PATIENCE, "the send waits for its flush", || is_flushing(&one));
+    one.signal(Signal::TERM);
+    eventually(PATIENCE, "it is about to stop", || one.log().contains("stopping"));
+    one.signal(Signal::INT);
+    // What the kernel does for the tracer, it does to the end.
+    drop(tracer);
+    assert_eq!(one.wait_exit().code(), Some(130));
+    assert!(one.log().contains("stopping at once"), "{}", one.log());
+    drop(sending);
 }
 
 #[test]
