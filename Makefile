@@ -3,12 +3,15 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help deps check build run run-config test fmt fmt-check lint docs sim chaos fortunes bench demo-local demo-local-stop clean
+.PHONY: help deps check build run run-config test test-cover test-cover-html fmt fmt-check lint docs supply-chain sim chaos fortunes bench demo-local demo-local-stop clean
 .PHONY: docker-build docker-run demo demo-logs demo-status demo-send demo-watch demo-partition demo-heal demo-kill demo-verify demo-stop demo-clean
 
 # Where rustup puts cargo, for shells that were opened before it was installed.
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 
+# Of the tools of the gate. Newer ones may count or complain otherwise.
+LLVM_COV_VERSION := 0.9.1
+DENY_VERSION := 0.20.2
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 CARGO ?= cargo
 CARGO_FLAGS := --locked -j $(JOBS)
@@ -30,12 +33,19 @@ DOCKER_DEMO = COMPOSE="$(COMPOSE)" P2PD_IMAGE="$(IMAGE)" P2PD_PROFILE="$(PROFILE
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-23s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-deps: ## Install what the build needs and is not there: a C compiler (Debian); says how to get cargo
-	@if ! command -v cc >/dev/null; then \
-	    if ! command -v apt-get >/dev/null; then echo "a C compiler is needed: install gcc or clang" >&2; exit 1; fi; \
+# What the gate needs beyond cargo: cargo-deny, a tool that counts lines, and the LLVM tools that it calls. rustup's belong to the
+# compiler; where these cannot be had, Debian's read the same files.
+deps: ## Install what is missing: a C compiler and LLVM's tools (Debian), cargo-llvm-cov and cargo-deny; says how to get cargo
+	@wanted=; \
+	if ! command -v cc >/dev/null; then wanted="gcc libc6-dev make"; fi; \
+	if ! tests/cover.sh --tools 2>/dev/null && ! timeout 60 rustup component add llvm-tools >/dev/null 2>&1 </dev/null; then \
+	    wanted="$$wanted llvm-19"; \
+	fi; \
+	if [ -n "$$wanted" ]; then \
+	    if ! command -v apt-get >/dev/null; then echo "missing, please install: $$wanted" >&2; exit 1; fi; \
 	    root=; if [ "$$(id -u)" != 0 ]; then root=sudo; fi; \
 	    $$root apt-get update -q; \
-	    $$root apt-get install -qy --no-install-recommends gcc libc6-dev make; \
+	    $$root apt-get install -qy --no-install-recommends $$wanted; \
 	fi
 	@if ! command -v $(CARGO) >/dev/null; then \
 	    echo "cargo is needed; get it with: curl -sSf https://sh.rustup.rs | sh -s -- -y" >&2; exit 1; \
@@ -43,8 +53,15 @@ deps: ## Install what the build needs and is not there: a C compiler (Debian); s
 	@if ! $(CARGO) fmt --version >/dev/null 2>&1 || ! $(CARGO) clippy --version >/dev/null 2>&1; then \
 	    echo "rustfmt and clippy are needed; get them with: rustup component add rustfmt clippy" >&2; exit 1; \
 	fi
+	@if ! $(CARGO) llvm-cov --version >/dev/null 2>&1; then \
+	    $(CARGO) install --locked -j $(JOBS) cargo-llvm-cov@$(LLVM_COV_VERSION); \
+	fi
+	@if ! $(CARGO) deny --version >/dev/null 2>&1; then \
+	    $(CARGO) install --locked -j $(JOBS) cargo-deny@$(DENY_VERSION); \
+	fi
 
-check: fmt-check lint docs test ## The whole gate: format, clippy, documentation, tidy, all tests
+# The tests are run with their lines counted, instead of twice.
+check: deps fmt-check lint docs supply-chain test-cover ## The whole gate: format, clippy, documentation, licences, all tests, coverage
 
 build: ## Build both programs
 	$(CARGO) build $(CARGO_FLAGS)
@@ -58,6 +75,21 @@ run-config: ## Run a daemon with a configuration file: make run-config CONFIG=FI
 # The tests run the real programs, so these are built first.
 test: build ## Run all tests
 	$(CARGO) test $(CARGO_FLAGS) --workspace --lib --bins --tests --no-fail-fast
+
+test-cover: ## Run all tests and show which share of our lines they reach; fails where it has become less
+	JOBS=$(JOBS) tests/cover.sh
+
+test-cover-html: ## The same, and every line of it: target/cover/html/index.html
+	JOBS=$(JOBS) tests/cover.sh --html
+
+# Advisories only where their database can be had: it lies in another repository, and the gate works without a network.
+supply-chain: ## Licences and sources of what we link in, and known holes if their database can be fetched
+	$(CARGO) deny --locked check bans licenses sources
+	@if timeout 60 $(CARGO) deny --locked fetch db >/dev/null 2>&1 </dev/null; then \
+	    $(CARGO) deny --locked check advisories; \
+	else \
+	    echo "advisories: not looked at, for their database cannot be fetched from here"; \
+	fi
 
 fmt: ## Format the code
 	$(CARGO) fmt --all

@@ -59,6 +59,10 @@ pub fn program(name: &str, home: &Path) -> Command {
     let mut command = Command::new(program_path(name));
     // Nothing of the machine's own configuration may leak in.
     command.env_clear().env("PATH", "/usr/bin:/bin").env("HOME", home).env("TZ", "UTC").current_dir(home);
+    // Where a program that counts its lines writes what it counted: see `cover.sh`.
+    if let Some(counted) = std::env::var_os("LLVM_PROFILE_FILE") {
+        command.env("LLVM_PROFILE_FILE", counted);
+    }
     command
 }
 

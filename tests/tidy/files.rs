@@ -1,5 +1,6 @@
 //! What lies where: the top of the repository, paths of one machine, where crates come from.
 
+use std::collections::BTreeSet;
 use std::process::Command;
 
 use crate::source::{files, read, root};
@@ -8,6 +9,7 @@ use crate::source::{files, read, root};
 pub(crate) fn check() -> Vec<String> {
     let mut complaints = check_top(&top());
     complaints.extend(check_lock(&read("Cargo.lock")));
+    complaints.extend(check_reasons(&read("Cargo.toml"), &read("ARCHITECTURE.md")));
     for path in files("", TEXT_ENDINGS) {
         complaints.extend(check_text(&path, &read(&path)));
     }
@@ -52,6 +54,25 @@ fn check_lock(lock: &str) -> Vec<String> {
         .collect()
 }
 
+/// Each crate that we ask for has its reason, and each reason its crate.
+fn check_reasons(manifest: &str, document: &str) -> Vec<String> {
+    let asked: BTreeSet<&str> = section(manifest, "[workspace.dependencies]", "[")
+        .filter_map(|line| line.split_once(" = ").map(|(name, _)| name))
+        .filter(|name| !name.starts_with("p2p"))
+        .collect();
+    let table = section(document, "## What is linked in, and why", "## ").filter(|line| line.starts_with('|'));
+    let reasoned: BTreeSet<&str> = table.flat_map(|line| line.split('`').skip(1).step_by(2)).collect();
+    let without = asked.difference(&reasoned).map(|name| format!("ARCHITECTURE.md: no reason for the crate {name}"));
+    let unknown = reasoned.difference(&asked).filter(|name| name.starts_with(|first: char| first.is_ascii_lowercase()));
+    let unknown = unknown.filter(|name| !NO_CRATES.contains(name));
+    without.chain(unknown.map(|name| format!("ARCHITECTURE.md: a reason for {name}, which nobody asks for"))).collect()
+}
+
+/// The lines behind one that is `heading`, up to the next that begins with `end`.
+fn section<'a>(text: &'a str, heading: &'a str, end: &'a str) -> impl Iterator<Item = &'a str> {
+    text.lines().skip_while(move |line| *line != heading).skip(1).take_while(move |line| !line.starts_with(end))
+}
+
 fn check_text(path: &str, text: &str) -> Vec<String> {
     // Put together here, so that this file does not complain about itself.
     let marks = [
@@ -67,6 +88,8 @@ fn check_text(path: &str, text: &str) -> Vec<String> {
     complaints
 }
 
+/// Words of the table of reasons that are code, and no crates.
+const NO_CRATES: &[&str] = &["protoc", "serde-saphyr", "tui", "unsafe", "verify_strict"];
 const CRATES_IO: &str = "source = \"registry+https://github.com/rust-lang/crates.io-index\"";
 const TEXT_ENDINGS: &[&str] = &[
     ".rs",
@@ -90,6 +113,7 @@ const TOP: &[&str] = &[
     ".dockerignore",
     ".gitignore",
     ".clippy.toml",
+    ".deny.toml",
     ".rustfmt.toml",
     "ARCHITECTURE.md",
     "CHANGELOG.md",
@@ -118,6 +142,12 @@ fn strange_files_crates_and_paths_are_found() {
     assert!(check_lock(CRATES_IO).is_empty());
     let complaint = "Cargo.lock:2: not from crates.io: source = \"git+https://example.org\"";
     assert_eq!(check_lock("[[package]]\nsource = \"git+https://example.org\""), [complaint]);
+
+    let manifest = "[workspace.dependencies]\np2pd = 1\nbytes = 1\nrand = 1\n[other]\nx = 1";
+    let document = "## What is linked in, and why\n| `bytes` `snow` | noise, not `unsafe` |\n## More\n| `y` | |";
+    let complaints =
+        ["ARCHITECTURE.md: no reason for the crate rand", "ARCHITECTURE.md: a reason for snow, which nobody asks for"];
+    assert_eq!(check_reasons(manifest, document), complaints);
 
     let path = ["see /wo", "rk/x"].concat();
     assert_eq!(check_text("a.md", &format!("x\n{path}")), ["a.md:2: a path of one machine"]);
