@@ -36,6 +36,8 @@ RUN cargo build --locked --profile "$PROFILE" -p p2pd -p p2pctl \
     && rm -rf target
 
 FROM ${RUNTIME_IMAGE}
+# And by this what a later build has replaced.
+LABEL p2pd.stage=program
 # The network's key can be mounted at /etc/p2pd. A new volume takes owner and mode from here.
 RUN install -d -m 0700 -o 10001 -g 10001 /etc/p2pd /run/p2pd /var/lib/p2pd
 COPY --from=build /out/ /usr/local/bin/

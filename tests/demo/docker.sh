@@ -252,7 +252,7 @@ down() {
 clean() {
     down -v
     if docker image inspect "$image" >/dev/null 2>&1; then docker rmi "$image" >/dev/null; fi
-    [[ -n ${P2PD_KEEP_LAYERS:-} ]] || docker image prune -f --filter label=p2pd.stage=build >/dev/null
+    [[ -n ${P2PD_KEEP_LAYERS:-} ]] || docker image prune -f --filter label=p2pd.stage >/dev/null
 }
 
 # As confined as the six, but for others to reach.

@@ -135,7 +135,7 @@ fn check_owner(db: &Connection, me: &PeerId) -> Result<(), Fault> {
     if owner == *me {
         return Ok(());
     }
-    let why = format!("history.db belongs to the identity {}, not to {}", owner.short(), me.short());
+    let why = format!("history.db belongs to the identity {owner}, not to {me}");
     Err(Fault::Misplaced(format!("{why}: bring back its identity.key, or move the file away")))
 }
 
