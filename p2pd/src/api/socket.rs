@@ -61,8 +61,11 @@ fn take_place(path: &Path, draft: &Path) -> io::Result<SocketFile> {
 
 /// Sets the rights of a file: those for us alone, or those for a group.
 fn give(path: &Path, mode: u32, shared: Option<(&Group, u32)>) -> io::Result<()> {
-    // First the group, so that no other one has its rights meanwhile.
-    if let Some((group, _)) = shared {
+    // First the group, so that no other one has its rights meanwhile. Where it is the right one already, as in a service
+    // that may change no owner, nothing is asked for.
+    if let Some((group, _)) = shared
+        && fs::symlink_metadata(path)?.gid() != group.gid()
+    {
         chown(path, None, Some(group.gid()))?;
     }
     fs::set_permissions(path, Permissions::from_mode(shared.map_or(mode, |(_, mode)| mode)))
