@@ -68,6 +68,12 @@ pub(crate) enum Command {
     /// Goes on until Ctrl-C, also when the daemon restarts. Gaps and the end of the past are told on stderr, and with -o json as
     /// objects of the stream.
     Watch(Watch),
+    /// Talk, on the whole terminal
+    ///
+    /// Rooms, posts, members, and a line to type in. Goes on when the daemon restarts; what was typed meanwhile is sent then.
+    /// /help shows the keys and commands, /quit leaves.
+    #[cfg(feature = "tui")]
+    Chat(Chat),
     /// Read what was said, oldest first
     History(History),
     /// Find what was said, by words in it
@@ -218,6 +224,14 @@ pub(crate) struct WatchStart {
     /// Begin with everything there is
     #[arg(long)]
     pub(crate) all: bool,
+}
+
+/// What `chat` takes. Its help is with the command.
+#[cfg(feature = "tui")]
+#[derive(Debug, Args)]
+pub(crate) struct Chat {
+    /// The room to begin in; the daemon's default room where nothing is said
+    pub(crate) room: Option<String>,
 }
 
 /// What `history` takes. Its help is with the command.

@@ -1,12 +1,13 @@
 //! Following the daemon over its restarts.
 
+use std::cell::RefCell;
 use std::time::Duration;
 
 use p2p_proto::client::Client;
 use p2p_proto::error::{Code, Error};
 use tonic::{Response, Status, Streaming};
 
-use super::Session;
+use super::{Session, span};
 use crate::connect::Search;
 use crate::exit::{Outcome, Problem, Stop};
 
@@ -80,6 +81,53 @@ pub(crate) async fn until<T, R>(
         }
         tokio::time::sleep(BACKOFF_MIN).await;
     }
+}
+
+/// Asks until there is an answer, over restarts of the daemon, and tells `delayed` why there is none yet. `link` is the
+/// connection in use.
+pub(crate) async fn ask<T>(
+    what: &str,
+    session: &Session,
+    link: &RefCell<Option<Client>>,
+    call: impl AsyncFn(Client) -> Result<Response<T>, Status>,
+    mut delayed: impl FnMut(String),
+) -> Result<T, Problem> {
+    let mut backoff = BACKOFF_MIN;
+    loop {
+        match ask_once(what, session, link, &call).await {
+            Ok(answer) => return Ok(answer),
+            Err(problem) if problem.retryable => delayed(problem.message),
+            Err(problem) => return Err(problem),
+        }
+        tokio::time::sleep(backoff).await;
+        backoff = (backoff * 2).min(BACKOFF_MAX);
+    }
+}
+
+async fn ask_once<T>(
+    what: &str,
+    session: &Session,
+    link: &RefCell<Option<Client>>,
+    call: &impl AsyncFn(Client) -> Result<Response<T>, Status>,
+) -> Result<T, Problem> {
+    let open = link.borrow().clone();
+    let client = match open {
+        Some(client) => client,
+        None => session.search.clone().within(session.timeout, Duration::ZERO).connect().await?,
+    };
+    *link.borrow_mut() = Some(client.clone());
+    let status = match tokio::time::timeout(session.timeout, call(client)).await {
+        Ok(Ok(response)) => return Ok(response.into_inner()),
+        Ok(Err(status)) => status,
+        Err(_) => Status::deadline_exceeded(format!("no answer in {}", span(session.timeout))),
+    };
+    let is_late = status.code() == tonic::Code::DeadlineExceeded;
+    if !is_gone(&status) && !is_late {
+        return Err(Problem::of_status(what, status));
+    }
+    *link.borrow_mut() = None;
+    let message = format!("{what}: {}", why_gone(&status));
+    Err(Problem { message, retryable: true, ..Problem::of_status(what, status) })
 }
 
 /// Why there is no stream.

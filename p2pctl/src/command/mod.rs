@@ -198,6 +198,8 @@ pub(crate) async fn run(command: Command, session: &mut Session) -> Outcome {
     let outcome = match command {
         Command::Send(args) => send::run(args, session).await,
         Command::Watch(args) => watch::run(args, session).await,
+        #[cfg(feature = "tui")]
+        Command::Chat(args) => crate::tui::chat::run(args, session).await,
         Command::History(args) => history::run(args, session).await,
         Command::Search(args) => search::run(args, session).await,
         Command::Receipts(args) => receipts::run(&args, session).await,

@@ -198,8 +198,12 @@ fn author(post: &Post) -> &str {
 fn paint(id: &str) -> Paint {
     const COLORS: [AnsiColor; 6] =
         [AnsiColor::Red, AnsiColor::Green, AnsiColor::Yellow, AnsiColor::Blue, AnsiColor::Magenta, AnsiColor::Cyan];
-    let sum = id.bytes().fold(0, |sum: usize, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
-    COLORS[sum % COLORS.len()].on_default()
+    COLORS[color_of(id) % COLORS.len()].on_default()
+}
+
+/// The number of a key's colour, among however many there are.
+pub(crate) fn color_of(id: &str) -> usize {
+    id.bytes().fold(0, |sum: usize, byte| sum.wrapping_mul(31).wrapping_add(byte.into()))
 }
 
 /// Below this the gutter would eat the text.

@@ -1,34 +1,28 @@
-//! `top`: everything at a glance on a whole terminal, until `q`.
+//! `top`: everything at a glance on a whole terminal, until `q`. `chat` has a room of its own.
 
 mod board;
+pub(crate) mod chat;
 mod draw;
+mod stage;
 
 use std::cell::RefCell;
 use std::convert::Infallible;
-use std::io;
 use std::time::Duration;
 
 use crossterm::event::{Event, EventStream, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use futures_util::StreamExt;
 use p2p_proto::client::Client;
 use p2p_proto::v1::{PeersRequest, StatusRequest};
-use ratatui::DefaultTerminal;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::command::{Session, live};
-use crate::exit::{Exit, Outcome, Problem, Stop};
+use crate::exit::{Exit, Outcome, Stop};
 use board::Board;
-
-/// A terminal that is ours, and is given back however we leave.
-struct Stage(DefaultTerminal);
+use stage::Stage;
 
 /// Shows the daemon and its peers, as they change.
 pub(crate) async fn run(session: &mut Session) -> Outcome {
-    let terminals = session.io.terminals;
-    if !terminals.stdin || !terminals.stdout {
-        let problem = Problem::usage("top: needs a terminal");
-        return Err(problem.with_hint("for programs: p2pctl peers --watch -o json").into());
-    }
+    stage::need("top", "for programs: p2pctl peers --watch -o json", session)?;
     // A daemon that was never there is told plainly, before anything is drawn.
     drop(session.client().await?);
     let board = RefCell::new(Board::default());
@@ -66,7 +60,7 @@ async fn show(board: &RefCell<Board>) -> Outcome {
     let mut terminated = signal(SignalKind::terminate())?;
     let mut hung_up = signal(SignalKind::hangup())?;
     loop {
-        stage.0.draw(|frame| draw::draw(&board.borrow(), frame))?;
+        stage.terminal().draw(|frame| draw::draw(&board.borrow(), frame))?;
         tokio::select! {
             _ = tick.tick() => board.borrow_mut().tick(),
             _ = terminated.recv() => return Err(Stop::Said(Exit::Interrupted)),
@@ -101,19 +95,6 @@ fn wish(key: KeyEvent) -> Wish {
         KeyCode::Char('c') if key.modifiers.contains(KeyModifiers::CONTROL) => Wish::Interrupt,
         KeyCode::Char('q' | 'Q') | KeyCode::Esc => Wish::Leave,
         _ => Wish::Nothing,
-    }
-}
-
-impl Stage {
-    /// Also restores the terminal before a panic is told.
-    fn open() -> io::Result<Self> {
-        ratatui::try_init().map(Self)
-    }
-}
-
-impl Drop for Stage {
-    fn drop(&mut self) {
-        ratatui::restore();
     }
 }
 
