@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod chat;
 mod delivery;
 mod errors;
 mod first_run;
@@ -11,6 +12,7 @@ mod graph;
 mod output;
 mod parted;
 mod searching;
+mod terminal;
 mod top;
 
 use p2p_tests::daemon::TestPeer;

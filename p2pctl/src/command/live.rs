@@ -1,5 +1,6 @@
 //! Following the daemon over its restarts.
 
+#[cfg(feature = "tui")]
 use std::cell::RefCell;
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use p2p_proto::client::Client;
 use p2p_proto::error::{Code, Error};
 use tonic::{Response, Status, Streaming};
 
-use super::{Session, span};
+use super::Session;
 use crate::connect::Search;
 use crate::exit::{Outcome, Problem, Stop};
 
@@ -85,6 +86,7 @@ pub(crate) async fn until<T, R>(
 
 /// Asks until there is an answer, over restarts of the daemon, and tells `delayed` why there is none yet. `link` is the
 /// connection in use.
+#[cfg(feature = "tui")]
 pub(crate) async fn ask<T>(
     what: &str,
     session: &Session,
@@ -104,6 +106,7 @@ pub(crate) async fn ask<T>(
     }
 }
 
+#[cfg(feature = "tui")]
 async fn ask_once<T>(
     what: &str,
     session: &Session,
@@ -119,7 +122,7 @@ async fn ask_once<T>(
     let status = match tokio::time::timeout(session.timeout, call(client)).await {
         Ok(Ok(response)) => return Ok(response.into_inner()),
         Ok(Err(status)) => status,
-        Err(_) => Status::deadline_exceeded(format!("no answer in {}", span(session.timeout))),
+        Err(_) => Status::deadline_exceeded(format!("no answer in {}", super::span(session.timeout))),
     };
     let is_late = status.code() == tonic::Code::DeadlineExceeded;
     if !is_gone(&status) && !is_late {

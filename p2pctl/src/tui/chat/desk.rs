@@ -2,13 +2,14 @@
 
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use crossterm::event::{Event, EventStream};
+use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use futures_util::{FutureExt, StreamExt};
 use p2p_proto::client::Client;
 use p2p_proto::v1::watch_request::Start;
 use p2p_proto::v1::{
@@ -145,7 +146,7 @@ impl<'a> Desk<'a> {
                 event = ends.keys.next() => {
                     let Some(event) = event else { return Err(Stop::Said(Exit::Interrupted)) };
                     self.on_event(event?);
-                    self.take_more(&mut ends.keys)?;
+                    self.take_more(&mut ends.keys).await?;
                 }
                 Some(()) = tasks.next(), if !tasks.is_empty() => (),
                 () = &mut receipts => receipts = Box::pin(std::future::pending()),
@@ -182,12 +183,13 @@ impl<'a> Desk<'a> {
     }
 
     /// What was typed faster than it is drawn is drawn at once.
-    fn take_more(&self, keys: &mut EventStream) -> Outcome {
+    async fn take_more(&self, keys: &mut EventStream) -> Outcome {
         for _ in 0..KEYS_MAX {
-            match keys.next().now_or_never() {
-                Some(Some(event)) => self.on_event(event?),
-                Some(None) | None => break,
-            }
+            // With our own waker: the stream remembers only the first one that it was asked with.
+            let Poll::Ready(Some(event)) = poll_fn(|context| Poll::Ready(keys.poll_next_unpin(context))).await else {
+                break;
+            };
+            self.on_event(event?);
         }
         Ok(())
     }

@@ -27,11 +27,10 @@ pub(super) fn draw(chat: &Chat, frame: &mut Frame<'_>) {
         Mode::Typing | Mode::Choosing(_) => draw_posts(chat, frame, panes.posts),
         Mode::Looking(panel) => draw_panel(chat, panel, frame, panes.posts),
     }
-    if let Some((words, is_bad)) = chat.notice_line() {
-        let style = if is_bad { chat.fg(Color::Red).bold() } else { Style::new().dim() };
-        put(frame, panes.notice, 0, Line::styled(words, style));
-    }
     put(frame, panes.status, 0, status_line(chat, usize::from(panes.status.width)));
+    if let Some(re) = &chat.re {
+        put(frame, panes.answered, 0, Line::styled(format!("answers (Esc: no) {}", chat.snippet(re)), Modifier::DIM));
+    }
     draw_input(chat, frame, panes.input);
 }
 
@@ -168,10 +167,13 @@ fn rank(state: PeerState) -> u8 {
 
 /// Who we are, where we are, and how the daemon is. What does not fit is left out from the end.
 fn status_line(chat: &Chat, columns: usize) -> Line<'static> {
+    if let Some((words, is_bad)) = chat.notice_line() {
+        return bar(&words, if is_bad { chat.fg(Color::Red).bold() } else { Style::new() }, columns);
+    }
     let mut parts = vec![room_words(chat)];
     match &chat.reach {
         Reach::Gone(why) => parts.push(format!("OFFLINE, reconnecting: {}", escape::line(why))),
-        Reach::CatchingUp => parts.push(format!("{} catching up", state_words(chat))),
+        Reach::CatchingUp | Reach::Back => parts.push(format!("{} catching up", state_words(chat))),
         Reach::Live => parts.push(state_words(chat)),
     }
     let unsent = chat.outbox.iter().count();
@@ -186,25 +188,31 @@ fn status_line(chat: &Chat, columns: usize) -> Line<'static> {
         };
         parts.insert(0, words);
     }
-    let elsewhere: u64 = chat.rooms.values().map(|room| room.unread).sum();
-    // Where there is a pane with rooms, it tells.
-    if elsewhere > 0 && chat.panes().rooms.width == 0 {
-        parts.push(format!("+{} elsewhere", grouped(elsewhere)));
-    }
     let me = chat.name(&chat.status.name, &chat.me);
-    let text = wrap::cut(&format!(" {}  {me} ", parts.join("  ")), columns);
-    let fill = " ".repeat(columns.saturating_sub(wrap::width(&text)));
+    parts.push(me);
+    parts.extend(chat.status.problems.iter().map(|problem| escape::line(problem).into_owned()));
     let color = match &chat.reach {
         Reach::Gone(_) => Color::Red,
-        Reach::CatchingUp => Color::Yellow,
+        Reach::CatchingUp | Reach::Back => Color::Yellow,
         Reach::Live if chat.status.problems.is_empty() => Color::Reset,
         Reach::Live => Color::Yellow,
     };
-    Line::styled(text + &fill, chat.fg(color).reversed())
+    bar(&parts.join("  "), chat.fg(color), columns)
 }
 
+/// Words on a bar over all columns.
+fn bar(words: &str, style: Style, columns: usize) -> Line<'static> {
+    let text = wrap::cut(&format!(" {words} "), columns);
+    let fill = " ".repeat(columns.saturating_sub(wrap::width(&text)));
+    Line::styled(text + &fill, style.reversed())
+}
+
+/// Where we are, and what is unread elsewhere where there is no pane with rooms that tells it.
 fn room_words(chat: &Chat) -> String {
-    format!("#{}", escape::name(&chat.room))
+    let elsewhere: u64 = chat.rooms.values().map(|room| room.unread).sum();
+    let is_told = elsewhere == 0 || chat.panes().rooms.width > 0;
+    let unread = if is_told { String::new() } else { format!(" +{}", grouped(elsewhere)) };
+    format!("#{}{unread}", escape::name(&chat.room))
 }
 
 fn state_words(chat: &Chat) -> String {

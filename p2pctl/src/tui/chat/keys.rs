@@ -14,7 +14,7 @@ impl Chat {
         if key.kind == KeyEventKind::Release {
             return;
         }
-        self.notice = None;
+        (self.notice, self.found) = (None, None);
         if key.code != KeyCode::Tab {
             self.completion = None;
         }

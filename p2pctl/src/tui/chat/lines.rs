@@ -7,7 +7,7 @@ use ratatui::text::{Line, Span};
 use super::outbox::{Progress, Unsent};
 use super::panes::{PROMPT, Panes, Typed};
 use super::posts::author;
-use super::state::{Chat, Mode, Notice};
+use super::state::{Chat, Mode, Notice, Reach};
 use super::timeline::{Entry, Older, Place};
 use super::wrap;
 use crate::output::words::{are, counted};
@@ -15,7 +15,7 @@ use crate::output::{escape, posts, time};
 
 impl Chat {
     pub(super) fn panes(&self) -> Panes {
-        Panes::of(self.screen, self.typed().lines.len(), self.notice_line().is_some())
+        Panes::of(self.screen, self.typed().lines.len(), self.re.is_some())
     }
 
     pub(super) fn typed(&self) -> Typed {
@@ -41,7 +41,7 @@ impl Chat {
             Entry::Gap(count) => lines.push(self.rule(&gap_words(*count), Color::Red, columns)),
             Entry::Post(post) => lines.extend(self.post_lines(post, columns)),
         }
-        if self.mode == Mode::Choosing(place.clone()) {
+        if self.mode == Mode::Choosing(place.clone()) || self.found.as_ref() == Some(place) {
             lines = lines.into_iter().map(|line| line.patch_style(Modifier::REVERSED)).collect();
         }
         lines
@@ -121,6 +121,8 @@ impl Chat {
         ];
         let (words, color) = match &unsent.progress {
             Progress::Waiting | Progress::Sending => ("not sent".to_owned(), Color::Reset),
+            // Why the daemon cannot be reached is told once for all.
+            Progress::Delayed(_) if matches!(self.reach, Reach::Gone(_)) => ("not sent".to_owned(), Color::Yellow),
             Progress::Delayed(why) => (format!("not sent: {}", escape::line(why)), Color::Yellow),
             Progress::Refused(why) => (format!("refused: {}", escape::line(why)), Color::Red),
         };
@@ -157,16 +159,13 @@ impl Chat {
         format!("{}: {}", self.name(&post.author_name, author(post)), escape::line(&start))
     }
 
-    /// What is told above the line that is typed, and whether it is bad.
+    /// What is told in place of the status, and whether it is bad.
     pub(super) fn notice_line(&self) -> Option<(String, bool)> {
-        match (&self.notice, &self.mode, &self.re) {
-            (Some(Notice::Wrong(words)), ..) => Some((escape::line(words).into_owned(), true)),
-            (Some(Notice::Told(words)), ..) => Some((escape::line(words).into_owned(), false)),
-            (None, Mode::Choosing(_), _) => Some(("Up, Down: choose; Enter: answer it; Esc: do not".to_owned(), false)),
-            (None, Mode::Typing | Mode::Looking(_), Some(re)) => {
-                Some((format!("answers (Esc: no) {}", self.snippet(re)), false))
-            }
-            (None, Mode::Typing | Mode::Looking(_), None) => None,
+        match (&self.notice, &self.mode) {
+            (Some(Notice::Wrong(words)), _) => Some((escape::line(words).into_owned(), true)),
+            (Some(Notice::Told(words)), _) => Some((escape::line(words).into_owned(), false)),
+            (None, Mode::Choosing(_)) => Some(("Up, Down: choose; Enter: answer it; Esc: do not".to_owned(), false)),
+            (None, Mode::Typing | Mode::Looking(_)) => None,
         }
     }
 

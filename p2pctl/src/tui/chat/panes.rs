@@ -11,9 +11,10 @@ pub(super) struct Panes {
     pub(super) rooms: Rect,
     pub(super) posts: Rect,
     pub(super) members: Rect,
-    /// A notice, or what is answered.
-    pub(super) notice: Rect,
+    /// How the daemon is, or a notice in its place: nothing that is only told may move what is read.
     pub(super) status: Rect,
+    /// What is answered.
+    pub(super) answered: Rect,
     pub(super) input: Rect,
 }
 
@@ -25,18 +26,18 @@ pub(super) struct Typed {
 }
 
 impl Panes {
-    /// For a text of so many lines, with or without something to be told above it.
-    pub(super) fn of((columns, rows): (u16, u16), input_lines: usize, has_notice: bool) -> Self {
+    /// For a text of so many lines, which answers something or does not.
+    pub(super) fn of((columns, rows): (u16, u16), input_lines: usize, is_answer: bool) -> Self {
         let input = u16::try_from(input_lines).unwrap_or(u16::MAX).clamp(1, (rows / 3).clamp(1, INPUT_ROWS_MAX));
         let input = input.min(rows);
         let status = u16::from(rows > input);
-        let notice = u16::from(has_notice && rows > input + status + 1);
-        let top = rows - input - status - notice;
+        let answered = u16::from(is_answer && rows > input + status + 1);
+        let top = rows - input - status - answered;
         let row = |y, height| Rect { x: 0, y, width: columns, height };
         let below = Self {
-            notice: row(top, notice),
-            status: row(top + notice, status),
-            input: row(top + notice + status, input),
+            status: row(top, status),
+            answered: row(top + status, answered),
+            input: row(top + status + answered, input),
             ..Self::default()
         };
         below.with_top(columns, top)
@@ -94,9 +95,9 @@ mod tests {
     fn every_row_and_column_belongs_to_one_part() {
         for columns in [1, 10, 40, 75, 76, 103, 104, 300] {
             for rows in [1, 2, 3, 4, 10, 24, 100] {
-                for (lines, has_notice) in [(1, false), (1, true), (50, true)] {
-                    let panes = Panes::of((columns, rows), lines, has_notice);
-                    let height = panes.posts.height + panes.notice.height + panes.status.height + panes.input.height;
+                for (lines, is_answer) in [(1, false), (1, true), (50, true)] {
+                    let panes = Panes::of((columns, rows), lines, is_answer);
+                    let height = panes.posts.height + panes.answered.height + panes.status.height + panes.input.height;
                     assert_eq!(height, rows, "{columns} {rows} {panes:?}");
                     assert!(panes.posts.right() <= columns && panes.members.right() <= columns, "{panes:?}");
                     assert!(panes.input.height >= 1 && panes.input.bottom() == rows, "{panes:?}");

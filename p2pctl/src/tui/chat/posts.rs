@@ -16,17 +16,23 @@ impl Chat {
             Err(why) => return self.handle_gone(why),
         };
         if let Reach::Gone(_) = self.reach {
-            self.reach = Reach::CatchingUp;
-            self.tell("the daemon is back");
+            self.reach = Reach::Back;
             self.push(Effect::Rooms);
         }
         match response.item {
             Some(Item::Batch(batch)) => batch.posts.into_iter().for_each(|post| self.on_post(post)),
-            Some(Item::CaughtUp(_)) => self.reach = Reach::Live,
+            Some(Item::CaughtUp(_)) => self.on_caught_up(),
             Some(Item::Gap(gap)) => self.timeline.insert_gap(&gap),
             Some(Item::Heartbeat(_)) | None => (),
         }
         self.offset = self.offset.max(response.offset);
+    }
+
+    fn on_caught_up(&mut self) {
+        if self.reach == Reach::Back {
+            self.tell("the daemon is back: caught up");
+        }
+        self.reach = Reach::Live;
     }
 
     fn on_post(&mut self, post: Post) {
@@ -49,7 +55,7 @@ impl Chat {
             self.below += 1;
             return;
         }
-        let is_late = post.late.then(|| self.late_words(&post));
+        let is_late = (post.late && self.view == View::Newest).then(|| self.late_words(&post));
         let Some(at) = self.timeline.insert(post) else { return };
         let is_last = at + 1 == self.timeline.len();
         match &self.view {
@@ -101,7 +107,12 @@ impl Chat {
         match what {
             Wanted::Newest => self.mark_unread(),
             Wanted::Older { .. } => (),
-            Wanted::Newer { time_us } | Wanted::Around { time_us } => self.on_newer(*time_us, page.newest),
+            Wanted::Newer { time_us } => self.on_newer(*time_us, page.newest),
+            Wanted::Around { time_us } => {
+                self.on_newer(*time_us, page.newest);
+                // Below a hit stands what came of it.
+                self.scroll_down(self.page() / 2);
+            }
         }
     }
 
@@ -161,9 +172,10 @@ impl Chat {
     pub(super) fn jump(&mut self, post: &Post) {
         let place = Place::of(post);
         self.mode = Mode::Typing;
+        self.found = Some(place.clone());
         self.view = View::At { place: place.clone(), hidden: 0 };
         if self.timeline.find(&place).is_ok() {
-            return;
+            return self.scroll_down(self.page() / 2);
         }
         self.timeline = super::timeline::Timeline::default();
         self.timeline.skip(self.offset.max(1));
@@ -173,10 +185,9 @@ impl Chat {
 
     /// A message is on disk.
     pub(super) fn handle_sent(&mut self, key: &str, sent: SendResponse) {
-        if let Some(message) = self.outbox.take(key) {
-            if message.post.room == self.room && !message.seen {
-                self.on_post_here(self.post_of(message, sent));
-            }
+        let message = self.outbox.take(key);
+        if let Some(message) = message.filter(|message| message.post.room == self.room && !message.seen) {
+            self.on_post_here(self.post_of(message, sent));
         }
         self.send_next();
     }

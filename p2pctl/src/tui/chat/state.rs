@@ -95,6 +95,8 @@ pub(super) enum View {
 pub(super) enum Reach {
     /// What was said meanwhile is still coming.
     CatchingUp,
+    /// The same, after it was gone.
+    Back,
     Live,
     /// It cannot be reached, for this reason.
     Gone(String),
@@ -111,7 +113,7 @@ pub(super) struct Room {
     re: Option<Post>,
 }
 
-/// Said below the posts until the next key.
+/// Told in place of the status until the next key.
 #[derive(Clone, PartialEq, Debug)]
 pub(super) enum Notice {
     Told(String),
@@ -145,6 +147,8 @@ pub(super) struct Chat {
     pub(super) view: View,
     /// The first post that was not read yet.
     pub(super) unread: Option<Place>,
+    /// The post that was jumped to, until the next key.
+    pub(super) found: Option<Place>,
     /// Posts that came below the view.
     pub(super) below: u64,
     pub(super) editor: Editor,
@@ -184,6 +188,7 @@ impl Chat {
             timeline: Timeline::default(),
             view: View::Newest,
             unread: None,
+            found: None,
             below: 0,
             editor: Editor::default(),
             re: None,
@@ -237,6 +242,10 @@ impl Chat {
 
     /// Nothing comes any more, for this reason.
     pub(super) fn handle_gone(&mut self, why: String) {
+        // It stands where a notice does.
+        if let (Reach::CatchingUp | Reach::Back | Reach::Live, Some(Notice::Told(_))) = (&self.reach, &self.notice) {
+            self.notice = None;
+        }
         self.reach = Reach::Gone(why);
     }
 

@@ -201,11 +201,11 @@ const BYTES_MAX: usize = 4 << 20;
 const POST_BYTES: usize = 400;
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
     use super::*;
 
     /// The post with this number, said so many seconds after 1970.
-    pub(in super::super) fn post(author: &str, seq: u64, seconds: i64, text: &str) -> Post {
+    fn post(author: &str, seq: u64, seconds: i64, text: &str) -> Post {
         Post {
             id: Some(PostId { author: author.to_owned(), epoch: 1, seq }),
             author_name: author.chars().next().map_or(String::new(), |letter| format!("peer-{letter}")),

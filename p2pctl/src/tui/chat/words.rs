@@ -69,6 +69,7 @@ pub(super) const HELP: &[(&str, &str)] = &[
     ("/quit", "leave"),
     ("//TEXT", "send a text that begins with a slash"),
     ("", ""),
+    ("#room +3", "3 unread posts in other rooms"),
     ("[stored]", "your post is on this daemon's disk alone"),
     ("[2/5]", "2 of 5 other members are known to hold it"),
     ("[everyone]", "all of them do"),

@@ -41,7 +41,9 @@ pub(super) fn words(text: &str, first: usize, rest: usize) -> Vec<String> {
     for piece in graphemes(text) {
         if used + piece.width() > columns && !line.is_empty() {
             let is_space = piece == " ";
-            let tail = if is_space || word == 0 { String::new() } else { line.split_off(word) };
+            // A word that does not fit into the next line either is broken here.
+            let is_kept = is_space || word == 0 || width(&line[word..]) + piece.width() > rest;
+            let tail = if is_kept { String::new() } else { line.split_off(word) };
             lines.push(std::mem::replace(&mut line, tail));
             (columns, used, word) = (rest, width(&line), 0);
             // The break stands for it.

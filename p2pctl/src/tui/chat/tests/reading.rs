@@ -1,0 +1,243 @@
+//! What is read: new posts, old posts, unread ones, found ones.
+
+use p2p_proto::v1::{Gap, SearchResponse};
+
+use super::*;
+use crate::tui::chat::state::View;
+use crate::tui::chat::timeline::POSTS_MAX;
+
+fn page(posts: impl IntoIterator<Item = Post>, is_more: bool) -> Page {
+    Page { posts: posts.into_iter().collect(), is_more, expired: 0, newest: Some(100) }
+}
+
+fn insert(chat: &mut Chat, posts: impl Iterator<Item = Post>) {
+    for post in posts {
+        assert!(chat.timeline.insert(post).is_some());
+    }
+}
+
+/// The line at the lower edge of the posts.
+fn edge(chat: &mut Chat) -> String {
+    let shown = screen(chat);
+    let last = shown.lines().rev().find(|line| line.contains("number")).unwrap_or_default();
+    last.trim_matches(['"', ' ']).to_owned()
+}
+
+#[test]
+fn posts_are_followed_as_they_come() {
+    let mut chat = chat(hundred());
+    chat.handle_watched(Ok(batch([post('b', 101, 1, "number 101, at last")])));
+    assert!(edge(&mut chat).contains("number 101, at last"));
+    assert_eq!(chat.offset, 101);
+}
+
+#[test]
+fn whoever_reads_older_posts_is_not_moved_and_told_of_new_ones() {
+    let mut chat = chat(hundred());
+    press(&mut chat, KeyCode::PageUp);
+    let before = screen(&mut chat);
+    assert!(before.contains("number 85.") && !before.contains("number 100."), "{before}");
+    let posts = |shown: &str| shown.lines().take(10).map(str::to_owned).collect::<Vec<_>>();
+    chat.handle_watched(Ok(batch([post('b', 101, 1, "new")])));
+    // One that belongs far above, and one that belongs below.
+    let late = |seq, seconds| Post { late: true, ..post('b', seq, seconds, "late") };
+    chat.handle_watched(Ok(batch([late(102, -60 * 199 + 30), late(103, -60 * 101 + 30)])));
+    let after = screen(&mut chat);
+    assert_eq!(posts(&before)[..9], posts(&after)[..9]);
+    assert!(after.contains("↓ 2 new below"), "{after}");
+    press(&mut chat, KeyCode::End);
+    let newest = screen(&mut chat);
+    assert!(newest.contains("── new ──") && newest.contains("bob~bbbb: new"), "{newest}");
+    assert_eq!((chat.view.clone(), chat.below), (View::Newest, 0));
+}
+
+#[test]
+fn a_late_post_that_nobody_sees_is_told() {
+    let mut chat = chat(hundred());
+    chat.handle_watched(Ok(batch([Post { late: true, ..post('b', 101, -60 * 150 + 30, "late") }])));
+    let shown = screen(&mut chat);
+    assert!(shown.contains("late, above: bob~bbbb at 11:30:30"), "{shown}");
+    assert!(!shown.contains("bob~bbbb (late): late"), "{shown}");
+    for _ in 0..5 {
+        press(&mut chat, KeyCode::PageUp);
+    }
+    assert!(screen(&mut chat).contains("bob~bbbb (late): late"));
+}
+
+#[test]
+fn older_posts_are_asked_for_at_the_top_and_do_not_move_the_reader() {
+    let mut chat = chat([]);
+    chat.timeline.older = crate::tui::chat::timeline::Older::More;
+    insert(&mut chat, hundred().skip(80));
+    press(&mut chat, KeyCode::PageUp);
+    let before = edge(&mut chat);
+    let asked = answer(&mut chat, page(hundred().take(81), false));
+    let Wanted::Older { time_us, held } = asked else { panic!("{asked:?}") };
+    assert_eq!((time_us, held.len()), (post('a', 81, 60 * (81 - 200), "").time_us, 1));
+    assert_eq!(edge(&mut chat), before);
+    chat.handle_key(KeyEvent::new(KeyCode::Home, KeyModifiers::CONTROL));
+    let top = screen(&mut chat);
+    assert!(top.contains("── the beginning of general ──") && top.contains("number 1."), "{top}");
+    assert_eq!(effects(&mut chat), []);
+    chat.timeline.older = crate::tui::chat::timeline::Older::End { expired: 1_200 };
+    assert!(screen(&mut chat).contains("1,200 older posts of all rooms are gone"));
+    // Line by line is as far as page by page.
+    for _ in 0..200 {
+        chat.handle_key(KeyEvent::new(KeyCode::Down, KeyModifiers::CONTROL));
+    }
+    assert_eq!(chat.view, View::Newest);
+}
+
+#[test]
+fn posts_of_other_rooms_are_counted_and_marked_when_the_room_is_entered() {
+    let mut chat = chat([post('a', 1, 1, "here")]);
+    let kitchen = |post: Post| Post { room: "kitchen".to_owned(), ..post };
+    chat.handle_watched(Ok(batch([
+        kitchen(post('a', 101, 1, "tea")),
+        kitchen(post('m', 102, 2, "mine")),
+        kitchen(post('b', 103, 3, "milk")),
+    ])));
+    assert_eq!(chat.rooms["kitchen"].unread, 2);
+    assert!(drawn(&mut chat, 40, 10).contains("#general +2"));
+    assert!(drawn(&mut chat, 120, 10).contains(" kitchen 2"));
+    control(&mut chat, 'n');
+    let old = kitchen(post('b', 90, -9, "old"));
+    let posts = [old, kitchen(post('a', 101, 1, "tea")), kitchen(post('b', 103, 3, "milk"))];
+    answer(&mut chat, page(posts, false));
+    let shown = screen(&mut chat);
+    let at = |text: &str| shown.find(text).unwrap();
+    assert!(at("old") < at("── new") && at("── new") < at("tea"), "{shown}");
+    assert_eq!(chat.rooms["kitchen"].unread, 0);
+}
+
+#[test]
+fn an_answer_for_a_room_that_was_left_is_not_shown() {
+    let mut chat = chat([]);
+    chat.join("kitchen");
+    let first = effects(&mut chat);
+    let Some(Effect::Load { load, what, .. }) = first.first() else { panic!("{first:?}") };
+    chat.join("ops");
+    chat.handle_page(*load, what, Ok(page([post('a', 1, 1, "kitchen talk")], false)));
+    assert!(!screen(&mut chat).contains("kitchen talk"));
+    chat.join("kitchen");
+    answer(&mut chat, page([], false));
+    assert!(screen(&mut chat).contains("the beginning of kitchen"));
+}
+
+#[test]
+fn gaps_are_shown_where_they_are() {
+    let mut chat = chat([post('a', 1, 1, "before")]);
+    let gap = Gap { from: 101, to: 120, posts: 12 };
+    chat.handle_watched(Ok(WatchResponse { offset: 120, item: Some(Item::Gap(gap)) }));
+    chat.handle_watched(Ok(batch([post('a', 121, 9, "behind")])));
+    let shown = screen(&mut chat);
+    let at = |text: &str| shown.find(text).unwrap();
+    assert!(at("before") < at("── 12 posts are gone ──") && at("── 12 posts") < at("behind"), "{shown}");
+}
+
+#[test]
+fn a_hit_is_jumped_to_and_what_is_newer_follows_from_there() {
+    let mut chat = chat(hundred());
+    enter(&mut chat, "/search tea");
+    let wanted = effects(&mut chat);
+    let search =
+        |page: &str| Effect::Search { query: "tea".to_owned(), room: "general".to_owned(), page: page.to_owned() };
+    assert_eq!(wanted, [search("")]);
+    let hit = post('b', 5, -90_000, "tea \x1b[2J");
+    chat.handle_found("tea", Ok(SearchResponse { posts: vec![], next: "p2".to_owned(), searched_us: 0 }));
+    assert_eq!(effects(&mut chat), [search("p2")]);
+    chat.handle_found("tea", Ok(SearchResponse { posts: vec![hit.clone()], ..SearchResponse::default() }));
+    assert!(screen(&mut chat).contains("\"tea\": 1 found"));
+    press(&mut chat, KeyCode::Enter);
+    let near = (0..40).map(|n| post('b', 6 + n, -89_999 + n as i64, &format!("near {n}.")));
+    let around =
+        Page { posts: std::iter::once(hit.clone()).chain(near).collect(), newest: None, is_more: true, expired: 0 };
+    assert_eq!(answer(&mut chat, around), Wanted::Around { time_us: hit.time_us });
+    let shown = screen(&mut chat);
+    assert!(shown.contains("tea ^[[2J") && shown.contains("near 2."), "{shown}");
+    // What is said meanwhile is not among these posts, and is not lost.
+    chat.handle_watched(Ok(batch([post('a', 101, 1, "number 101.")])));
+    assert!(screen(&mut chat).contains("↓ 1 new below"));
+    for _ in 0..4 {
+        press(&mut chat, KeyCode::PageDown);
+    }
+    let next = Page { posts: hundred().collect(), newest: Some(100), is_more: true, expired: 0 };
+    assert!(matches!(answer(&mut chat, next), Wanted::Newer { .. }));
+    let rest = Page { posts: vec![post('a', 101, 1, "number 101.")], newest: Some(101), is_more: true, expired: 0 };
+    assert!(matches!(answer(&mut chat, rest), Wanted::Newer { .. }), "101 was said after 100 was read");
+    chat.handle_watched(Ok(batch([post('a', 102, 2, "number 102.")])));
+    for _ in 0..20 {
+        press(&mut chat, KeyCode::PageDown);
+    }
+    assert!(edge(&mut chat).contains("number 102.") && chat.view == View::Newest);
+}
+
+#[test]
+fn end_goes_from_a_hit_to_the_newest() {
+    let mut chat = chat(hundred());
+    chat.jump(&post('b', 5, -90_000, "old tea"));
+    assert!(matches!(answer(&mut chat, page([], true)), Wanted::Around { .. }));
+    chat.jump(&post('b', 5, -90_000, "old tea"));
+    press(&mut chat, KeyCode::End);
+    assert_eq!(chat.view, View::Newest);
+}
+
+#[test]
+fn posts_in_memory_are_limited_wherever_the_reader_is() {
+    let mut chat = chat(hundred());
+    let flood = |from: u64| (from..from + 3_000).map(|seq| post('a', seq, seq as i64, "x"));
+    chat.handle_watched(Ok(batch(flood(101))));
+    assert_eq!(chat.timeline.len(), POSTS_MAX);
+    press(&mut chat, KeyCode::PageUp);
+    let before = screen(&mut chat);
+    chat.handle_watched(Ok(batch(flood(3_101))));
+    assert_eq!(chat.timeline.len(), POSTS_MAX);
+    assert_eq!(screen(&mut chat).lines().next(), before.lines().next());
+    press(&mut chat, KeyCode::End);
+    let newest = page([post('a', 6_100, 6_100, "number last")], true);
+    assert_eq!(answer(&mut chat, newest), Wanted::Newest);
+    assert!(edge(&mut chat).contains("number last"));
+}
+
+#[test]
+fn marks_of_delivery_are_asked_for_only_where_they_are_seen() {
+    let own: Vec<Post> = (1..=40).map(|seq| post('m', seq, seq as i64, &format!("mine {seq}."))).collect();
+    let mut chat = chat([]);
+    insert(&mut chat, own.iter().cloned());
+    let wanted = effects(&mut chat);
+    let [Effect::Receipts(ids)] = &wanted[..] else { panic!("{wanted:?}") };
+    assert_eq!(ids.first(), own[39].id.as_ref());
+    assert!(ids.len() <= 12, "{}", ids.len());
+    use HolderState::{Away, Holds, Linked};
+    chat.handle_receipts(&[
+        receipt(&own[39], &[Linked, Away]),
+        receipt(&own[38], &[Holds, Away]),
+        receipt(&own[37], &[Holds, Holds]),
+    ]);
+    let shown = screen(&mut chat);
+    for mark in ["mine 40. [stored]", "mine 39. [1/2]", "mine 38. [everyone]", "mine 37. "] {
+        assert!(shown.contains(mark), "{mark}: {shown}");
+    }
+    assert_eq!(effects(&mut chat), [], "the same stream goes on");
+    chat.handle_key(KeyEvent::new(KeyCode::Home, KeyModifiers::CONTROL));
+    let wanted = effects(&mut chat);
+    let [Effect::Receipts(ids)] = &wanted[..] else { panic!("{wanted:?}") };
+    assert!(ids.contains(own[0].id.as_ref().unwrap()) && !ids.contains(own[39].id.as_ref().unwrap()));
+    chat.join("kitchen");
+    assert!(effects(&mut chat).contains(&Effect::Receipts(vec![])), "none is seen: the stream is closed");
+}
+
+#[test]
+fn a_daemon_that_is_gone_is_told_and_followed_again_from_its_offset() {
+    let mut chat = chat(hundred());
+    chat.handle_watched(Ok(batch([post('b', 105, 1, "number 105.")])));
+    chat.handle_status(Err("the daemon is gone (\x1b[2J)".to_owned()));
+    assert!(screen(&mut chat).contains("OFFLINE, reconnecting: the daemon is gone (^[[2J)"));
+    assert_eq!(chat.offset, 105);
+    chat.handle_watched(Ok(batch([post('b', 106, 2, "number 106.")])));
+    assert!(screen(&mut chat).contains("READY 1/2 up catching up"));
+    assert!(effects(&mut chat).contains(&Effect::Rooms));
+    chat.handle_watched(Ok(caught_up(106)));
+    let shown = screen(&mut chat);
+    assert!(shown.contains("the daemon is back: caught up") && shown.contains("number 106."), "{shown}");
+}
