@@ -11,7 +11,8 @@ use crate::terminal::Terminal;
 fn two(network: &Network) -> [TestPeer; 2] {
     let one = network.start("one", &[]);
     let two = network.start("two", &[&one]);
-    [&one, &two].map(|peer| peer.wait_for_peers(1));
+    one.wait_for_peers(1);
+    two.wait_for_peers(1);
     [one, two]
 }
 
@@ -48,7 +49,7 @@ fn people_talk_answer_and_see_what_is_held() {
     there.press(&["Enter"]);
     here.wait_for("│ second line");
 
-    two.p2pctl(&["send", "-r", "kitchen", "coffee is ready"]).ok();
+    drop(two.p2pctl(&["send", "-r", "kitchen", "coffee is ready"]).ok());
     here.wait_for("kitchen 1");
     here.enter("/nobody knows this");
     here.wait_for("there is no /nobody");
@@ -64,7 +65,7 @@ fn people_talk_answer_and_see_what_is_held() {
 fn a_chat_fits_into_forty_columns_and_shows_older_posts() {
     let network = Network::new();
     let one = network.start("one", &[]);
-    one.p2pctl_stdin(&["send", "-q", "-l"], &crate::lines("one", 500)).ok();
+    drop(one.p2pctl_with(&["send", "-q", "-l"], &crate::lines("one", 500)).ok());
     let Some(terminal) = or_skip(Terminal::run(&one, &["chat"], 120)) else { return };
     terminal.wait_for("one says 500");
     terminal.wait_for("Members 1");
@@ -79,14 +80,14 @@ fn a_chat_fits_into_forty_columns_and_shows_older_posts() {
         }
     }
     terminal.wait_for("one says 1 ");
-    one.p2pctl(&["send", "newest"]).ok();
+    drop(one.p2pctl(&["send", "newest"]).ok());
     terminal.wait_for("↓ 1 new below");
     terminal.press(&["End"]);
     terminal.wait_until("the newest", |screen| screen.contains(": newest") && !screen.contains("new below"));
 
     terminal.enter("/search says 77");
-    terminal.wait_for("1 found");
-    terminal.press(&["Enter"]);
+    terminal.wait_for("5 found");
+    terminal.press(&["Home", "Enter"]);
     terminal.wait_for("one says 77 ");
     terminal.press(&["End"]);
     terminal.wait_for(": newest");
@@ -102,8 +103,9 @@ fn what_is_typed_while_the_daemon_is_away_is_sent_once_when_it_is_back() {
     let network = Network::new();
     let mut one = network.start("one", &[]);
     let Some(terminal) = or_skip(Terminal::run(&one, &["chat"], 80)) else { return };
+    terminal.wait_for("READY");
     terminal.enter("before");
-    terminal.wait_for("before [");
+    terminal.wait_for("before [stored]");
     one.kill_9();
     terminal.wait_for("OFFLINE, reconnecting");
     terminal.enter("first");
@@ -116,7 +118,7 @@ fn what_is_typed_while_the_daemon_is_away_is_sent_once_when_it_is_back() {
     terminal.wait_until("all of it is stored", |screen| {
         screen.contains(": second") && !screen.contains("not sent") && !screen.contains("OFFLINE")
     });
-    one.p2pctl(&["send", "after"]).ok();
+    drop(one.p2pctl(&["send", "after"]).ok());
     terminal.wait_for(": after");
     assert_eq!(texts(&one, "general"), ["before", "first", "second", "after"]);
     assert_eq!(terminal.screen().matches(": first").count(), 1, "{}", terminal.screen());
@@ -163,12 +165,12 @@ fn a_chat_that_was_stopped_goes_on() {
     terminal.write("half a text");
     terminal.press(&["C-z"]);
     terminal.wait_for("Stopped");
-    one.p2pctl(&["send", "meanwhile"]).ok();
+    drop(one.p2pctl(&["send", "meanwhile"]).ok());
     terminal.enter("clear; fg");
     terminal.wait_for(": meanwhile");
     terminal.wait_for("> half a text");
     terminal.press(&["Enter"]);
-    terminal.wait_for(": half a text [");
+    terminal.wait_for(": half a text [stored]");
     eventually(PATIENCE, "it is stored", || texts(&one, "general") == ["meanwhile", "half a text"]);
 }
 

@@ -308,6 +308,8 @@ fn search_words(search: &Search) -> String {
 fn hit_lines(chat: &Chat, search: &Search, columns: usize) -> Vec<Line<'static>> {
     let line = |post: &p2p_proto::v1::Post| {
         let when = time::date_and_clock(post.time_us, &chat.zone);
+        // Neither year nor seconds where the text would have no room.
+        let when = if columns < HIT_COLUMNS { when[5..16].to_owned() } else { when };
         let name = chat.name(&post.author_name, author(post));
         let style = chat.author_style(author(post));
         let left = columns.saturating_sub(when.len() + 1 + wrap::width(&name) + 2);
@@ -320,3 +322,6 @@ fn hit_lines(chat: &Chat, search: &Search, columns: usize) -> Vec<Line<'static>>
     };
     search.hits.iter().map(line).collect()
 }
+
+/// From here on a hit has its full time.
+const HIT_COLUMNS: usize = 70;

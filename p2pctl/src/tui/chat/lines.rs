@@ -120,7 +120,8 @@ impl Chat {
             Span::raw(": "),
         ];
         let (words, color) = match &unsent.progress {
-            Progress::Waiting | Progress::Sending => ("not sent".to_owned(), Color::Reset),
+            Progress::Sending if !matches!(self.reach, Reach::Gone(_)) => ("sending".to_owned(), Color::Reset),
+            Progress::Waiting | Progress::Sending => ("not sent".to_owned(), Color::Yellow),
             // Why the daemon cannot be reached is told once for all.
             Progress::Delayed(_) if matches!(self.reach, Reach::Gone(_)) => ("not sent".to_owned(), Color::Yellow),
             Progress::Delayed(why) => (format!("not sent: {}", escape::line(why)), Color::Yellow),

@@ -1,6 +1,6 @@
 //! What the screen shows, on terminals of all sizes.
 
-use p2p_proto::v1::Gap;
+use p2p_proto::v1::{Gap, SearchResponse};
 use proptest::prelude::*;
 use ratatui::style::Color;
 
@@ -62,6 +62,33 @@ fn lists_stand_in_the_place_of_the_posts() {
     press(&mut chat, KeyCode::Esc);
     enter(&mut chat, "/who");
     insta::assert_snapshot!("chat_members_on_40_columns", drawn(&mut chat, 40, 10));
+}
+
+#[test]
+fn what_was_found_is_read_on_any_terminal() {
+    let mut chat = chat([]);
+    enter(&mut chat, "/search tea");
+    let posts = vec![post('a', 1, 1, "tea\nfor two"), post('b', 2, 70, "\u{202e}more tea than fits into a line")];
+    chat.handle_found("tea", Ok(SearchResponse { posts, next: "p2".to_owned(), searched_us: 0 }));
+    insta::assert_snapshot!("chat_search_on_40_columns", drawn(&mut chat, 40, 5));
+    insta::assert_snapshot!("chat_search_on_80_columns", drawn(&mut chat, 80, 5));
+    chat.handle_found("tea", Err("search: \x1b[2J".to_owned()));
+    assert!(screen(&mut chat).contains("\"tea\": search: ^[[2J"));
+}
+
+#[test]
+fn k_06_no_clock_is_too_strange_to_show() {
+    let times = [i64::MIN, -1, 0, 1, 253_402_300_800_000_000, i64::MAX];
+    let posts = times.iter().zip(1..).map(|(time_us, seq)| Post { time_us: *time_us, ..post('a', seq, 0, "tea") });
+    let mut chat = chat(posts.clone());
+    assert_eq!(drawn(&mut chat, 80, 40).matches("alice~aaaa: tea").count(), 6);
+    enter(&mut chat, "/search tea");
+    chat.handle_found("tea", Ok(SearchResponse { posts: posts.collect(), ..SearchResponse::default() }));
+    assert_eq!(drawn(&mut chat, 60, 40).matches("alice~aaaa: tea").count(), 6);
+    let strange = Peer { last_seen_us: i64::MIN, ..peer('a', "alice", PeerState::Down) };
+    let future = Peer { last_seen_us: i64::MAX, ..peer('b', "bob", PeerState::Down) };
+    chat.handle_peers(Ok(PeersResponse { peers: vec![strange, future] }));
+    drawn(&mut chat, 120, 12);
 }
 
 #[test]

@@ -7,14 +7,14 @@ use crate::tui::chat::panel::Panel;
 use crate::tui::chat::state::{Mode, Notice};
 
 #[test]
-fn a_text_is_sent_and_stands_there_as_not_sent_until_it_is_stored() {
+fn a_text_is_marked_until_it_is_stored_and_then_shown_once() {
     let mut chat = chat([]);
     enter(&mut chat, "hello");
-    assert!(screen(&mut chat).contains("me~mmmm: hello [not sent]"));
+    assert!(screen(&mut chat).contains("me~mmmm: hello [sending]"));
     assert_eq!(sends(&mut chat), [("key/1".to_owned(), "hello".to_owned())]);
     chat.handle_sent("key/1", sent(101, 1));
     let shown = screen(&mut chat);
-    assert!(shown.contains("14:00 me~mmmm: hello ") && !shown.contains("not sent"), "{shown}");
+    assert!(shown.contains("14:00 me~mmmm: hello ") && !shown.contains("sending"), "{shown}");
     // The stream of posts brings it too.
     chat.handle_watched(Ok(batch([Post { key: "key/1".to_owned(), ..post('m', 101, 1, "hello") }])));
     assert_eq!(screen(&mut chat).matches("hello").count(), 1);
