@@ -26,8 +26,8 @@ IMAGE ?= p2pd
 PROFILE ?= release
 PEER ?= bootstrap
 TEXT ?= hello from $(PEER)
-# What demo-connect-* opens in the container.
-CHAT ?= p2pctl watch -n 20 & trap "kill $$! 2>/dev/null" EXIT; trap exit INT HUP TERM; p2pctl send -q -l >/dev/null
+# What demo-connect-* opens in the container: the chat, or where nobody types, a line of stdin is a message.
+CHAT ?= if [ -t 0 ] && [ -t 1 ]; then exec p2pctl chat; else exec p2pctl send -q -l; fi
 DOCKER_DEMO = COMPOSE="$(COMPOSE)" P2PD_IMAGE="$(IMAGE)" P2PD_PROFILE="$(PROFILE)" tests/demo/docker.sh
 
 help: ## List these targets
@@ -143,7 +143,7 @@ demo-status: ## Show each of the six: health, links, posts, digest
 DEMO_CONNECT := $(addprefix demo-connect-,bootstrap peer1 peer2 peer3 peer4 peer5)
 .PHONY: $(DEMO_CONNECT)
 # One line each, for the list of targets.
-demo-connect-bootstrap: ## Talk at bootstrap: the last 20 lines, what is said from now on, and each line you type is sent
+demo-connect-bootstrap: ## Talk at bootstrap: p2pctl chat, or CHAT; /quit leaves
 demo-connect-peer1: ## Talk at peer1; demo-connect-peer2 to demo-connect-peer5 too
 $(DEMO_CONNECT): export CHAT := $(CHAT)
 $(DEMO_CONNECT): demo-connect-%:

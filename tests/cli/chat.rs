@@ -175,6 +175,21 @@ fn a_chat_that_was_stopped_goes_on() {
 }
 
 #[test]
+fn a_chat_that_no_shell_can_let_go_on_is_not_stopped() {
+    let network = Network::new();
+    let one = network.start("one", &[]);
+    let command = one.p2pctl_command(&["chat"]);
+    // As in a container: the first process of its terminal.
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let words: Vec<String> = words.map(|word| format!("'{}'", word.display())).collect();
+    let Some(terminal) = or_skip(Terminal::open(&format!("exec {}", words.join(" ")), 80)) else { return };
+    terminal.wait_for("READY");
+    terminal.press(&["C-z"]);
+    terminal.enter("still here");
+    terminal.wait_for(": still here [stored]");
+}
+
+#[test]
 fn a_chat_wants_a_terminal() {
     let network = Network::new();
     let one = network.start("one", &[]);

@@ -112,7 +112,7 @@ show_what_next() {
     cat <<END
 
 Talk at one, and watch at another:
-  make demo-connect-peer1                    a conversation; end it with Ctrl-D
+  make demo-connect-peer1                    a conversation; /help there, /quit ends it
   make demo-send PEER=peer5 TEXT="hello"     one line
   make demo-watch PEER=peer2                 what is said, as it is said
   ${compose[*]} exec peer3 p2pctl peers     any command: p2pctl --help

@@ -181,7 +181,7 @@ impl Chat {
     }
 }
 
-fn gap_words(count: u64) -> String {
+pub(super) fn gap_words(count: u64) -> String {
     match count {
         0 => "some posts are gone".to_owned(),
         _ => format!("{} {} gone", counted(count, "post"), are(count)),

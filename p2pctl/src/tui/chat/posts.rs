@@ -1,8 +1,9 @@
 //! What the daemon tells of posts: new ones, older ones, and what became of those that were typed here.
 
 use p2p_proto::v1::watch_response::Item;
-use p2p_proto::v1::{HolderState, Post, Receipt, SearchResponse, SendResponse, WatchResponse};
+use p2p_proto::v1::{Gap, HolderState, Post, Receipt, SearchResponse, SendResponse, WatchResponse};
 
+use super::lines::gap_words;
 use super::outbox::{Progress, Unsent};
 use super::panel::Panel;
 use super::state::{Chat, Effect, Mode, Page, Reach, View, Wanted};
@@ -22,14 +23,22 @@ impl Chat {
         match response.item {
             Some(Item::Batch(batch)) => batch.posts.into_iter().for_each(|post| self.on_post(post)),
             Some(Item::CaughtUp(_)) => self.on_caught_up(),
-            Some(Item::Gap(gap)) => self.timeline.insert_gap(&gap),
+            Some(Item::Gap(gap)) => self.on_gap(&gap),
             Some(Item::Heartbeat(_)) | None => (),
         }
         self.offset = self.offset.max(response.offset);
     }
 
+    /// Told beside the posts too: it is in the history of all rooms, and this one may show an older part of its own.
+    fn on_gap(&mut self, gap: &Gap) {
+        self.complain(format!("{} of all rooms (see p2pctl status)", gap_words(gap.posts)));
+        if self.timeline.is_live() {
+            self.timeline.insert_gap(gap);
+        }
+    }
+
     fn on_caught_up(&mut self) {
-        if self.reach == Reach::Back {
+        if self.reach == Reach::Back && self.notice.is_none() {
             self.tell("the daemon is back: caught up");
         }
         self.reach = Reach::Live;

@@ -131,6 +131,7 @@ fn gaps_are_shown_where_they_are() {
     chat.handle_watched(Ok(WatchResponse { offset: 120, item: Some(Item::Gap(gap)) }));
     chat.handle_watched(Ok(batch([post('a', 121, 9, "behind")])));
     let shown = screen(&mut chat);
+    assert!(shown.contains("12 posts are gone of all rooms"), "{shown}");
     let at = |text: &str| shown.find(text).unwrap();
     assert!(at("before") < at("── 12 posts are gone ──") && at("── 12 posts") < at("behind"), "{shown}");
 }
