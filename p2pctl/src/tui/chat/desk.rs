@@ -153,7 +153,7 @@ impl<'a> Desk<'a> {
                 () = self.wake.notified() => (),
                 () = tokio::time::sleep_until(self.heard.get() + SILENCE_MAX) => {
                     self.heard.set(Instant::now());
-                    self.tell(|chat| chat.handle_gone("it is silent".to_owned()));
+                    self.tell(Chat::handle_silence);
                 }
             }
         }

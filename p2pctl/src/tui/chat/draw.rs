@@ -175,6 +175,7 @@ fn status_line(chat: &Chat, columns: usize) -> Line<'static> {
         Reach::Gone(why) => parts.push(format!("OFFLINE, reconnecting: {}", escape::line(why))),
         Reach::CatchingUp | Reach::Back => parts.push(format!("{} catching up", state_words(chat))),
         Reach::Live => parts.push(state_words(chat)),
+        Reach::Silent => parts.push("SILENT: the daemon says nothing".to_owned()),
     }
     let unsent = chat.outbox.iter().count();
     if unsent > 0 {
@@ -192,7 +193,7 @@ fn status_line(chat: &Chat, columns: usize) -> Line<'static> {
     parts.push(me);
     parts.extend(chat.status.problems.iter().map(|problem| escape::line(problem).into_owned()));
     let color = match &chat.reach {
-        Reach::Gone(_) => Color::Red,
+        Reach::Gone(_) | Reach::Silent => Color::Red,
         Reach::CatchingUp | Reach::Back => Color::Yellow,
         Reach::Live if chat.status.problems.is_empty() => Color::Reset,
         Reach::Live => Color::Yellow,

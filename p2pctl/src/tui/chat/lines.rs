@@ -15,7 +15,7 @@ use crate::output::{escape, posts, time};
 
 impl Chat {
     pub(super) fn panes(&self) -> Panes {
-        Panes::of(self.screen, self.typed().lines.len(), self.re.is_some())
+        Panes::of(self.screen, self.typed().lines.len(), self.re.is_some(), self.rooms.len())
     }
 
     pub(super) fn typed(&self) -> Typed {
@@ -31,7 +31,7 @@ impl Chat {
     /// The lines of one slot, with what stands between it and the one before.
     pub(super) fn lines(&self, slot: usize) -> Vec<Line<'static>> {
         // What is typed changes the height alone.
-        let columns = usize::from(Panes::of(self.screen, 1, false).posts.width).max(1);
+        let columns = usize::from(Panes::of(self.screen, 1, false, 0).posts.width).max(1);
         let Some((place, entry)) = self.timeline.entry(slot) else {
             let unsent = self.outbox.of(&self.room).nth(slot - self.timeline.len());
             return unsent.map(|unsent| self.unsent_lines(unsent, columns)).unwrap_or_default();

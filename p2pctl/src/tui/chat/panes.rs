@@ -26,8 +26,8 @@ pub(super) struct Typed {
 }
 
 impl Panes {
-    /// For a text of so many lines, which answers something or does not.
-    pub(super) fn of((columns, rows): (u16, u16), input_lines: usize, is_answer: bool) -> Self {
+    /// For a text of so many lines, which answers something or does not, and so many rooms.
+    pub(super) fn of((columns, rows): (u16, u16), input_lines: usize, is_answer: bool, rooms: usize) -> Self {
         let input = u16::try_from(input_lines).unwrap_or(u16::MAX).clamp(1, (rows / 3).clamp(1, INPUT_ROWS_MAX));
         let input = input.min(rows);
         let status = u16::from(rows > input);
@@ -40,10 +40,10 @@ impl Panes {
             input: row(top + status + answered, input),
             ..Self::default()
         };
-        below.with_top(columns, top)
+        below.with_top(columns, top, rooms)
     }
 
-    fn with_top(self, columns: u16, height: u16) -> Self {
+    fn with_top(self, columns: u16, height: u16, rooms: usize) -> Self {
         let (left, right) = match columns {
             BOTH_COLUMNS.. => (ROOMS_COLUMNS, MEMBERS_COLUMNS),
             MEMBERS_FROM..BOTH_COLUMNS => (0, MEMBERS_COLUMNS),
@@ -58,8 +58,8 @@ impl Panes {
             let (rooms, members) = (pane(0, left, 0, height), pane(right_x, right, 0, height));
             return Self { rooms, posts, members, ..self };
         }
-        // One pane for both, with the rooms in the upper half at most.
-        let above = height / 3;
+        // One pane for both, with the rooms in the upper third at most, below their head.
+        let above = u16::try_from(rooms + 1).unwrap_or(u16::MAX).min(height / 3);
         let (rooms, members) = (pane(right_x, right, 0, above), pane(right_x, right, above, height - above));
         Self { rooms, posts, members, ..self }
     }
@@ -96,7 +96,7 @@ mod tests {
         for columns in [1, 10, 40, 75, 76, 103, 104, 300] {
             for rows in [1, 2, 3, 4, 10, 24, 100] {
                 for (lines, is_answer) in [(1, false), (1, true), (50, true)] {
-                    let panes = Panes::of((columns, rows), lines, is_answer);
+                    let panes = Panes::of((columns, rows), lines, is_answer, 3);
                     let height = panes.posts.height + panes.answered.height + panes.status.height + panes.input.height;
                     assert_eq!(height, rows, "{columns} {rows} {panes:?}");
                     assert!(panes.posts.right() <= columns && panes.members.right() <= columns, "{panes:?}");

@@ -16,9 +16,13 @@ impl Chat {
             Ok(response) => response,
             Err(why) => return self.handle_gone(why),
         };
-        if let Reach::Gone(_) = self.reach {
-            self.reach = Reach::Back;
-            self.push(Effect::Rooms);
+        match self.reach {
+            Reach::CatchingUp | Reach::Back | Reach::Live => (),
+            Reach::Silent => self.reach = Reach::Live,
+            Reach::Gone(_) => {
+                self.reach = Reach::Back;
+                self.push(Effect::Rooms);
+            }
         }
         match response.item {
             Some(Item::Batch(batch)) => batch.posts.into_iter().for_each(|post| self.on_post(post)),

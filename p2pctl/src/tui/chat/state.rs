@@ -98,6 +98,8 @@ pub(super) enum Reach {
     /// The same, after it was gone.
     Back,
     Live,
+    /// It is linked to us and says nothing.
+    Silent,
     /// It cannot be reached, for this reason.
     Gone(String),
 }
@@ -223,13 +225,10 @@ impl Chat {
     }
 
     pub(super) fn handle_status(&mut self, status: Result<StatusResponse, String>) {
-        match status {
-            Ok(status) => {
-                self.know(&status.name, &status.id);
-                self.status = status;
-            }
-            Err(why) => self.handle_gone(why),
-        }
+        // Whether the daemon can be reached is told by the stream of posts alone: there it is known what was missed.
+        let Ok(status) = status else { return };
+        self.know(&status.name, &status.id);
+        self.status = status;
     }
 
     pub(super) fn handle_peers(&mut self, peers: Result<PeersResponse, String>) {
@@ -243,10 +242,19 @@ impl Chat {
     /// Nothing comes any more, for this reason.
     pub(super) fn handle_gone(&mut self, why: String) {
         // It stands where a notice does.
-        if let (Reach::CatchingUp | Reach::Back | Reach::Live, Some(Notice::Told(_))) = (&self.reach, &self.notice) {
+        if let (Reach::CatchingUp | Reach::Back | Reach::Live | Reach::Silent, Some(Notice::Told(_))) =
+            (&self.reach, &self.notice)
+        {
             self.notice = None;
         }
         self.reach = Reach::Gone(why);
+    }
+
+    /// It says less than it does where nothing happens.
+    pub(super) fn handle_silence(&mut self) {
+        if self.reach == Reach::Live {
+            self.reach = Reach::Silent;
+        }
     }
 
     pub(super) fn handle_rooms(&mut self, rooms: &RoomsResponse) {

@@ -232,7 +232,10 @@ fn marks_of_delivery_are_asked_for_only_where_they_are_seen() {
 fn a_daemon_that_is_gone_is_told_and_followed_again_from_its_offset() {
     let mut chat = chat(hundred());
     chat.handle_watched(Ok(batch([post('b', 105, 1, "number 105.")])));
-    chat.handle_status(Err("the daemon is gone (\x1b[2J)".to_owned()));
+    chat.handle_watched(Err("the daemon is gone (\x1b[2J)".to_owned()));
+    // A stream that is slower to see it, or to come back, says nothing new.
+    chat.handle_status(Err("the daemon is gone (again)".to_owned()));
+    chat.handle_peers(Err("the daemon is gone (again)".to_owned()));
     assert!(screen(&mut chat).contains("OFFLINE, reconnecting: the daemon is gone (^[[2J)"));
     assert_eq!(chat.offset, 105);
     chat.handle_watched(Ok(batch([post('b', 106, 2, "number 106.")])));
@@ -241,4 +244,13 @@ fn a_daemon_that_is_gone_is_told_and_followed_again_from_its_offset() {
     chat.handle_watched(Ok(caught_up(106)));
     let shown = screen(&mut chat);
     assert!(shown.contains("the daemon is back: caught up") && shown.contains("number 106."), "{shown}");
+}
+
+#[test]
+fn a_daemon_that_says_nothing_is_told_until_it_does() {
+    let mut chat = chat([]);
+    chat.handle_silence();
+    assert!(screen(&mut chat).contains("SILENT"));
+    chat.handle_watched(Ok(WatchResponse { offset: 100, item: Some(Item::Heartbeat(true)) }));
+    assert!(screen(&mut chat).contains("READY 1/2 up  me~mmmm"));
 }
