@@ -125,6 +125,25 @@ fn what_is_typed_while_the_daemon_is_away_is_sent_once_when_it_is_back() {
 }
 
 #[test]
+fn what_is_typed_is_stored_once_and_in_order_however_often_the_daemon_is_killed() {
+    let network = Network::new();
+    let mut one = network.start("one", &[]);
+    let Some(terminal) = or_skip(Terminal::run(&one, &["chat"], 80)) else { return };
+    terminal.wait_for("READY");
+    let typed: Vec<String> = (1..=24).map(|number| format!("line {number}.")).collect();
+    for lines in typed.chunks(4) {
+        lines.iter().for_each(|line| terminal.enter(line));
+        // Wherever the last of them is now: on its way, on disk, or acknowledged.
+        one.kill_9();
+        one.restart();
+    }
+    terminal.wait_until("all of it is stored", |screen| {
+        screen.contains(": line 24. [stored]") && !screen.contains("not sent") && !screen.contains("sending")
+    });
+    assert_eq!(texts(&one, "general"), typed);
+}
+
+#[test]
 fn the_terminal_is_given_back_however_the_chat_ends() {
     let network = Network::new();
     let mut one = network.start("one", &[]);

@@ -202,6 +202,10 @@ impl Chat {
         if let Some(message) = message.filter(|message| message.post.room == self.room && !message.seen) {
             self.on_post_here(self.post_of(message, sent));
         }
+        // The user was warned of what is no longer so.
+        if self.is_warned && self.outbox.is_empty() {
+            (self.is_warned, self.notice) = (false, None);
+        }
         self.send_next();
     }
 

@@ -55,6 +55,18 @@ fn texts_typed_while_the_daemon_is_gone_wait_in_order_and_are_not_lost() {
 }
 
 #[test]
+fn a_warning_goes_when_all_is_sent_after_all() {
+    let mut chat = chat([]);
+    enter(&mut chat, "hello");
+    control(&mut chat, 'd');
+    assert!(screen(&mut chat).contains("1 not sent: again to leave"));
+    chat.handle_sent("key/1", sent(101, 1));
+    assert!(screen(&mut chat).contains("READY"));
+    control(&mut chat, 'd');
+    assert!(effects(&mut chat).contains(&Effect::Leave(Exit::Ok)));
+}
+
+#[test]
 fn what_the_daemon_refuses_is_kept_until_it_is_sent_again_or_given_up() {
     let mut chat = chat([]);
     enter(&mut chat, "one");
