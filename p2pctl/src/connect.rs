@@ -141,7 +141,7 @@ mod tests {
             denied(Error::new(Code::PermissionDenied, "unix:/run/p2pd/p2pd.sock: Permission denied (os error 13)"));
         assert_eq!(problem.exit, Exit::Denied);
         assert_eq!(problem.message, "connect: unix:/run/p2pd/p2pd.sock: Permission denied");
-        assert!(problem.hint.ends_with("start it with: p2pd"), "{}", problem.hint);
+        assert!(problem.hint.ends_with("start your own with: p2pd"), "{}", problem.hint);
         let own_hint = Error::new(Code::Unauthenticated, "token").with_hint("see the file");
         assert_eq!(denied(own_hint).hint, "see the file");
     }
