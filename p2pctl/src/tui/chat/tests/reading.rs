@@ -254,3 +254,46 @@ fn a_daemon_that_says_nothing_is_told_until_it_does() {
     chat.handle_watched(Ok(WatchResponse { offset: 100, item: Some(Item::Heartbeat(true)) }));
     assert!(screen(&mut chat).contains("READY 1/2 up  me~mmmm"));
 }
+
+#[test]
+fn a_search_goes_on_above_the_first_hit_and_says_what_went_wrong() {
+    let mut chat = chat([]);
+    enter(&mut chat, "/search tea");
+    effects(&mut chat);
+    let hits = |from: u64| (from..from + 60).map(|seq| post('a', seq, seq as i64, &format!("tea {seq}.")));
+    let found = SearchResponse { posts: hits(100).collect(), next: "p2".to_owned(), searched_us: 0 };
+    chat.handle_found("tea", Ok(found));
+    assert_eq!(effects(&mut chat), [], "a screen is full");
+    assert!(screen(&mut chat).contains("60 found, more above") && screen(&mut chat).contains("tea 159."));
+    press(&mut chat, KeyCode::Home);
+    press(&mut chat, KeyCode::Up);
+    assert_eq!(effects(&mut chat).len(), 1);
+    press(&mut chat, KeyCode::Up);
+    assert_eq!(effects(&mut chat), [], "it is on its way");
+    chat.handle_found("tea", Ok(SearchResponse { posts: hits(40).collect(), ..SearchResponse::default() }));
+    assert!(screen(&mut chat).contains("120 found (Enter: go there)") && screen(&mut chat).contains("tea 100."));
+    chat.handle_found("coffee", Err("another search".to_owned()));
+    assert!(!screen(&mut chat).contains("another search"));
+    press(&mut chat, KeyCode::Esc);
+    chat.handle_found("tea", Err("too late".to_owned()));
+    enter(&mut chat, &format!("/search {}", "x".repeat(257)));
+    assert!(screen(&mut chat).contains("at most 256 bytes"));
+}
+
+#[test]
+fn a_history_that_cannot_be_read_is_told_and_asked_for_again() {
+    let mut chat = chat([]);
+    chat.join("kitchen");
+    let load = |chat: &mut Chat| match &effects(chat)[..] {
+        [Effect::Load { load, what, .. }, ..] => (*load, what.clone()),
+        other => panic!("{other:?}"),
+    };
+    let (number, what) = load(&mut chat);
+    chat.handle_page(number, &what, Err("history: no \x1b[2J".to_owned()));
+    assert!(screen(&mut chat).contains("history: no ^[[2J"));
+    chat.want_older();
+    let (number, what) = load(&mut chat);
+    assert_eq!(what, Wanted::Newest);
+    chat.handle_page(number, &what, Ok(page([post('a', 1, 1, "here it is")], false)));
+    assert!(screen(&mut chat).contains("here it is"));
+}

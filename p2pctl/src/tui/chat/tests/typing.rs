@@ -246,3 +246,69 @@ fn no_more_messages_wait_than_are_remembered_and_the_next_one_stays_in_the_line(
     assert_eq!(chat.editor.text(), "100");
     assert!(screen(&mut chat).contains("too many messages wait"));
 }
+
+#[test]
+fn the_usual_keys_edit_a_line() {
+    let mut chat = chat([]);
+    let alt = |chat: &mut Chat, code| chat.handle_key(KeyEvent::new(code, KeyModifiers::ALT));
+    write(&mut chat, "one two three");
+    control(&mut chat, 'a');
+    press(&mut chat, KeyCode::Delete);
+    control(&mut chat, 'd');
+    control(&mut chat, 'f');
+    control(&mut chat, 'b');
+    control(&mut chat, 'k');
+    assert_eq!(chat.editor.text(), "");
+    control(&mut chat, 'y');
+    control(&mut chat, 'y');
+    assert_eq!(chat.editor.text(), "e two threee two three");
+    alt(&mut chat, KeyCode::Char('b'));
+    alt(&mut chat, KeyCode::Backspace);
+    assert_eq!(chat.editor.text(), "e two threee three");
+    alt(&mut chat, KeyCode::Left);
+    alt(&mut chat, KeyCode::Char('f'));
+    control(&mut chat, 'h');
+    alt(&mut chat, KeyCode::Right);
+    control(&mut chat, 'e');
+    control(&mut chat, 'w');
+    assert_eq!(chat.editor.text(), "e two three ");
+    press(&mut chat, KeyCode::Home);
+    press(&mut chat, KeyCode::Right);
+    press(&mut chat, KeyCode::Right);
+    press(&mut chat, KeyCode::Left);
+    press(&mut chat, KeyCode::Backspace);
+    press(&mut chat, KeyCode::End);
+    assert_eq!((chat.editor.text(), chat.editor.is_at_end()), (" two three ", true));
+    press(&mut chat, KeyCode::F(1));
+    press(&mut chat, KeyCode::Char('x'));
+    assert_eq!(chat.mode, Mode::Looking(Panel::Help(0)));
+    let released = KeyEvent { kind: crossterm::event::KeyEventKind::Release, ..KeyCode::Esc.into() };
+    chat.handle_key(released);
+    assert_eq!(chat.mode, Mode::Looking(Panel::Help(0)), "a key that is let go means nothing");
+}
+
+#[test]
+fn a_post_far_above_can_be_answered() {
+    let mut chat = chat(hundred());
+    control(&mut chat, 'r');
+    for _ in 0..4 {
+        press(&mut chat, KeyCode::PageUp);
+    }
+    for _ in 0..5 {
+        press(&mut chat, KeyCode::Up);
+    }
+    for _ in 0..2 {
+        press(&mut chat, KeyCode::PageDown);
+        press(&mut chat, KeyCode::Down);
+    }
+    let at = screen(&mut chat);
+    press(&mut chat, KeyCode::Enter);
+    let chosen = chat.re.clone().unwrap().text;
+    assert!(at.contains(&chosen) && chosen != "number 100.", "{chosen}: {at}");
+    control(&mut chat, 'r');
+    press(&mut chat, KeyCode::Esc);
+    assert_eq!(chat.mode, Mode::Typing);
+    let mut empty = super::chat([]);
+    control(&mut empty, 'r');
+    assert!(screen(&mut empty).contains("nothing to answer"));
+}
