@@ -102,6 +102,7 @@ impl Chat {
 
     fn on_alt(&mut self, letter: char) {
         match letter {
+            'a' => self.join_unread(),
             'b' => self.editor.word_left(),
             'f' => self.editor.word_right(),
             _ => (),
@@ -294,6 +295,16 @@ impl Chat {
         let at = (self.room_at() + len).wrapping_add_signed(by) % len;
         if let Some(room) = self.rooms.keys().nth(at).cloned() {
             self.join(&room);
+        }
+    }
+
+    /// To the next room, in the order of their names, where something is unread.
+    fn join_unread(&mut self) {
+        let behind = self.rooms.iter().skip(self.room_at() + 1);
+        let unread = behind.chain(&self.rooms).find(|(_, room)| room.unread > 0).map(|(name, _)| name.clone());
+        match unread {
+            Some(room) => self.join(&room),
+            None => self.tell("nothing is unread"),
         }
     }
 

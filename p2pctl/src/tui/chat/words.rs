@@ -55,7 +55,7 @@ pub(super) const HELP: &[(&str, &str)] = &[
     ("Up Down", "what was typed before"),
     ("PageUp PageDown", "older and newer posts; Ctrl-Up, Ctrl-Down: by a line"),
     ("End", "back to the newest post (Ctrl-End: at once)"),
-    ("Ctrl-N Ctrl-P", "next and previous room"),
+    ("Ctrl-N Ctrl-P", "next and previous room; Alt-A: the next one with something new"),
     ("Ctrl-R", "choose a post to answer, as /reply"),
     ("Ctrl-W Ctrl-U Ctrl-K", "cut a word, to the start, to the end; Ctrl-Y pastes"),
     ("Ctrl-Z Ctrl-L", "suspend; draw anew"),

@@ -111,6 +111,18 @@ fn posts_of_other_rooms_are_counted_and_marked_when_the_room_is_entered() {
 }
 
 #[test]
+fn a_key_goes_from_room_to_room_with_something_new() {
+    let mut chat = chat([]);
+    let posts = ["ant", "bee", "yak"].into_iter().zip(101..);
+    chat.handle_watched(Ok(batch(posts.map(|(room, seq)| Post { room: room.to_owned(), ..post('a', seq, 1, "x") }))));
+    for room in ["yak", "ant", "bee", "bee"] {
+        chat.handle_key(KeyEvent::new(KeyCode::Char('a'), KeyModifiers::ALT));
+        assert_eq!(chat.room, room);
+    }
+    assert!(screen(&mut chat).contains("nothing is unread"));
+}
+
+#[test]
 fn an_answer_for_a_room_that_was_left_is_not_shown() {
     let mut chat = chat([]);
     chat.join("kitchen");
