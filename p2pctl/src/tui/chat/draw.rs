@@ -280,12 +280,16 @@ enum Row {
     Chosen(usize),
 }
 
-fn help_lines(columns: usize) -> Vec<Line<'static>> {
+pub(super) fn help_lines(columns: usize) -> Vec<Line<'static>> {
     let keys = HELP.iter().map(|(key, _)| key.len()).max().unwrap_or(0);
     let mut lines = Vec::new();
     for (key, what) in HELP {
         if columns >= keys + 40 {
-            lines.push(Line::from(vec![format!("{key:<keys$}  ").bold(), Span::raw(*what)]));
+            let rest = columns - keys - 2;
+            for (at, words) in wrap::words(what, rest, rest).into_iter().enumerate() {
+                let key = if at == 0 { *key } else { "" };
+                lines.push(Line::from(vec![format!("{key:<keys$}  ").bold(), Span::raw(words)]));
+            }
         } else {
             let words = wrap::words(&format!("{key}: {what}"), columns, columns.saturating_sub(2));
             let of = |(at, words): (usize, String)| if at == 0 { words } else { format!("  {words}") };

@@ -2,10 +2,11 @@
 
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
+use super::draw::help_lines;
 use super::panel::{Move, Panel, Search};
 use super::state::{Chat, Effect, Mode, View};
 use super::timeline::Place;
-use super::words::{self, HELP, Line};
+use super::words::{self, Line};
 use crate::exit::Exit;
 use crate::parse::{self, TEXT_BYTES_MAX};
 
@@ -250,12 +251,17 @@ impl Chat {
             _ => return,
         };
         match &mut panel {
-            Panel::Help(at) => *at = step.from(*at, HELP.len()),
-            Panel::Members(at) => *at = step.from(*at, self.peers.len() + 1),
+            Panel::Help(at) => *at = step.from(*at, self.tops(help_lines(self.panes().posts.width.into()).len())),
+            Panel::Members(at) => *at = step.from(*at, self.tops(self.peers.len() + 1)),
             Panel::Rooms(at) => *at = step.from(*at, self.rooms.len()),
             Panel::Search(search) => self.on_search_step(search, step),
         }
         self.mode = Mode::Looking(panel);
+    }
+
+    /// Lines that can stand at the top of a list of so many, with the last one still in view.
+    fn tops(&self, lines: usize) -> usize {
+        lines.saturating_sub(self.page()) + 1
     }
 
     fn on_search_step(&mut self, search: &mut Search, step: Move) {

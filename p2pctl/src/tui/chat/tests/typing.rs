@@ -227,6 +227,13 @@ fn lists_are_opened_and_closed_and_a_room_is_chosen() {
     assert!(screen(&mut chat).contains("Enter"));
     press(&mut chat, KeyCode::End);
     assert!(screen(&mut chat).contains("it arrived long after"));
+    let mut small = |key| {
+        drawn(&mut chat, 40, 10);
+        press(&mut chat, key);
+        drawn(&mut chat, 40, 10)
+    };
+    assert!(small(KeyCode::End).contains("(late): it arrived"), "on a small terminal too");
+    assert!(!small(KeyCode::PageUp).contains("(late): it arrived"));
     press(&mut chat, KeyCode::Esc);
     enter(&mut chat, "/who");
     assert_eq!(chat.mode, Mode::Looking(Panel::Members(0)));
