@@ -89,7 +89,7 @@ pub(crate) enum Command {
     /// List the peers, or change them
     ///
     /// BEHIND counts the posts that are held here and that the peer is not known to hold. PEER is an id, the first 6 characters
-    /// of one or more, a name, or name~key.
+    /// of one or more, a petname, a name, or name~key.
     Peers(Peers),
     /// Show the daemon's state
     Status(Watching),
@@ -203,6 +203,9 @@ pub(crate) struct Watch {
     /// Leave out what was sent through this daemon
     #[arg(long)]
     pub(crate) no_own: bool,
+    /// Also what blocked peers say
+    #[arg(long)]
+    pub(crate) blocked: bool,
     /// Only the texts, each followed by a NUL, exactly as they were sent
     #[arg(short = '0', long)]
     pub(crate) null: bool,
@@ -254,6 +257,9 @@ pub(crate) struct History {
     /// Only what this peer said
     #[arg(long, value_name = "PEER")]
     pub(crate) from: Vec<String>,
+    /// Also what blocked peers said
+    #[arg(long)]
+    pub(crate) blocked: bool,
     /// Only the texts, each followed by a NUL, exactly as they were sent
     #[arg(short = '0', long)]
     pub(crate) null: bool,
@@ -274,6 +280,9 @@ pub(crate) struct Search {
     /// The newest this many; 0 for all
     #[arg(short = 'n', long, value_name = "N", default_value_t = 50)]
     pub(crate) last: u64,
+    /// Also what blocked peers said
+    #[arg(long)]
+    pub(crate) blocked: bool,
     /// Only the texts, each followed by a NUL, exactly as they were sent
     #[arg(short = '0', long)]
     pub(crate) null: bool,
@@ -318,6 +327,33 @@ pub(crate) enum PeersCommand {
     /// Drop a peer and its addresses
     Forget {
         /// Whom: a peer, or a configured address that never answered
+        peer: String,
+    },
+    /// Call a peer by a name of your own, which nobody else can choose
+    ///
+    /// It is shown instead of the name that the peer gives itself, and stands for it in every command. Only this daemon
+    /// knows it, and keeps it.
+    Name {
+        /// Whom
+        peer: String,
+        /// At most 32 characters; empty takes the name away
+        #[arg(required_unless_present = "remove", conflicts_with = "remove")]
+        name: Option<String>,
+        /// Take the name away
+        #[arg(long)]
+        remove: bool,
+    },
+    /// Have no link to a peer, and show nothing that it says
+    ///
+    /// What it says is still kept and passed on, so that all peers hold the same. Kept over restarts, as `block` in the
+    /// configuration is.
+    Block {
+        /// Whom
+        peer: String,
+    },
+    /// Let a blocked peer in again, and show what it said
+    Unblock {
+        /// Whom
         peer: String,
     },
     /// End every wait and dial now
@@ -440,7 +476,7 @@ pub(crate) struct LogLevel {
 
 /// What the words in capitals stand for.
 const WORDS: &str = "\
-PEER is an id, 6 or more first characters of one, a name, or name~key as names are shown.
+PEER is an id, 6 or more first characters of one, a petname, a name, or name~key as names are shown.
 ROOM is 1 to 64 of a-z, 0-9, '.', '_' and '-', beginning with a letter or digit.
 SPAN has a unit: 500ms, 10s, 1m30s.
 ID is a post's, as `send` prints it: k5x3abcd-1863514283475123-42.

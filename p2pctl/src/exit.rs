@@ -33,6 +33,8 @@ pub enum Exit {
     Partial = 8,
     /// An ambiguous peer, or a key used for something else.
     Conflict = 9,
+    /// The peer is blocked, or its key is not the expected one.
+    Untrusted = 10,
     /// A limit, a full disk, or a daemon that stops.
     Busy = 11,
     /// Ctrl-C.
@@ -137,10 +139,12 @@ pub(crate) fn exit_of(code: Code) -> Exit {
         | Code::TextTooLong
         | Code::TextInvalid
         | Code::RoomInvalid
+        | Code::NameInvalid
         | Code::KeyTooLong
         | Code::TooLarge
         | Code::PeerOffline => Exit::Rejected,
-        Code::KeyReused => Exit::Conflict,
+        Code::KeyReused | Code::NameTaken => Exit::Conflict,
+        Code::Untrusted => Exit::Untrusted,
         Code::Timeout => Exit::Timeout,
         Code::Partial => Exit::Partial,
         Code::Busy | Code::StoreFailed | Code::Stopping => Exit::Busy,

@@ -174,11 +174,15 @@ async fn live(loaded: &Loaded, args: &RunArgs, log: LogHandle) -> Result<u8, Dae
         Err(error) => return close_early(stop_api, served, Err(error.into())).await,
     };
     let instance = Instance { id, epoch };
-    let Opened { jobs, events: store_events, thread: store_thread, feeds, forks, next_offset, book, .. } = store;
+    let Opened { jobs, events: store_events, thread: store_thread, feeds, forks, next_offset, book, noted, .. } = store;
 
     let (links, link_events) = start_links(config, key.clone(), networks, listeners);
     let clock = Clock::start();
-    let config_now = mesh_config(config, &places.listen);
+    let mut config_now = mesh_config(config, &places.listen);
+    let names = subscribers.names();
+    names.load(noted);
+    names.configure(config.block.iter().copied());
+    config_now.block = names.blocked();
     let setup = Setup { key, epoch, config: config_now, feeds, forks, next_offset, book, seed: rand::random() };
     let rooms = Rooms {
         links,

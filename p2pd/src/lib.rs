@@ -14,6 +14,7 @@ pub mod keyfile;
 pub mod link;
 pub mod logging;
 pub mod metrics;
+pub mod names;
 pub mod network;
 pub mod notify;
 pub mod panics;

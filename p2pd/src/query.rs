@@ -29,6 +29,32 @@ pub struct StoredPost {
     pub forked: bool,
 }
 
+/// Whose posts are looked for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Authors {
+    /// Only theirs.
+    Only(Vec<PeerId>),
+    /// All but theirs.
+    AllBut(Vec<PeerId>),
+}
+
+impl Authors {
+    /// Whether this is one of them.
+    #[must_use]
+    pub fn takes(&self, author: &PeerId) -> bool {
+        match self {
+            Self::Only(authors) => authors.contains(author),
+            Self::AllBut(authors) => !authors.contains(author),
+        }
+    }
+
+    /// Nobody is left out.
+    #[must_use]
+    pub fn is_all(&self) -> bool {
+        *self == Self::AllBut(Vec::new())
+    }
+}
+
 /// A place in the order of the clocks: `(clock, author, epoch, seq)`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Place {

@@ -30,6 +30,12 @@ pub enum Code {
     TextInvalid,
     /// Not a room's name.
     RoomInvalid,
+    /// Not a petname.
+    NameInvalid,
+    /// Somebody else has this petname.
+    NameTaken,
+    /// The peer is blocked.
+    Untrusted,
     /// The idempotency key is over the limit.
     KeyTooLong,
     /// The idempotency key stands for another message.
@@ -77,6 +83,9 @@ impl Code {
             Self::TextTooLong => "TEXT_TOO_LONG",
             Self::TextInvalid => "TEXT_INVALID",
             Self::RoomInvalid => "ROOM_INVALID",
+            Self::NameInvalid => "NAME_INVALID",
+            Self::NameTaken => "NAME_TAKEN",
+            Self::Untrusted => "UNTRUSTED",
             Self::KeyTooLong => "KEY_TOO_LONG",
             Self::KeyReused => "KEY_REUSED",
             Self::TooLarge => "TOO_LARGE",
@@ -109,11 +118,12 @@ impl Code {
             | Self::TextTooLong
             | Self::TextInvalid
             | Self::RoomInvalid
+            | Self::NameInvalid
             | Self::KeyTooLong => GrpcCode::InvalidArgument,
-            Self::KeyReused => GrpcCode::AlreadyExists,
+            Self::KeyReused | Self::NameTaken => GrpcCode::AlreadyExists,
             Self::TooLarge | Self::Busy | Self::StoreFailed => GrpcCode::ResourceExhausted,
             Self::Timeout | Self::Partial => GrpcCode::DeadlineExceeded,
-            Self::PeerOffline => GrpcCode::FailedPrecondition,
+            Self::PeerOffline | Self::Untrusted => GrpcCode::FailedPrecondition,
         }
     }
 
@@ -133,6 +143,9 @@ impl Code {
             | Self::TextTooLong
             | Self::TextInvalid
             | Self::RoomInvalid
+            | Self::NameInvalid
+            | Self::NameTaken
+            | Self::Untrusted
             | Self::KeyTooLong
             | Self::KeyReused
             | Self::TooLarge
@@ -227,7 +240,7 @@ impl From<Failure> for Error {
 
 const CODE_KEY: &str = "p2p-code";
 const HINT_KEY: &str = "p2p-hint-bin";
-const ALL: [Code; 19] = [
+const ALL: [Code; 22] = [
     Code::Failed,
     Code::Unreachable,
     Code::PermissionDenied,
@@ -238,6 +251,9 @@ const ALL: [Code; 19] = [
     Code::TextTooLong,
     Code::TextInvalid,
     Code::RoomInvalid,
+    Code::NameInvalid,
+    Code::NameTaken,
+    Code::Untrusted,
     Code::KeyTooLong,
     Code::KeyReused,
     Code::TooLarge,

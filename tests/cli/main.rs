@@ -9,6 +9,7 @@ mod first_run;
 mod following;
 mod gone;
 mod graph;
+mod names;
 mod output;
 mod parted;
 mod searching;

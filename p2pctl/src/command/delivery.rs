@@ -189,6 +189,7 @@ mod tests {
             name: (*name).to_owned(),
             state: (*state).into(),
             last_seen_us: NOW_US - 240_000_000,
+            ..Holder::default()
         };
         Receipt { id: None, held: true, holders: states.iter().map(holder).collect() }
     }

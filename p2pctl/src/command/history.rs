@@ -31,6 +31,7 @@ pub(crate) async fn run(args: args::History, session: &mut Session) -> Outcome {
     show_older(&request, &fetched, &mut writer, session).await?;
     writer.write_all(&history.posts, session)?;
     tell_expired(&args, &request, history, session);
+    tell_blocked(history.blocked, session);
     if args.follow {
         return go_on(request, history, writer, session).await;
     }
@@ -62,7 +63,7 @@ async fn go_on(request: HistoryRequest, history: &HistoryResponse, writer: Write
     // What was shown is never shown again, whatever the daemon says of its offset.
     let shown = history.posts.iter().map(|post| post.offset).max().unwrap_or(0);
     let start = Some(Start::After(history.offset.max(shown)));
-    let watched = WatchRequest { rooms, authors: request.authors, no_own: false, start };
+    let watched = WatchRequest { rooms, authors: request.authors, no_own: false, blocked: request.blocked, start };
     watch::go_on(watched, request.since_us, writer, session).await
 }
 
@@ -86,6 +87,14 @@ fn tell_expired(args: &args::History, request: &HistoryRequest, history: &Histor
     if args.all || args.last == 0 { session.warn(&text) } else { session.note(&text) }
 }
 
+/// Posts that were left out, because their authors are blocked.
+pub(crate) fn tell_blocked(posts: u64, session: &mut Session) {
+    if posts > 0 {
+        let (count, are) = (counted(posts, "post"), are(posts));
+        session.note(&format!("{count} of blocked peers {are} left out: --blocked shows them"));
+    }
+}
+
 async fn request(args: &args::History, session: &mut Session) -> Outcome<HistoryRequest> {
     let time = |text: &Option<String>| {
         let read = text.as_ref().map(|text| parse::time(text, session.style.now, &session.style.zone));
@@ -95,7 +104,7 @@ async fn request(args: &args::History, session: &mut Session) -> Outcome<History
     let (since_us, until_us) = (time(&args.since)?, time(&args.until)?);
     let room = args.room.as_deref().map(parse::room).transpose()?.unwrap_or_default();
     let authors = who::resolve_all(&args.from, session).await?;
-    Ok(HistoryRequest { room, limit: 0, since_us, until_us, authors, page: String::new() })
+    Ok(HistoryRequest { room, limit: 0, since_us, until_us, authors, page: String::new(), blocked: args.blocked })
 }
 
 /// What was fetched.
@@ -153,7 +162,8 @@ async fn fetch(mut request: HistoryRequest, wanted: u64, keep: usize, session: &
         } else {
             older_us.extend(page.posts.first().map(|oldest| oldest.time_us));
         }
-        fetched.history = HistoryResponse { posts: Vec::new(), offset, ..page };
+        let blocked = fetched.history.blocked + page.blocked;
+        fetched.history = HistoryResponse { posts: Vec::new(), offset, blocked, ..page };
         // A daemon that leads in a circle must not hold us.
         if fetched.history.next.is_empty() || fetched.history.next == request.page {
             break;

@@ -5,13 +5,14 @@ use std::io::Write;
 use p2p_proto::client::Client;
 use p2p_proto::v1::{
     AddPeerRequest, ForgetPeerRequest, Peer, PeerState, PeersRequest, PeersResponse, ReconnectRequest,
+    UpdatePeerRequest,
 };
 
 use super::{Session, live, who};
 use crate::args::{Peers, PeersCommand};
 use crate::connect::without_number;
 use crate::exit::{Exit, Outcome, Problem};
-use crate::output::peers::{names_of, render_peer, render_peers, show as show_name};
+use crate::output::peers::{names_of, owner_note, render_peer, render_peers, show as show_name};
 use crate::output::rest::{render_done, render_reconnect};
 use crate::output::{Format, Style};
 
@@ -20,6 +21,9 @@ pub(crate) async fn run(args: Peers, session: &mut Session) -> Outcome {
         Some(PeersCommand::Show { peer }) => show(&peer, session).await,
         Some(PeersCommand::Add { address }) => add(address, session).await,
         Some(PeersCommand::Forget { peer }) => forget(&peer, session).await,
+        Some(PeersCommand::Name { peer, name, .. }) => call(&peer, name.unwrap_or_default(), session).await,
+        Some(PeersCommand::Block { peer }) => block(&peer, true, session).await,
+        Some(PeersCommand::Unblock { peer }) => block(&peer, false, session).await,
         Some(PeersCommand::Reconnect { peer }) => reconnect(peer.as_deref(), session).await,
         None if args.watch => watch(args.all, session).await,
         None => {
@@ -59,7 +63,8 @@ fn order(peer: &Peer) -> (u8, &str, &str, &str) {
         PeerState::Dialing | PeerState::Waiting => 2,
         PeerState::Down | PeerState::Unspecified => 3,
     };
-    (rank, &peer.name, &peer.id, &peer.address)
+    let name = if peer.petname.is_empty() { &peer.name } else { &peer.petname };
+    (rank, name, &peer.id, &peer.address)
 }
 
 /// Why some of those that should be linked are not, how many are left out, or how to get the first.
@@ -77,6 +82,8 @@ fn notes(shown: &[Peer], hidden: usize, format: Format) -> Vec<String> {
     // The wide table has a column for them.
     let reasons_max = if format == Format::Text { REASONS_MAX } else { 0 };
     let mut notes: Vec<String> = shown.iter().filter(is_missed).take(reasons_max).map(reason).collect();
+    let late = shown.iter().filter_map(|peer| Some(format!("{}: {}", show_name(peer, &names), owner_note(peer)?)));
+    notes.extend(late.take(reasons_max));
     if hidden > 0 {
         let are = if hidden == 1 { "is" } else { "are" };
         notes.push(format!("{hidden} more {are} down: p2pctl peers -a"));
@@ -108,6 +115,32 @@ async fn forget(written: &str, session: &mut Session) -> Outcome {
     let client = session.client().await?;
     session.answer("peers forget", client.mesh().forget_peer(ForgetPeerRequest { peer })).await?;
     session.show(|style, out| render_done("peer_forgotten", &format!("forgot {written}"), style, out))
+}
+
+async fn call(written: &str, name: String, session: &mut Session) -> Outcome {
+    let id = who::resolve(written, session).await?;
+    let text = match name.trim() {
+        "" => format!("{written} has no petname"),
+        name => format!("{written} is called {name}"),
+    };
+    update(UpdatePeerRequest { id, petname: Some(name), blocked: None }, "peers name", session).await?;
+    session.show(|style, out| render_done("peer_named", &text, style, out))
+}
+
+async fn block(written: &str, is_blocked: bool, session: &mut Session) -> Outcome {
+    let id = who::resolve(written, session).await?;
+    let what = if is_blocked { "peers block" } else { "peers unblock" };
+    update(UpdatePeerRequest { id, petname: None, blocked: Some(is_blocked) }, what, session).await?;
+    session.show(|style, out| match is_blocked {
+        true => render_done("peer_blocked", &format!("blocked {written}"), style, out),
+        false => render_done("peer_unblocked", &format!("unblocked {written}"), style, out),
+    })
+}
+
+async fn update(request: UpdatePeerRequest, what: &str, session: &mut Session) -> Outcome {
+    let client = session.client().await?;
+    session.answer(what, client.mesh().update_peer(request)).await?;
+    Ok(())
 }
 
 async fn reconnect(written: Option<&str>, session: &mut Session) -> Outcome {

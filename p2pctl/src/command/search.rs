@@ -3,6 +3,7 @@
 use p2p_proto::v1::{Post, SearchRequest, SearchResponse};
 
 use super::Session;
+use super::history::tell_blocked;
 use super::watch::Writer;
 use crate::args;
 use crate::exit::{Outcome, Problem};
@@ -17,13 +18,14 @@ pub(crate) async fn run(args: args::Search, session: &mut Session) -> Outcome {
         return Err(problem.with_hint("as in: p2pctl search coffee machine").into());
     }
     let room = args.room.as_deref().map(parse::room).transpose()?.unwrap_or_default();
-    let request = SearchRequest { query, room, limit: 0, page: String::new() };
+    let request = SearchRequest { query, room, limit: 0, page: String::new(), blocked: args.blocked };
     let found = fetch(request, if args.last == 0 { u64::MAX } else { args.last }, session).await?;
     if args.null {
         Writer::Raw.write_all(&found.posts, session)?;
     } else {
         session.show(|style, out| posts::render_search(&found, style, out))?;
     }
+    tell_blocked(found.blocked, session);
     if found.posts.is_empty() {
         session.note("no match");
     } else if !found.next.is_empty() {
@@ -38,11 +40,12 @@ async fn fetch(mut request: SearchRequest, wanted: u64, session: &mut Session) -
     let client = session.client().await?;
     let spinner = Spinner::new(session.is_bar_welcome());
     let mut pages: Vec<Vec<Post>> = Vec::new();
-    let mut found = 0;
+    let (mut found, mut blocked) = (0, 0);
     loop {
         request.limit = u32::try_from((wanted - found).min(PAGE_POSTS)).expect("a page is small");
         let page = session.answer("search", client.chat().search(request.clone())).await?;
         found += page.posts.len() as u64;
+        blocked += page.blocked;
         pages.push(page.posts);
         let back_to = time::date_and_clock(page.searched_us, &session.style.zone);
         spinner.say(&format!("{found} found, searched back to {back_to}"));
@@ -50,7 +53,7 @@ async fn fetch(mut request: SearchRequest, wanted: u64, session: &mut Session) -
         let is_last = page.next.is_empty() || page.next == request.page || found >= wanted;
         if is_last {
             let posts = pages.into_iter().rev().flatten().collect();
-            return Ok(SearchResponse { posts, next: page.next, searched_us: page.searched_us });
+            return Ok(SearchResponse { posts, next: page.next, searched_us: page.searched_us, blocked });
         }
         request.page = page.next;
     }

@@ -49,7 +49,7 @@ async fn request(args: &args::Watch, session: &mut Session) -> Outcome<WatchRequ
         args::WatchStart { all: false, .. } => Start::Live(true),
     };
     let authors = who::resolve_all(&args.from, session).await?;
-    Ok(WatchRequest { rooms, authors, no_own: args.no_own, start: Some(start) })
+    Ok(WatchRequest { rooms, authors, no_own: args.no_own, blocked: args.blocked, start: Some(start) })
 }
 
 /// Goes on behind what was shown of the past, until Ctrl-C: posts behind `request`'s start, from a moment on.
@@ -70,6 +70,8 @@ struct Watch {
     count: Option<u64>,
     idle: Option<Duration>,
     until_caught_up: bool,
+    /// It was said that posts are left out.
+    said_blocked: bool,
     last_post: Instant,
     /// The daemon answered at least once, so it is worth waiting for it to come back.
     linked: bool,
@@ -109,6 +111,7 @@ impl Watch {
             count: None,
             idle: None,
             until_caught_up: false,
+            said_blocked: false,
             last_post: Instant::now(),
             linked: false,
         }
@@ -188,6 +191,9 @@ impl Watch {
                 tell_gap(&gap, session);
             }
             Some(Item::Heartbeat(_)) | None => (),
+        }
+        if response.blocked > 0 && !std::mem::replace(&mut self.said_blocked, true) {
+            session.note(LEFT_OUT);
         }
         // Only now: what was not written is asked for again.
         self.request.start = Some(Start::After(response.offset));
@@ -277,5 +283,7 @@ fn tell_gap(gap: &Gap, session: &mut Session) {
     }
 }
 
+/// Said once: there may be many of them.
+const LEFT_OUT: &str = "what blocked peers say is left out: --blocked shows it";
 /// The daemon says something every 15 s.
 const SILENCE_MAX: Duration = Duration::from_secs(45);

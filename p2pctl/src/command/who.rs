@@ -47,6 +47,10 @@ async fn known(session: &mut Session) -> Outcome<Vec<Peer>> {
 
 /// The one peer meant by an id, 6 or more first characters of one, a name, or `name~key`.
 pub(crate) fn find<'a>(known: &'a [Peer], written: &str) -> Result<&'a Peer, Problem> {
+    // Our user's own word goes before what others call themselves.
+    if let Some(peer) = known.iter().find(|peer| is_called(&peer.petname, written)) {
+        return Ok(peer);
+    }
     let found: Vec<&Peer> = known.iter().filter(|peer| !peer.id.is_empty() && is_meant(peer, written)).collect();
     match found[..] {
         [peer] => Ok(peer),
@@ -68,11 +72,15 @@ pub(crate) fn find<'a>(known: &'a [Peer], written: &str) -> Result<&'a Peer, Pro
 
 fn is_meant(peer: &Peer, written: &str) -> bool {
     let is_prefix = written.len() >= PREFIX_LEN_MIN && written.bytes().all(is_base32) && peer.id.starts_with(written);
-    let is_name = |text: &str| !text.is_empty() && (peer.name == text || escape::name(&peer.name) == text);
+    let is_name = |text: &str| is_called(&peer.name, text);
     let is_both = written
         .rsplit_once('~')
         .is_some_and(|(name, key)| !key.is_empty() && is_name(name) && peer.id.starts_with(key));
     is_prefix || is_name(written) || is_both
+}
+
+fn is_called(name: &str, written: &str) -> bool {
+    !written.is_empty() && (name == written || escape::name(name) == written)
 }
 
 fn is_whole_id(text: &str) -> bool {
@@ -87,6 +95,20 @@ mod tests {
 
     fn peer(id: &str, name: &str) -> Peer {
         Peer { id: id.to_owned(), name: name.to_owned(), ..Peer::default() }
+    }
+
+    #[test]
+    fn a_petname_goes_before_all_that_others_call_themselves() {
+        let known = [
+            peer("caroline22222222", "alice"),
+            Peer { petname: "caroline".to_owned(), ..peer("7qfdabcdefgh", "bob") },
+            peer("k5x3abcdefgh", "caroline"),
+        ];
+        let id = |written: &str| find(&known, written).map(|peer| peer.id.as_str());
+        assert_eq!(id("caroline"), Ok("7qfdabcdefgh"));
+        assert_eq!(id("bob"), Ok("7qfdabcdefgh"));
+        assert_eq!(id("caroline~k5x3"), Ok("k5x3abcdefgh"));
+        assert_eq!(id("caroline2"), Ok("caroline22222222"));
     }
 
     #[test]

@@ -101,6 +101,8 @@ fn post_fields<'a>(fields: Fields<'a>, post: &'a Post) -> Fields<'a> {
         .add("unsupported", post.unsupported)
         .add("forked", post.forked)
         .add("was", post_id(post.was.as_ref()))
+        .add("author_petname", Document::filled(&post.author_petname))
+        .add("author_name_owner", Document::filled(&post.author_name_owner))
 }
 
 /// A post's name with the author's whole id, or null.
@@ -152,6 +154,9 @@ pub(crate) fn peer<'a>(fields: Fields<'a>, peer: &'a Peer) -> Document<'a> {
         .add("instances", u64::from(peer.instances))
         .add("last_seen", Document::time(peer.last_seen_us))
         .add("forks", u64::from(peer.forks))
+        .add("petname", Document::filled(&peer.petname))
+        .add("blocked", peer.blocked)
+        .add("name_owner", Document::filled(&peer.name_owner))
         .done()
 }
 

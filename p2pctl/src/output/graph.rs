@@ -38,6 +38,7 @@ fn document(graph: &GraphResponse) -> Document<'_> {
         Fields::new()
             .add("id", peer.id.as_str())
             .add("name", Document::filled(&peer.name))
+            .add("petname", Document::filled(&peer.petname))
             .add("told", peer.told)
             .add("neighbors", Document::texts(&peer.neighbors))
             .add("strangers", u64::from(peer.strangers))
@@ -149,7 +150,10 @@ fn edges(graph: &GraphResponse) -> Vec<Edge<'_>> {
 /// By id: as people are shown them.
 fn names_of(graph: &GraphResponse) -> BTreeMap<&str, String> {
     let mut names = Names::default();
-    graph.peers.iter().for_each(|peer| names.add(&peer.name, &peer.id));
+    for peer in &graph.peers {
+        names.add(&peer.name, &peer.id);
+        names.call(&peer.id, &peer.petname);
+    }
     graph.peers.iter().map(|peer| (peer.id.as_str(), names.show(&peer.name, &peer.id))).collect()
 }
 

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use p2p_proto::v1::{Peer, Post};
+
 use super::escape;
 
 /// The peers in view. Those that call themselves the same and whose keys begin the same get more of the key shown.
@@ -9,6 +11,10 @@ use super::escape;
 pub(crate) struct Names {
     /// By escaped name: everybody who uses it.
     ids: BTreeMap<String, BTreeSet<String>>,
+    /// How this user calls them, by id.
+    petnames: BTreeMap<String, String>,
+    /// Those who use a name that somebody else had first.
+    late: BTreeSet<String>,
     /// Ids in all of them.
     len: usize,
 }
@@ -29,14 +35,58 @@ impl Names {
         self.len += 1;
     }
 
-    /// `alice~k5x3`, or the first eight characters of the key where it gave itself no name.
+    /// The same with all that the daemon tells of a peer.
+    pub(crate) fn add_peer(&mut self, peer: &Peer) {
+        self.add(&peer.name, &peer.id);
+        self.call(&peer.id, &peer.petname);
+        self.owe(&peer.name, &peer.id, &peer.name_owner);
+    }
+
+    /// The same with all that a post tells of its author.
+    pub(crate) fn add_author(&mut self, post: &Post) {
+        let Some(id) = &post.id else { return };
+        self.add(&post.author_name, &id.author);
+        self.call(&id.author, &post.author_petname);
+        self.owe(&post.author_name, &id.author, &post.author_name_owner);
+    }
+
+    /// How this user calls a peer in view; nothing where it is empty.
+    pub(crate) fn call(&mut self, id: &str, petname: &str) {
+        if petname.is_empty() {
+            self.petnames.remove(id);
+        } else if self.petnames.get(id).is_none_or(|known| known != petname) {
+            self.petnames.insert(id.to_owned(), petname.to_owned());
+        }
+    }
+
+    /// A peer in view uses a name that its owner had first: he is in view too, so that they are told apart.
+    fn owe(&mut self, name: &str, id: &str, owner: &str) {
+        if owner.is_empty() {
+            self.late.remove(id);
+            return;
+        }
+        self.add(name, owner);
+        if !self.late.contains(id) {
+            self.late.insert(id.to_owned());
+        }
+    }
+
+    /// The petname; else `alice~k5x3`, with more of the key for whoever was not the first with that name; or the first eight characters of the key where it gave itself no name.
     pub(crate) fn show(&self, name: &str, id: &str) -> String {
+        if let Some(petname) = self.petnames.get(id) {
+            return escape::name(petname);
+        }
         let name = escape::name(name);
-        let shortest = if name.is_empty() { SHORT_LEN } else { TAG_LEN };
+        let shortest = if name.is_empty() || self.late.contains(id) { SHORT_LEN } else { TAG_LEN };
         let others = self.ids.get(&name).into_iter().flatten().filter(|other| *other != id);
         let len = others.map(|other| common(other, id) + 1).max().unwrap_or(0).max(shortest);
-        let tag: String = escape::line(id).chars().take(len).collect();
-        if name.is_empty() { tag } else { format!("{name}~{tag}") }
+        let tag = |len: usize| escape::line(id).chars().take(len).collect::<String>();
+        if !name.is_empty() {
+            return format!("{name}~{}", tag(len));
+        }
+        // A key alone must not look like a petname either.
+        let is_petname = |tag: &String| self.petnames.values().any(|petname| petname == tag);
+        (len..id.len()).map(tag).find(|tag| !is_petname(tag)).unwrap_or_else(|| id.to_owned())
     }
 
     /// Both in one.
@@ -82,6 +132,42 @@ mod tests {
         assert_eq!(names.show("alice", "k5x3abxxxxxx"), "alice~k5x3abx");
         assert_eq!(names.add_and_show("alice\u{200d}", "k5x3zzzzzzzz"), "alice<U+200D>~k5x3");
         assert_eq!(names.add_and_show("bob", "k5x3abcdefgh"), "bob~k5x3");
+    }
+
+    #[test]
+    fn x_06_a_petname_stands_alone_and_nothing_else_looks_like_one() {
+        let peer = |id: &str, name: &str, petname: &str| Peer {
+            id: id.to_owned(),
+            name: name.to_owned(),
+            petname: petname.to_owned(),
+            ..Peer::default()
+        };
+        let mut names = Names::default();
+        names.add_peer(&peer("k5x3abcdefgh", "alice", "caroline"));
+        names.add_peer(&peer("7qfdabcdefgh", "caroline", ""));
+        names.add_peer(&peer("carolineabcd", "", ""));
+        assert_eq!(names.show("alice", "k5x3abcdefgh"), "caroline");
+        assert_eq!(names.show("caroline", "7qfdabcdefgh"), "caroline~7qfd");
+        assert_eq!(names.show("", "carolineabcd"), "carolinea");
+        names.add_peer(&peer("k5x3abcdefgh", "alice", ""));
+        assert_eq!(names.show("alice", "k5x3abcdefgh"), "alice~k5x3");
+    }
+
+    #[test]
+    fn x_06_who_was_not_the_first_with_a_name_shows_more_of_his_key_also_where_the_first_is_not_in_view() {
+        let imitator = Peer {
+            id: "k5x3zzzzzzzz".to_owned(),
+            name: "Alice".to_owned(),
+            name_owner: "k5x3abcdefgh".to_owned(),
+            ..Peer::default()
+        };
+        let mut names = Names::default();
+        names.add_peer(&imitator);
+        assert_eq!(names.show("Alice", &imitator.id), "Alice~k5x3zzzz");
+        names.add_peer(&Peer { name: "alice".to_owned(), name_owner: "k5x3zzzzzyyy".to_owned(), ..imitator.clone() });
+        assert_eq!(names.show("alice", &imitator.id), "alice~k5x3zzzzzz");
+        names.add_peer(&Peer { name: "bob".to_owned(), name_owner: String::new(), ..imitator.clone() });
+        assert_eq!(names.show("bob", &imitator.id), "bob~k5x3");
     }
 
     #[test]

@@ -43,7 +43,7 @@ pub(crate) fn render_peer(peer: &Peer, style: &Style, out: &mut dyn Write) -> io
 pub(crate) fn names_of(peers: &[Peer]) -> Names {
     let mut names = Names::default();
     for peer in peers {
-        names.add(&peer.name, &peer.id);
+        names.add_peer(peer);
     }
     names
 }
@@ -65,10 +65,31 @@ pub(crate) fn state_name(state: PeerState) -> &'static str {
     }
 }
 
+/// The state as a table shows it: who is blocked is down for that reason.
+fn state_word(peer: &Peer) -> &'static str {
+    if peer.blocked { "blocked" } else { state_name(peer.state()) }
+}
+
+/// Who had the name of this peer before it, for people.
+pub(crate) fn owner_note(peer: &Peer) -> Option<String> {
+    let mut names = Names::default();
+    names.add(&peer.name, &peer.name_owner);
+    let owner = || names.show(&peer.name, &peer.name_owner);
+    (!peer.name_owner.is_empty()).then(|| format!("this name was first used by {} ({})", owner(), peer.name_owner))
+}
+
+fn calls_itself(peer: &Peer) -> String {
+    let name = or_dash(&peer.name);
+    match owner_note(peer) {
+        Some(note) => format!("{name}: {}", escape::line(&note)),
+        None => name,
+    }
+}
+
 fn short_row(peer: &Peer, names: &Names, style: &Style) -> [String; 6] {
     [
         show(peer, names),
-        state_name(peer.state()).to_owned(),
+        state_word(peer).to_owned(),
         time::rtt(peer.rtt_us),
         peer.behind.to_string(),
         or_dash(&peer.address),
@@ -109,6 +130,9 @@ fn facts(peer: &Peer, style: &Style) -> Vec<[String; 2]> {
     let facts = [
         ("name", show(peer, &names)),
         ("id", or_dash(&peer.id)),
+        ("petname", or_dash(&peer.petname)),
+        ("calls itself", calls_itself(peer)),
+        ("blocked", if peer.blocked { "yes" } else { "no" }.to_owned()),
         ("state", state_name(peer.state()).to_owned()),
         ("since", time::ago(peer.since_us, style.now)),
         ("rtt", time::rtt(peer.rtt_us)),

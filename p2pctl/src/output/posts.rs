@@ -39,7 +39,7 @@ impl PostWriter {
     /// Takes the authors of posts into view before the first is written.
     pub(crate) fn view(&mut self, posts: &[Post]) {
         for post in posts {
-            self.names.add(&post.author_name, author(post));
+            self.names.add_author(post);
         }
     }
 
@@ -57,7 +57,8 @@ impl PostWriter {
     }
 
     fn write_text(&mut self, post: &Post, out: &mut dyn Write) -> io::Result<()> {
-        let name = self.names.add_and_show(&post.author_name, author(post));
+        self.names.add_author(post);
+        let name = self.names.show(&post.author_name, author(post));
         let wide = self.style.format == Format::Wide;
         let when = self.when(post, out)?;
         let mut head = format!("{when} ");
@@ -152,6 +153,7 @@ pub(crate) fn render_history(history: &HistoryResponse, style: &Style, out: &mut
             .add("offset", history.offset)
             .add("expired", history.expired)
             .add("expired_newest", Document::time(history.expired_newest_us))
+            .add("blocked", history.blocked)
             .done()
     };
     render_past(&history.posts, document, style, out)
@@ -164,6 +166,7 @@ pub(crate) fn render_search(search: &SearchResponse, style: &Style, out: &mut dy
             .add("posts", Document::Posts(&search.posts))
             .add("searched", Document::time(search.searched_us))
             .add("complete", search.next.is_empty())
+            .add("blocked", search.blocked)
             .done()
     };
     render_past(&search.posts, document, style, out)

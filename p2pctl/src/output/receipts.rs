@@ -30,6 +30,7 @@ pub(crate) fn names_of<'a>(holders: impl IntoIterator<Item = &'a Holder>) -> Nam
     let mut names = Names::default();
     for holder in holders {
         names.add(&holder.name, &holder.peer);
+        names.call(&holder.peer, &holder.petname);
     }
     names
 }
@@ -101,6 +102,7 @@ fn document(receipt: &Receipt) -> Document<'_> {
             .add("peer", holder.peer.as_str())
             .add("name", Document::filled(&holder.name))
             .add("state", state_name(holder.state()))
+            .add("petname", Document::filled(&holder.petname))
             .add("last_seen", Document::time(holder.last_seen_us))
             .done()
     });

@@ -190,8 +190,14 @@ fn marks(feed: &FeedState) -> &'static str {
 
 fn names_of(sync: &SyncStateResponse) -> Names {
     let mut names = Names::default();
-    sync.feeds.iter().for_each(|feed| names.add(&feed.name, &feed.author));
-    sync.peers.iter().for_each(|peer| names.add(&peer.name, &peer.id));
+    for feed in &sync.feeds {
+        names.add(&feed.name, &feed.author);
+        names.call(&feed.author, &feed.petname);
+    }
+    for peer in &sync.peers {
+        names.add(&peer.name, &peer.id);
+        names.call(&peer.id, &peer.petname);
+    }
     names
 }
 
@@ -222,6 +228,7 @@ fn feed_document(feed: &FeedState) -> Document<'_> {
     Fields::new()
         .add("author", feed.author.as_str())
         .add("name", Document::filled(&feed.name))
+        .add("petname", Document::filled(&feed.petname))
         .add("epoch", feed.epoch)
         .add("have", feed.have)
         .add("floor", feed.floor)
@@ -240,6 +247,7 @@ fn peer_document(peer: &PeerSync) -> Document<'_> {
     Fields::new()
         .add("id", peer.id.as_str())
         .add("name", Document::filled(&peer.name))
+        .add("petname", Document::filled(&peer.petname))
         .add("behind", peer.behind)
         .add("ahead", peer.ahead)
         .add("compared", peer.compared)

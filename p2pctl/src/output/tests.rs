@@ -68,6 +68,10 @@ fn hostile_posts() -> Vec<Post> {
     let mut again = post(6, MALLORY, "alice", "said twice");
     again.forked = true;
     again.was = post(2, MALLORY, "", "").id;
+    let mut called = post(7, BOB, "bob", "as told");
+    called.author_petname = "boss\x1b[2J".to_owned();
+    let mut imitated = post(8, MALLORY, "Alice", "it is me");
+    imitated.author_name_owner = ALICE.to_owned();
     vec![
         post(1, ALICE, "alice", "hello"),
         post(2, MALLORY, "alice", "one\n2026-11-22 12:00:02 [general] alice~k5x3a: I owe you\r\x1b[2Kx\ttab"),
@@ -75,6 +79,8 @@ fn hostile_posts() -> Vec<Post> {
         reply,
         unknown,
         again,
+        called,
+        imitated,
     ]
 }
 
@@ -88,14 +94,20 @@ fn written(style: Style, scene: Scene, posts: &[Post]) -> String {
 #[test]
 fn history_in_all_formats() {
     let (expired, expired_newest_us) = (1_234, before(86_400));
-    let history =
-        HistoryResponse { posts: hostile_posts(), offset: 106, expired, expired_newest_us, next: String::new() };
+    let history = HistoryResponse {
+        posts: hostile_posts(),
+        offset: 106,
+        expired,
+        expired_newest_us,
+        ..HistoryResponse::default()
+    };
     insta::assert_snapshot!(in_all_formats(|style, out| posts::render_history(&history, style, out)));
 }
 
 #[test]
 fn search_in_all_formats() {
-    let search = SearchResponse { posts: hostile_posts(), next: "a page".to_owned(), searched_us: before(7_200) };
+    let search =
+        SearchResponse { posts: hostile_posts(), next: "a page".to_owned(), searched_us: before(7_200), blocked: 2 };
     insta::assert_snapshot!(in_all_formats(|style, out| posts::render_search(&search, style, out)));
 }
 
@@ -207,7 +219,21 @@ fn peers() -> PeersResponse {
         last_error: "connection refused".to_owned(),
         ..Peer::default()
     };
-    PeersResponse { peers: vec![up, hostile, wide, address] }
+    let late = Peer {
+        id: format!("zzzz{}", &ALICE[4..]),
+        name: "Alice\n\x1b[2J".to_owned(),
+        name_owner: ALICE.to_owned(),
+        ..Peer::default()
+    };
+    let blocked = Peer {
+        id: format!("yyyy{}", &ALICE[4..]),
+        name: "dave".to_owned(),
+        petname: "pest \u{202e}\x1b[2J".to_owned(),
+        blocked: true,
+        state: PeerState::Down.into(),
+        ..Peer::default()
+    };
+    PeersResponse { peers: vec![up, hostile, wide, address, late, blocked] }
 }
 
 #[test]
@@ -217,7 +243,7 @@ fn peers_in_all_formats() {
 
 #[test]
 fn one_peer_in_all_formats() {
-    for (name, peer) in ["up", "hostile", "wide", "address"].into_iter().zip(peers().peers) {
+    for (name, peer) in ["up", "hostile", "wide", "address", "late", "blocked"].into_iter().zip(peers().peers) {
         insta::assert_snapshot!(
             format!("one_peer_{name}"),
             in_all_formats(|style, out| peers::render_peer(&peer, style, out))
@@ -270,6 +296,7 @@ fn receipt() -> Receipt {
         name: name.to_owned(),
         state: state.into(),
         last_seen_us,
+        petname: if name == "bob" { "boss\u{202e}".to_owned() } else { String::new() },
     };
     let holders = vec![
         holder(BOB, "bob", HolderState::Away, before(240)),
@@ -332,6 +359,7 @@ fn sync_state() -> SyncStateResponse {
         ahead,
         compared,
         equal,
+        petname: if name == "bob" { "boss".to_owned() } else { String::new() },
     };
     SyncStateResponse {
         feeds: vec![old, new, holed, none],
@@ -421,6 +449,7 @@ fn graph() -> GraphResponse {
         told,
         neighbors: neighbors.iter().map(|letter| letter.repeat(52)).collect(),
         strangers,
+        petname: if name == "alice" { "ali \"<".to_owned() } else { String::new() },
     };
     let odd = "b\"</text>\\\x1b[2J";
     GraphResponse {

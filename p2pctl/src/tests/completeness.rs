@@ -19,6 +19,7 @@ fn receipt(seq: u64, alice: HolderState, bob: HolderState) -> Receipt {
         name: name.to_owned(),
         state: state.into(),
         last_seen_us: SEEN_US,
+        ..Holder::default()
     };
     let id = Some(PostId { author: OWN.to_owned(), epoch: 1_863, seq });
     Receipt { id, held: true, holders: vec![holder(BOB, "bob\n\x1b[2J", bob), holder(ALICE, "alice", alice)] }

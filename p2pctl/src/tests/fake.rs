@@ -38,6 +38,8 @@ pub(super) struct State {
     pub(super) offset: u64,
     pub(super) expired: u64,
     pub(super) expired_newest_us: i64,
+    /// And of what it leaves out.
+    pub(super) blocked: u64,
     /// One answer a call of Search.
     pub(super) found: VecDeque<SearchResponse>,
     /// One script a call of Receipts; behind its end the stream stays open where `holds` says so. Where there is none
@@ -250,6 +252,7 @@ impl Chat for Api {
             offset: state.offset,
             expired: state.expired,
             expired_newest_us: state.expired_newest_us,
+            blocked: state.blocked,
         }))
     }
 
@@ -368,6 +371,15 @@ impl Mesh for Api {
         Ok(Response::new(ForgetPeerResponse {}))
     }
 
+    async fn update_peer(&self, request: Request<UpdatePeerRequest>) -> Result<Response<UpdatePeerResponse>, Status> {
+        let UpdatePeerRequest { id, petname, blocked } = request.into_inner();
+        self.note(format!("update {id} {petname:?} {blocked:?}")).await?;
+        match petname.as_deref() {
+            Some("taken") => Err(Error::new(Code::NameTaken, "petname \"taken\" is that of another peer").into()),
+            Some(_) | None => Ok(Response::new(UpdatePeerResponse {})),
+        }
+    }
+
     async fn reconnect(&self, request: Request<ReconnectRequest>) -> Result<Response<ReconnectResponse>, Status> {
         self.note(format!("reconnect {}", request.into_inner().id)).await?;
         Ok(Response::new(ReconnectResponse { dials: 2 }))
@@ -377,6 +389,9 @@ impl Mesh for Api {
         let id = request.into_inner().id;
         self.note(format!("ping {id}")).await?;
         let mut state = self.lock();
+        if state.peers.iter().any(|peer| peer.id == id && peer.blocked) {
+            return Err(Error::new(Code::Untrusted, "alice is blocked here").into());
+        }
         let down = state.peers.iter().any(|peer| peer.id == id && peer.state() == PeerState::Down);
         if down {
             return Err(Error::new(Code::PeerOffline, "it is not linked").into());

@@ -12,11 +12,11 @@ use super::*;
 fn batch(numbers: std::ops::RangeInclusive<u64>) -> Result<WatchResponse, Status> {
     let offset = *numbers.end();
     let posts = numbers.map(|n| post(n, &format!("text {n}"))).collect();
-    Ok(WatchResponse { offset, item: Some(Item::Batch(PostBatch { posts })) })
+    Ok(WatchResponse { offset, item: Some(Item::Batch(PostBatch { posts })), blocked: 0 })
 }
 
 fn item(offset: u64, item: Item) -> Result<WatchResponse, Status> {
-    Ok(WatchResponse { offset, item: Some(item) })
+    Ok(WatchResponse { offset, item: Some(item), blocked: 0 })
 }
 
 /// A daemon whose first stream is `script`.
@@ -40,6 +40,32 @@ async fn posts_are_shown_as_they_come() {
     12:00:02 [general] alice~k5x3: text 2
     12:00:03 [general] alice~k5x3: text 3
     ");
+}
+
+#[tokio::test]
+async fn what_is_left_out_of_blocked_peers_is_said_and_can_be_asked_for() {
+    let left_out = |offset| Ok(WatchResponse { offset, item: Some(Item::Heartbeat(true)), blocked: 2 });
+    let fake = watched(vec![left_out(1), left_out(2), batch(3..=3)]);
+    let ran = run_at(&fake, &["watch", "--count", "1", "-v"]).await;
+    assert_eq!(ran.stderr, "p2pctl: what blocked peers say is left out: --blocked shows it\n");
+    fake.state().blocked = 2;
+    let ran = run_at(&fake, &["history", "-v"]).await;
+    assert!(ran.stderr.starts_with("p2pctl: 2 posts of blocked peers are left out: --blocked shows them\n"), "{ran:?}");
+    fake.state().found.push_back(SearchResponse { blocked: 1, ..SearchResponse::default() });
+    let ran = run_at(&fake, &["search", "x", "-v"]).await;
+    assert!(ran.stderr.starts_with("p2pctl: 1 post of blocked peers is left out: --blocked shows them\n"), "{ran:?}");
+    fake.state().watches.push_back(vec![batch(1..=1)]);
+    for args in [&["watch", "--count", "1", "--blocked"][..], &["history", "--blocked"], &["search", "x", "--blocked"]]
+    {
+        assert_eq!(run_at(&fake, args).await.exit, Exit::Ok);
+    }
+    let state = fake.state();
+    let asked = [
+        state.watched.last().unwrap().blocked,
+        state.histories.last().unwrap().blocked,
+        state.searches.last().unwrap().blocked,
+    ];
+    assert_eq!(asked, [true; 3]);
 }
 
 #[tokio::test]
@@ -342,7 +368,7 @@ async fn d_15_a_history_that_goes_on_as_documents_begins_with_what_is_gone() {
 
 fn found(numbers: &[u64], next: &str) -> SearchResponse {
     let posts = numbers.iter().map(|n| post(*n, &format!("text {n}"))).collect();
-    SearchResponse { posts, next: next.to_owned(), searched_us: 1_795_345_200_000_000 }
+    SearchResponse { posts, next: next.to_owned(), searched_us: 1_795_345_200_000_000, blocked: 0 }
 }
 
 #[tokio::test]
@@ -366,7 +392,10 @@ async fn a_search_without_a_match_is_no_failure() {
     let ran = run_at(&fake, &["search", "nothing", "-v"]).await;
     assert_eq!((ran.exit, ran.stdout.as_str(), ran.stderr.as_str()), (Exit::Ok, "", "p2pctl: no match\n"));
     let quiet = run_at(&fake, &["search", "nothing", "-ojson"]).await;
-    assert_eq!(quiet.stdout, "{\"v\":1,\"type\":\"search\",\"posts\":[],\"searched\":null,\"complete\":true}\n");
+    assert_eq!(
+        quiet.stdout,
+        "{\"v\":1,\"type\":\"search\",\"posts\":[],\"searched\":null,\"complete\":true,\"blocked\":0}\n"
+    );
     assert_eq!(quiet.stderr, "");
     let empty = run_at(&fake, &["search", " "]).await;
     assert_eq!(empty.exit, Exit::Usage);

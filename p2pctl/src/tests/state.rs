@@ -3,7 +3,7 @@
 use p2p_proto::error::{Code, Error};
 use p2p_proto::v1::{ConfigChange, Health, Peer, PeerState, ReloadResponse, StatusResponse};
 
-use super::fake::{ALICE, BOB};
+use super::fake::{ALICE, BOB, OWN};
 use super::*;
 
 fn with_peers() -> Fake {
@@ -106,6 +106,7 @@ async fn c_06_a_dumb_terminal_gets_no_commands() {
     fake.state().watches.push_back(vec![Ok(p2p_proto::v1::WatchResponse {
         offset: 1,
         item: Some(p2p_proto::v1::watch_response::Item::Batch(p2p_proto::v1::PostBatch { posts: vec![post(1, "x")] })),
+        blocked: 0,
     })]);
     for args in [&["peers", "--watch"][..], &["watch", "--count", "1"]] {
         let terminals = Terminals { stdin: true, stdout: true, stderr: true };
@@ -146,6 +147,58 @@ async fn the_book_is_changed_by_name_id_and_address() {
     for address in ["nonsense", ":8080", "host:99999", "host:0"] {
         assert_eq!(run_at(&fake, &["peers", "add", address]).await.exit, Exit::Usage, "{address}");
     }
+}
+
+#[tokio::test]
+async fn a_peer_is_called_blocked_and_let_in_again_by_any_of_its_names() {
+    let fake = with_peers();
+    fake.state().peers[1].petname = "boss".to_owned();
+    for (args, asked, said) in [
+        (&["name", "bob", "Chef"][..], format!("update {BOB} Some(\"Chef\") None"), "bob is called Chef\n"),
+        (&["name", "boss", ""], format!("update {BOB} Some(\"\") None"), "boss has no petname\n"),
+        (&["name", "boss", "--remove"], format!("update {BOB} Some(\"\") None"), "boss has no petname\n"),
+        (&["block", "boss"], format!("update {BOB} None Some(true)"), "blocked boss\n"),
+        (&["unblock", "7qfdab"], format!("update {BOB} None Some(false)"), "unblocked 7qfdab\n"),
+    ] {
+        let ran = run_at(&fake, &[&["peers"], args].concat()).await;
+        assert_eq!((ran.exit, ran.stdout.as_str(), ran.stderr.as_str()), (Exit::Ok, said, ""));
+        assert_eq!(fake.state().requests.last(), Some(&asked));
+    }
+    // Of an id that is written out nothing need be known.
+    let ran = run_at(&fake, &["peers", "block", OWN, "-ojson"]).await;
+    assert_eq!(ran.stdout, "{\"v\":1,\"type\":\"peer_blocked\",\"ok\":true}\n");
+    let ran = run_at(&fake, &["peers", "name", "bob", "taken"]).await;
+    assert_eq!((ran.exit, ran.stdout.as_str()), (Exit::Conflict, ""));
+    assert_eq!(ran.stderr, "p2pctl: error: peers name: petname \"taken\" is that of another peer (NAME_TAKEN)\n");
+    assert_eq!(run_at(&fake, &["peers", "name", "bob"]).await.exit, Exit::Usage);
+    assert_eq!(run_at(&fake, &["peers", "name", "bob", "x", "--remove"]).await.exit, Exit::Usage);
+}
+
+#[tokio::test]
+async fn whoever_uses_the_name_of_another_is_told_below_the_table() {
+    let fake = with_peers();
+    let imitator = Peer {
+        id: OWN.to_owned(),
+        name: "Alice".to_owned(),
+        name_owner: ALICE.to_owned(),
+        state: PeerState::Up.into(),
+        ..Peer::default()
+    };
+    fake.state().peers.push(imitator);
+    let ran = run_at(&fake, &["peers", "-v", "-a"]).await;
+    let expected = format!("p2pctl: Alice~mmmmabcd: this name was first used by Alice~k5x3 ({ALICE})\n");
+    assert_eq!(ran.stderr, expected);
+    let shown = run_at(&fake, &["peers", "show", "Alice"]).await.stdout;
+    assert!(shown.contains(&format!("Alice: this name was first used by Alice~k5x3 ({ALICE})")), "{shown}");
+}
+
+#[tokio::test]
+async fn who_is_blocked_is_not_pinged_with_exit_10() {
+    let fake = with_peers();
+    fake.state().peers[0].blocked = true;
+    let ran = run_at(&fake, &["ping", "alice"]).await;
+    assert_eq!(ran.exit, Exit::Untrusted);
+    assert_eq!(ran.stderr, "p2pctl: error: ping alice~k5x3: alice is blocked here (UNTRUSTED)\n");
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! What happens to the mesh.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
@@ -202,6 +203,8 @@ pub enum Command {
     Sync,
     /// Take the user's new choices over.
     Configure(Box<Config>),
+    /// Refuse these, and nobody else, whatever the choices say.
+    Block(BTreeSet<PeerId>),
     /// Say goodbye to everybody. Links are hung up; nothing is dialed any more.
     Leave,
 }

@@ -8,8 +8,8 @@ use p2p_mesh::status::{GraphPeer, PeerState, PeerStatus};
 use p2p_proto::error::{Code, Error};
 use p2p_proto::v1;
 
-use super::Names;
 use super::ask::{stopping, store_failed};
+use crate::names::{Names, NoteError};
 use crate::query::{RoomSummary, StoredPost};
 
 /// The posts of an envelope at their places.
@@ -17,13 +17,16 @@ pub(super) fn posts(entry: &Delivery, names: &Names) -> Vec<v1::Post> {
     let body = entry.envelope.body();
     // The same for all of them, and the costly part of each.
     let author = body.feed.id.to_string();
-    let author_name = names.of(&body.feed.id);
+    let called = names.called(&body.feed.id);
+    let author_name_owner = called.owner.map(|owner| owner.to_string()).unwrap_or_default();
     let mut posts = Vec::with_capacity(body.posts.len());
     for (index, said) in (0..).zip(&body.posts) {
         let id = v1::PostId { author: author.clone(), epoch: body.feed.epoch.0, seq: body.first.plus(index).0 };
         posts.push(v1::Post {
             id: Some(id),
-            author_name: author_name.clone(),
+            author_name: called.name.clone(),
+            author_petname: called.petname.clone(),
+            author_name_owner: author_name_owner.clone(),
             offset: entry.offset.0.saturating_add(index),
             time_us: time_us(body.at.ms),
             own: entry.own,
@@ -36,9 +39,11 @@ pub(super) fn posts(entry: &Delivery, names: &Names) -> Vec<v1::Post> {
 }
 
 pub(super) fn graph_peer(peer: GraphPeer, names: &Names) -> v1::GraphPeer {
+    let called = names.called(&peer.id);
     v1::GraphPeer {
         id: peer.id.to_string(),
-        name: names.of(&peer.id),
+        name: called.name,
+        petname: called.petname,
         told: peer.neighbors.is_some(),
         neighbors: peer.neighbors.unwrap_or_default().iter().map(ToString::to_string).collect(),
         strangers: count(peer.strangers),
@@ -46,9 +51,12 @@ pub(super) fn graph_peer(peer: GraphPeer, names: &Names) -> v1::GraphPeer {
 }
 
 pub(super) fn stored_post(stored: &StoredPost, names: &Names) -> v1::Post {
+    let called = names.called(&stored.id.feed.id);
     v1::Post {
         id: Some(post_id(stored.id)),
-        author_name: names.of(&stored.id.feed.id),
+        author_name: called.name,
+        author_petname: called.petname,
+        author_name_owner: called.owner.map(|owner| owner.to_string()).unwrap_or_default(),
         offset: stored.offset.0,
         time_us: time_us(stored.at.ms),
         own: stored.own,
@@ -146,8 +154,35 @@ pub(super) fn room(room: RoomSummary) -> v1::Room {
     v1::Room { name: room.name, posts: room.posts, newest_us: time_us(room.newest_ms) }
 }
 
-pub(super) fn peer(peer: PeerStatus) -> v1::Peer {
+/// Somebody of whom nothing is known but what our user noted.
+pub(super) fn noted_peer(id: PeerId, names: &Names) -> v1::Peer {
+    peer(PeerStatus { id: Some(id), outbound: false, ..PeerStatus::unknown(PeerState::Down) }, names)
+}
+
+/// Why nothing is noted of a peer. `shown` is how it is called here.
+pub(super) fn note_error(error: &NoteError, names: &Names) -> Error {
+    let why = error.to_string();
+    match error {
+        NoteError::Petname { .. } => {
+            Error::new(Code::NameInvalid, why).with_hint("choose 1 to 32 characters that can be seen")
+        }
+        NoteError::Taken { owner, .. } => Error::new(Code::NameTaken, why)
+            .with_hint(format!("choose another, or take it away: p2pctl peers name {owner} --remove")),
+        NoteError::Configured(peer) => {
+            Error::new(Code::InvalidArgument, format!("{} is blocked by the configuration", names.shown(peer)))
+                .with_hint(format!("take {peer} out of `block`, and: p2pctl daemon reload"))
+        }
+        NoteError::Full => Error::new(Code::Busy, why).with_hint("take some away: p2pctl peers -a"),
+        NoteError::NotKept(_) => store_failed(why),
+    }
+}
+
+pub(super) fn peer(peer: PeerStatus, names: &Names) -> v1::Peer {
+    let called = peer.id.map(|id| names.called(&id)).unwrap_or_default();
     v1::Peer {
+        petname: called.petname,
+        blocked: called.is_blocked,
+        name_owner: called.owner.map(|owner| owner.to_string()).unwrap_or_default(),
         id: peer.id.map(|id| id.to_string()).unwrap_or_default(),
         name: peer.name,
         state: peer_state(peer.state).into(),

@@ -1,14 +1,17 @@
 //! The history by the order of the clocks, in pages.
 
+use std::collections::BTreeSet;
+
 use p2p_mesh::envelope::Stamp;
 // A page's name has as many bytes as a signature, so it is read the same way.
 use p2p_mesh::id::{Epoch, Instance, PeerId, Seq, base64url, signature_from_base64url as bytes_from_base64url};
 use p2p_proto::error::Error;
 use p2p_proto::v1;
 
+use super::Request;
 use super::ask::Asker;
 use super::convert::{self, bound_ms, invalid};
-use super::{Names, Request};
+use crate::names::Names;
 use crate::query::{HistoryQuery, Place, StoredPost};
 
 /// Answers `History`: the newest posts that match and fit into one answer.
@@ -22,28 +25,46 @@ pub(super) async fn read(
     request: v1::HistoryRequest,
 ) -> Result<v1::HistoryResponse, Error> {
     let limit = parse_limit(request.limit)?;
+    // Who is asked for by name is shown.
+    let hidden = if request.blocked || !request.authors.is_empty() { BTreeSet::new() } else { names.blocked() };
     let query = parse(request)?;
     // Before anything is read: what comes meanwhile is behind this offset, and may be in the answer too.
     let offset = asker.ask(Request::Status).await?.offset.0;
-    let (newest_first, is_more) = collect(asker, query, limit).await?;
+    let Found { newest_first, blocked, next } = collect(asker, query, limit, &hidden).await?;
     let stored = asker.ask(Request::StoreSummary).await?;
-    let next = newest_first.last().filter(|_| is_more).map(|oldest| encode_page(&place(oldest)));
     let posts = newest_first.iter().rev().map(|post| convert::stored_post(post, names)).collect();
     Ok(v1::HistoryResponse {
         posts,
-        next: next.unwrap_or_default(),
+        next: next.map(|place| encode_page(&place)).unwrap_or_default(),
         offset,
         expired: stored.expired_posts,
         expired_newest_us: convert::time_us(stored.expired_newest_ms),
+        blocked,
     })
 }
 
-/// The newest posts that match, newest first, and whether there are more.
-async fn collect(asker: &Asker, mut query: HistoryQuery, limit: usize) -> Result<(Vec<StoredPost>, bool), Error> {
-    let mut found: Vec<StoredPost> = Vec::new();
+/// What one answer has.
+#[derive(Default)]
+struct Found {
+    newest_first: Vec<StoredPost>,
+    /// Posts that were left out.
+    blocked: u64,
+    /// The last place that was looked at, where there are more before it.
+    next: Option<Place>,
+}
+
+/// The newest posts that match, without those of hidden authors.
+async fn collect(
+    asker: &Asker,
+    mut query: HistoryQuery,
+    limit: usize,
+    hidden: &BTreeSet<PeerId>,
+) -> Result<Found, Error> {
+    let mut answer = Found::default();
+    let found = &mut answer.newest_first;
     let mut bytes = 0;
     let mut is_more = true;
-    while is_more && found.len() < limit {
+    while is_more && found.len() < limit && answer.blocked < BLOCKED_ENOUGH {
         // One more than wanted tells whether there is more.
         query.limit = PAGE_POSTS.min(limit - found.len()) + 1;
         let step = query.clone();
@@ -52,15 +73,22 @@ async fn collect(asker: &Asker, mut query: HistoryQuery, limit: usize) -> Result
         page.reverse();
         page.truncate(query.limit - 1);
         for post in page {
+            if hidden.contains(&post.id.feed.id) {
+                answer.blocked += 1;
+                query.before = Some(place(&post));
+                continue;
+            }
             bytes += post.post.text.len() + POST_BYTES;
             if bytes > BYTES_MAX && !found.is_empty() {
-                return Ok((found, true));
+                answer.next = query.before;
+                return Ok(answer);
             }
             query.before = Some(place(&post));
             found.push(post);
         }
     }
-    Ok((found, is_more))
+    answer.next = query.before.filter(|_| is_more);
+    Ok(answer)
 }
 
 fn parse(request: v1::HistoryRequest) -> Result<HistoryQuery, Error> {
@@ -123,6 +151,8 @@ const POSTS_DEFAULT: usize = 50;
 const POSTS_MAX: u32 = 10_000;
 /// Posts asked of the store at a time: at 16 KiB each they stay within 4 MiB.
 const PAGE_POSTS: usize = 256;
+/// Posts left out of one answer, behind which it ends: a call must not look through a whole flood.
+const BLOCKED_ENOUGH: u64 = 10_000;
 /// Bytes of one answer, well below what a message may have.
 const BYTES_MAX: usize = 3 << 20;
 /// Guess: the most that a post takes beside its text is a name of 64, a room of 64, a key of 128 and two post ids.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream::BoxStream;
+use p2p_mesh::id::PeerId;
 use p2p_mesh::membership::record::Addr;
 use p2p_mesh::status::PeerState;
 use p2p_proto::endpoint::Endpoint;
@@ -16,7 +17,8 @@ use super::ask::{Asker, unknown_peer};
 use super::changes::changes;
 use super::convert::{count, invalid, parse_peer_id};
 use super::sync::SyncReader;
-use super::{Facts, Names, convert, status};
+use super::{Facts, convert, status};
+use crate::names::{Names, NoteChange};
 
 /// Answers `Mesh`.
 #[derive(Clone, Debug)]
@@ -130,6 +132,22 @@ impl Mesh for MeshService {
         if was_known { Ok(Response::new(v1::ForgetPeerResponse {})) } else { Err(unknown_peer(&peer).into()) }
     }
 
+    async fn update_peer(
+        &self,
+        request: Request<v1::UpdatePeerRequest>,
+    ) -> Result<Response<v1::UpdatePeerResponse>, Status> {
+        let v1::UpdatePeerRequest { id, petname, blocked } = request.into_inner();
+        let peer = parse_peer_id(&id)?;
+        if blocked == Some(true) && peer == self.facts.instance.id {
+            let why = invalid("this daemon cannot block itself").with_hint("leave out your own: p2pctl watch --no-own");
+            return Err(why.into());
+        }
+        let change = NoteChange { petname, is_blocked: blocked };
+        let noted = self.asker.ask(|reply| super::Request::UpdatePeer { peer, change, reply }).await?;
+        noted.map_err(|error| convert::note_error(&error, &self.names))?;
+        Ok(Response::new(v1::UpdatePeerResponse {}))
+    }
+
     async fn reconnect(
         &self,
         request: Request<v1::ReconnectRequest>,
@@ -137,6 +155,7 @@ impl Mesh for MeshService {
         let id = request.into_inner().id;
         let peer = if id.is_empty() { None } else { Some(parse_peer_id(&id)?) };
         if let Some(peer) = peer {
+            self.check_trusted(peer)?;
             self.asker.peer(peer).await?;
         }
         let dials = self.asker.ask(|reply| super::Request::Reconnect(peer, reply)).await?;
@@ -157,7 +176,20 @@ impl MeshService {
 
     async fn fetch_peers(&self) -> Result<v1::PeersResponse, Error> {
         let peers = self.asker.ask(super::Request::Peers).await?;
-        Ok(v1::PeersResponse { peers: peers.into_iter().map(convert::peer).collect() })
+        let mut noted = self.names.noted();
+        noted.remove(&self.facts.instance.id);
+        noted.retain(|id| !peers.iter().any(|peer| peer.id == Some(*id)));
+        let known = peers.into_iter().map(|peer| convert::peer(peer, &self.names));
+        let noted = noted.into_iter().map(|id| convert::noted_peer(id, &self.names));
+        Ok(v1::PeersResponse { peers: known.chain(noted).collect() })
+    }
+
+    fn check_trusted(&self, peer: PeerId) -> Result<(), Error> {
+        if !self.names.is_blocked(&peer) {
+            return Ok(());
+        }
+        Err(Error::new(Code::Untrusted, format!("{} is blocked here", self.names.shown(&peer)))
+            .with_hint(format!("let it in again: p2pctl peers unblock {peer}")))
     }
 
     async fn ping_peer(&self, id: &str, timeout: Duration) -> Result<u64, Error> {
@@ -165,6 +197,7 @@ impl MeshService {
         if peer == self.facts.instance.id {
             return Err(invalid("this daemon cannot ping itself").with_hint("see whom it can: p2pctl peers"));
         }
+        self.check_trusted(peer)?;
         let known = self.asker.peer(peer).await?;
         let offline = || offline(id, &known.last_error);
         match known.state {

@@ -42,14 +42,15 @@ use tokio::sync::{mpsc, oneshot};
 use crate::config::{Change, ConfigErrors};
 use crate::group::Group;
 use crate::health::Progress;
+use crate::names::{NoteChange, NoteError};
 use crate::query::{
-    Answer, HistoryQuery, LogPage, RoomFeeds, RoomSummary, SearchPage, SearchQuery, StoreSummary, StoredPost,
+    Answer, Authors, HistoryQuery, LogPage, RoomFeeds, RoomSummary, SearchPage, SearchQuery, StoreSummary, StoredPost,
 };
 
 pub use reporter::Reporter;
 pub use serve::{Served, serve};
 pub use status::Alarms;
-pub use subscribers::{Names, Subscribers};
+pub use subscribers::Subscribers;
 
 /// What the API asks the driver.
 #[derive(Debug)]
@@ -71,6 +72,15 @@ pub enum Request {
     ForgetPeer(PeerId, oneshot::Sender<bool>),
     /// Drop a configured address; answers whether it was there.
     ForgetAddr(Addr, oneshot::Sender<bool>),
+    /// Note something of a peer; answers when it is on disk.
+    UpdatePeer {
+        /// Of whom.
+        peer: PeerId,
+        /// What.
+        change: NoteChange,
+        /// Gets the answer.
+        reply: oneshot::Sender<Result<(), NoteError>>,
+    },
     /// End waiting; answers how many dials that brings.
     Reconnect(Option<PeerId>, oneshot::Sender<u32>),
     /// Heartbeat a peer; answers the round-trip time in microseconds, none if it is not linked or goes away.
@@ -90,8 +100,8 @@ pub enum Request {
     FindLast {
         /// Only these rooms; all where it is empty.
         rooms: Vec<String>,
-        /// Only these authors; all where it is empty.
-        authors: Vec<PeerId>,
+        /// Whose.
+        authors: Authors,
         /// How many posts.
         posts: usize,
         /// Gets the answer.

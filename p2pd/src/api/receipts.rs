@@ -11,10 +11,11 @@ use p2p_proto::error::Error;
 use p2p_proto::v1;
 use tonic::Status;
 
+use super::Request;
 use super::ask::Asker;
 use super::changes::changes;
 use super::convert::{invalid, parse_post_id, post_id, time_us};
-use super::{Names, Request};
+use crate::names::Names;
 
 /// The stream of one request.
 ///
@@ -61,11 +62,15 @@ fn timeless(response: &v1::ReceiptsResponse) -> v1::ReceiptsResponse {
 }
 
 fn convert(receipt: Receipt, names: &Names) -> v1::Receipt {
-    let holders = receipt.holders.iter().map(|holder| v1::Holder {
-        peer: holder.peer.to_string(),
-        name: names.of(&holder.peer),
-        state: state(holder.state).into(),
-        last_seen_us: time_us(holder.last_seen_ms),
+    let holders = receipt.holders.iter().map(|holder| {
+        let called = names.called(&holder.peer);
+        v1::Holder {
+            peer: holder.peer.to_string(),
+            name: called.name,
+            state: state(holder.state).into(),
+            last_seen_us: time_us(holder.last_seen_ms),
+            petname: called.petname,
+        }
     });
     v1::Receipt { id: Some(post_id(receipt.post)), held: receipt.held, holders: holders.collect() }
 }

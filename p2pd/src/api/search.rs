@@ -1,5 +1,6 @@
 //! Looking for words in everything that is held, newest first, in pages.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 // A page's name has as many bytes as a signature, so it is read the same way.
@@ -9,9 +10,10 @@ use p2p_proto::error::Error;
 use p2p_proto::v1;
 use tokio::time::Instant;
 
+use super::Request;
 use super::ask::Asker;
 use super::convert::{self, invalid};
-use super::{Names, Request};
+use crate::names::Names;
 use crate::query::{SearchPlace, SearchQuery, StoredPost};
 
 /// Answers `Search`: looks back until enough posts match, everything was looked at, or the time is over.
@@ -29,15 +31,20 @@ pub(super) async fn read(
     let mut query = parse(&request)?;
     let mut found: Vec<StoredPost> = Vec::new();
     let mut bytes = 0;
+    let mut blocked = 0;
+    let hidden = if request.blocked { BTreeSet::new() } else { names.blocked() };
     loop {
         query.limit = limit - found.len();
         let look = query.clone();
         let page = asker.ask_store(|reply| Request::Search { query: look, reply }).await?;
         bytes += page.posts.iter().map(|post| post.post.text.len() + POST_BYTES).sum::<usize>();
-        found.extend(page.posts);
+        let (left_out, taken): (Vec<_>, Vec<_>) =
+            page.posts.into_iter().partition(|post| hidden.contains(&post.id.feed.id));
+        blocked += left_out.len() as u64;
+        found.extend(taken);
         query.before = page.next;
         if page.next.is_none() || found.len() >= limit || bytes >= BYTES_ENOUGH || Instant::now() >= end {
-            return Ok(answer(found, &query, names));
+            return Ok(v1::SearchResponse { blocked, ..answer(found, &query, names) });
         }
     }
 }
@@ -48,6 +55,7 @@ fn answer(mut found: Vec<StoredPost>, query: &SearchQuery, names: &Names) -> v1:
         posts: found.iter().map(|post| convert::stored_post(post, names)).collect(),
         next: query.before.map(|place| encode_page(&place, query)).unwrap_or_default(),
         searched_us: query.before.map_or(0, |place| convert::time_us(place.ms)),
+        blocked: 0,
     }
 }
 

@@ -11,8 +11,9 @@ use p2p_proto::v1::{self, StatusResponse};
 use super::ask::Asker;
 use super::convert::count;
 use super::sync::hex;
-use super::{Facts, Names, Request};
+use super::{Facts, Request};
 use crate::health::Health;
+use crate::names::Names;
 
 /// What is wrong at the moment. Shared: whoever notices something raises it, and clears it when it is over.
 #[derive(Clone, Debug, Default)]

@@ -1,13 +1,12 @@
 //! Who reads our stream: each batch of deliveries goes to all of them, and is turned into messages once.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock};
 
-use p2p_mesh::id::PeerId;
 use p2p_proto::v1;
 use tokio::sync::broadcast;
 
 use super::{Batch, convert};
+use crate::names::Names;
 
 /// The door for batches: the driver publishes, streams subscribe. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -15,10 +14,6 @@ pub struct Subscribers {
     batches: broadcast::Sender<Arc<Published>>,
     names: Names,
 }
-
-/// The names that peers give themselves. Shared: the driver writes, streams read.
-#[derive(Clone, Debug, Default)]
-pub struct Names(Arc<RwLock<BTreeMap<PeerId, String>>>);
 
 /// A batch with the messages made of it.
 #[derive(Debug)]
@@ -69,33 +64,6 @@ impl Subscribers {
     }
 }
 
-impl Names {
-    /// The peer calls itself so from now on; an empty name forgets it.
-    pub fn set(&self, peer: PeerId, name: &str) {
-        // A name is replaced whole, so a panic elsewhere cannot have left half of one.
-        let mut names = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        if name.is_empty() {
-            names.remove(&peer);
-        } else if names.get(&peer).is_none_or(|known| known != name) {
-            names.insert(peer, name.to_owned());
-        }
-    }
-
-    /// A peer as people are told of it: its name and the beginning of its id.
-    pub(super) fn shown(&self, peer: &PeerId) -> String {
-        let mut id = peer.short();
-        id.truncate(ID_CHARS_SHOWN);
-        format!("{}~{id}", self.of(peer))
-    }
-
-    /// The name of a peer; empty where it is not known.
-    #[must_use]
-    pub fn of(&self, peer: &PeerId) -> String {
-        let names = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        names.get(peer).cloned().unwrap_or_default()
-    }
-}
-
 impl Published {
     pub(super) fn new(batch: Batch) -> Self {
         Self { batch, posts: OnceLock::new() }
@@ -107,7 +75,5 @@ impl Published {
     }
 }
 
-/// Enough to tell two peers of one name apart.
-const ID_CHARS_SHOWN: usize = 4;
 /// Batches buffered at most, whatever the configuration says: each may hold a megabyte.
 const BUFFER_MAX: usize = 65_536;

@@ -11,9 +11,10 @@ use p2p_proto::error::Error;
 use p2p_proto::v1;
 use tokio::sync::Mutex;
 
+use super::Request;
 use super::ask::Asker;
 use super::convert::{self, count};
-use super::{Names, Request};
+use crate::names::Names;
 
 /// One reader's questions. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -81,9 +82,11 @@ fn response(state: SyncState, names: &Names) -> v1::SyncStateResponse {
 }
 
 fn feed_state(feed: FeedSync, names: &Names) -> v1::FeedState {
+    let called = names.called(&feed.feed.id);
     v1::FeedState {
         author: feed.feed.id.to_string(),
-        name: names.of(&feed.feed.id),
+        name: called.name,
+        petname: called.petname,
         epoch: feed.feed.epoch.0,
         have: feed.have,
         floor: feed.floor.0,
@@ -102,9 +105,11 @@ fn hole(hole: &Hole) -> v1::Hole {
 }
 
 fn peer_sync(peer: &PeerSync, names: &Names) -> v1::PeerSync {
+    let called = names.called(&peer.peer);
     v1::PeerSync {
         id: peer.peer.to_string(),
-        name: names.of(&peer.peer),
+        name: called.name,
+        petname: called.petname,
         behind: peer.behind,
         ahead: peer.ahead,
         compared: peer.is_compared,

@@ -7,6 +7,7 @@ mod access;
 mod history;
 mod kit;
 mod mesh;
+mod names;
 mod receipts;
 mod search;
 mod send;

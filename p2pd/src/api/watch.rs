@@ -24,7 +24,8 @@ use super::ask::{Asker, stopping};
 use super::convert::{self, bound_ms, invalid, last_offset};
 use super::subscribers::Published;
 use super::{Batch, Request, Subscribers};
-use crate::query::{HistoryQuery, LogGap};
+use crate::names::Names;
+use crate::query::{Authors, HistoryQuery, LogGap};
 
 /// What a reader wants to see.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -40,6 +41,8 @@ struct Filter {
     /// All where it is empty.
     authors: BTreeSet<PeerId>,
     no_own: bool,
+    /// Also what peers said that are blocked.
+    with_blocked: bool,
     /// Of the posts that were there when the stream began, only those at or after this time.
     since_ms: Option<u64>,
 }
@@ -66,6 +69,8 @@ pub(super) struct Watch {
     /// The end of the log when the stream began.
     target: Offset,
     is_caught_up: bool,
+    /// Posts left out since the item before, because their authors are blocked.
+    blocked: u64,
     source: Source,
     /// What was fetched and is not sent yet: a batch and the first entry of it to be looked at.
     current: Option<(Arc<Published>, usize)>,
@@ -110,7 +115,8 @@ impl Wish {
             Place::Live | Place::After(_) | Place::Last(_) => None,
         };
         let rooms = request.rooms.into_iter().collect();
-        Ok(Self { filter: Filter { rooms, authors, no_own: request.no_own, since_ms }, start })
+        let filter = Filter { rooms, authors, no_own: request.no_own, with_blocked: request.blocked, since_ms };
+        Ok(Self { filter, start })
     }
 }
 
@@ -119,6 +125,19 @@ impl Filter {
     fn takes_entry(&self, entry: &Delivery) -> bool {
         let author = entry.envelope.feed().id;
         !(self.no_own && entry.own) && (self.authors.is_empty() || self.authors.contains(&author))
+    }
+
+    /// Whether this author is left out for being blocked. Who is asked for by name is not.
+    fn hides(&self, author: &PeerId, names: &Names) -> bool {
+        !self.with_blocked && self.authors.is_empty() && names.is_blocked(author)
+    }
+
+    fn whose(&self, names: &Names) -> Authors {
+        match (self.authors.is_empty(), self.with_blocked) {
+            (false, _) => Authors::Only(self.authors.iter().copied().collect()),
+            (true, true) => Authors::AllBut(Vec::new()),
+            (true, false) => Authors::AllBut(names.blocked().into_iter().collect()),
+        }
     }
 
     fn takes_room(&self, room: &str) -> bool {
@@ -141,7 +160,7 @@ impl Watch {
         // Before everything else: what comes from now on is in the channel, whatever the questions below find.
         let batches = subscribers.subscribe();
         let target = asker.ask(Request::Status).await?.offset;
-        let offset = find_start(&asker, &wish, target).await?;
+        let offset = find_start(&asker, &wish, target, subscribers.names()).await?;
         let source = if offset < target { Source::Log } else { Source::Live };
         Ok(Self {
             asker,
@@ -151,6 +170,7 @@ impl Watch {
             offset,
             target,
             is_caught_up: false,
+            blocked: 0,
             source,
             current: None,
             gap: None,
@@ -166,7 +186,8 @@ impl Watch {
             match watch.next().await {
                 Ok(item) => {
                     watch.next_heartbeat = Instant::now() + watch.heartbeat;
-                    let response = v1::WatchResponse { offset: watch.offset.0, item: Some(item) };
+                    let blocked = std::mem::take(&mut watch.blocked);
+                    let response = v1::WatchResponse { offset: watch.offset.0, item: Some(item), blocked };
                     Some((Ok(response), Some(watch)))
                 }
                 Err(error) => Some((Err(error.into()), None)),
@@ -266,8 +287,14 @@ impl Watch {
             let len = entry.envelope.body().posts.len();
             if last_offset(entry) > self.offset {
                 if self.filter.takes_entry(entry) {
-                    let posts = &published.posts(self.subscribers.names())[at..at + len];
-                    self.take_posts(posts, filling);
+                    let names = self.subscribers.names();
+                    let hides = self.filter.hides(&entry.envelope.feed().id, names);
+                    let posts = published.posts(names)[at..at + len].iter().filter(|post| self.wants(post));
+                    if hides {
+                        self.blocked += posts.count() as u64;
+                    } else {
+                        posts.for_each(|post| filling.take(post));
+                    }
                 }
                 self.offset = last_offset(entry);
             }
@@ -276,17 +303,12 @@ impl Watch {
         entries.len()
     }
 
-    fn take_posts(&self, posts: &[v1::Post], filling: &mut Filling) {
-        for post in posts {
-            let is_new = post.offset > self.offset.0;
-            // What arrives after the beginning is news, however old its clock is.
-            let since_ms = self.filter.since_ms.filter(|_| post.offset <= self.target.0);
-            let is_in_time = since_ms.is_none_or(|ms| post.time_us >= convert::time_us(ms));
-            if is_new && is_in_time && self.filter.takes_room(&post.room) {
-                filling.bytes += post.text.len() + POST_BYTES;
-                filling.posts.push(post.clone());
-            }
-        }
+    fn wants(&self, post: &v1::Post) -> bool {
+        let is_new = post.offset > self.offset.0;
+        // What arrives after the beginning is news, however old its clock is.
+        let since_ms = self.filter.since_ms.filter(|_| post.offset <= self.target.0);
+        let is_in_time = since_ms.is_none_or(|ms| post.time_us >= convert::time_us(ms));
+        is_new && is_in_time && self.filter.takes_room(&post.room)
     }
 
     /// Waits for more. Giving up halfway loses nothing: the log is read from the same offset again.
@@ -340,6 +362,11 @@ impl Watch {
 }
 
 impl Filling {
+    fn take(&mut self, post: &v1::Post) {
+        self.bytes += post.text.len() + POST_BYTES;
+        self.posts.push(post.clone());
+    }
+
     fn has_room(&self, entry: &Delivery) -> bool {
         let posts = self.posts.len() + entry.envelope.body().posts.len();
         let bytes = self.bytes + entry.envelope.bytes().len();
@@ -348,7 +375,7 @@ impl Filling {
 }
 
 /// The offset behind which the reader begins.
-async fn find_start(asker: &Asker, wish: &Wish, target: Offset) -> Result<Offset, Error> {
+async fn find_start(asker: &Asker, wish: &Wish, target: Offset, names: &Names) -> Result<Offset, Error> {
     match wish.start {
         Place::Live => Ok(target),
         Place::After(after) if after > target => {
@@ -359,7 +386,7 @@ async fn find_start(asker: &Asker, wish: &Wish, target: Offset) -> Result<Offset
         Place::After(after) => Ok(after),
         Place::Last(posts) => {
             let rooms: Vec<String> = wish.filter.rooms.iter().cloned().collect();
-            let authors: Vec<PeerId> = wish.filter.authors.iter().copied().collect();
+            let authors = wish.filter.whose(names);
             asker.ask_store(|reply| Request::FindLast { rooms, authors, posts, reply }).await
         }
         Place::Since(ms) => find_since(asker, ms, target).await,

@@ -1,11 +1,14 @@
 //! Requests become commands, effects become deeds.
 
 use p2p_mesh::effect::Effect;
+use p2p_mesh::id::PeerId;
 use p2p_mesh::input::{Command, Input};
 use p2p_mesh::status::Status;
+use tokio::sync::oneshot;
 
 use super::{Driver, LINKS_ALARM};
 use crate::api::Request;
+use crate::names::{NoteChange, NoteError};
 use crate::store::Job;
 use crate::{epoch, panics};
 
@@ -36,6 +39,7 @@ impl Driver {
                 self.command(Command::ForgetAddr(addr));
                 answer(reply, is_known);
             }
+            Request::UpdatePeer { peer, change, reply } => self.on_update_peer(peer, change, reply),
             Request::Reconnect(peer, reply) => {
                 let dials = self.mesh.reconnects(peer, self.clock.now());
                 self.command(Command::Reconnect(peer));
@@ -65,9 +69,11 @@ impl Driver {
             Request::Rooms(reply) => self.job(Job::Rooms { reply }),
             Request::Search { query, reply } => self.job(Job::Search { query, reply }),
             Request::StoreSummary(reply) => self.job(Job::Summary { reply }),
-            Request::Configure { config, retention_age, retention_bytes, reply } => {
+            Request::Configure { mut config, retention_age, retention_bytes, reply } => {
                 self.rooms.retention.configure(retention_age, retention_bytes);
-                self.rooms.subscribers.names().set(self.mesh.record().id, &config.name);
+                self.note_name(self.mesh.record().id, &config.name.clone());
+                self.rooms.subscribers.names().configure(config.block.iter().copied());
+                config.block = self.rooms.subscribers.names().blocked();
                 self.command(Command::Configure(config));
                 let dials = self.mesh.reconnects(None, self.clock.now());
                 self.command(Command::Reconnect(None));
@@ -96,10 +102,13 @@ impl Driver {
                 Effect::FindLost { ticket, after } => self.job(Job::FindLost { ticket, after }),
                 Effect::FindKeys { ticket, keys } => self.job(Job::FindKeys { ticket, keys }),
                 Effect::SaveRecord { record, seen_ms } => {
-                    self.rooms.subscribers.names().set(record.id, &record.name);
+                    self.note_name(record.id, &record.name);
                     self.job(Job::SaveRecord { record, seen_ms });
                 }
-                Effect::ForgetRecord(id) => self.job(Job::ForgetRecord(id)),
+                Effect::ForgetRecord(id) => {
+                    self.rooms.subscribers.names().forget(&id);
+                    self.job(Job::ForgetRecord(id));
+                }
                 Effect::Deliver(delivery) => self.delivered.push(delivery),
                 Effect::Published { token, results } => {
                     if let Some(reply) = self.publishing.remove(&token) {
@@ -114,6 +123,30 @@ impl Driver {
                 Effect::Event(event) => self.on_event(event),
             }
         }
+    }
+
+    /// A peer says how it is called. Who is the first with a name is kept.
+    fn note_name(&mut self, peer: PeerId, name: &str) {
+        if let Some(first) = self.rooms.subscribers.names().set(peer, name) {
+            self.job(Job::SaveName(first));
+        }
+    }
+
+    /// Holds from now on, and is on disk when the user is answered.
+    fn on_update_peer(&mut self, peer: PeerId, change: NoteChange, reply: oneshot::Sender<Result<(), NoteError>>) {
+        let names = self.rooms.subscribers.names();
+        let was_blocked = names.is_blocked(&peer);
+        let note = match names.note(peer, change) {
+            Ok(note) => note,
+            Err(error) => return answer(reply, Err(error)),
+        };
+        let (is_blocked, blocked) = (names.is_blocked(&peer), names.blocked());
+        if is_blocked != was_blocked {
+            tracing::info!(?peer, is_blocked, "peer_block_changed");
+            self.command(Command::Block(blocked));
+            self.command(Command::Reconnect(Some(peer)));
+        }
+        self.job(Job::SaveNote { peer, note, reply });
     }
 
     /// What the mesh tells of itself, and what only the rooms around it count.
@@ -154,6 +187,6 @@ impl Driver {
 }
 
 /// Whoever asked may be gone; then nobody misses the answer.
-fn answer<T>(reply: tokio::sync::oneshot::Sender<T>, value: T) {
+fn answer<T>(reply: oneshot::Sender<T>, value: T) {
     let _ = reply.send(value);
 }

@@ -118,14 +118,16 @@ impl Driver {
     /// Brings the rooms together around a mesh that has begun.
     #[must_use]
     pub fn new(mesh: Mesh, clock: Clock, rooms: Rooms) -> Self {
-        for (peer, name) in mesh.names() {
-            rooms.subscribers.names().set(peer, name);
-        }
+        let names = rooms.subscribers.names();
+        // Our own name is ours, whoever else had it first.
+        let own = mesh.record();
+        let called = std::iter::once((own.id, own.name.as_str())).chain(mesh.names());
+        let waiting_jobs = called.filter_map(|(peer, name)| names.set(peer, name)).map(Job::SaveName).collect();
         Self {
             mesh,
             clock,
             rooms,
-            waiting_jobs: VecDeque::new(),
+            waiting_jobs,
             delivered: Vec::new(),
             next_token: 1,
             publishing: BTreeMap::new(),

@@ -10,7 +10,7 @@ use super::append::{RoomRow, find_room};
 use super::fault::Fault;
 use super::index::{FeedRow, Index};
 use super::{log, sql};
-use crate::query::{HistoryQuery, Place, RoomFeeds, RoomSummary, StoredPost};
+use crate::query::{Authors, HistoryQuery, Place, RoomFeeds, RoomSummary, StoredPost};
 
 /// The newest posts that match, oldest first.
 ///
@@ -55,11 +55,11 @@ pub(super) fn find_last(
     db: &Connection,
     index: &Index,
     rooms: &[String],
-    authors: &[PeerId],
+    authors: &Authors,
     posts: usize,
 ) -> Result<Offset, Fault> {
     let end = Offset(index.next_offset().0.saturating_sub(1));
-    let feeds = (!authors.is_empty()).then(|| feeds_of(index, |author| authors.contains(author)));
+    let feeds = (!authors.is_all()).then(|| feeds_of(index, |author| authors.takes(author)));
     let candidates = match rooms {
         [] => last_envelopes(db, feeds.as_deref(), posts)?,
         rooms => last_room_envelopes(db, rooms, feeds.as_deref(), posts)?,

@@ -15,8 +15,9 @@ use p2p_mesh::membership::record::Record;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::config::Durability;
+use crate::names::{FirstUse, Note, NoteError, Noted};
 use crate::query::{
-    Answer, HistoryQuery, LogPage, RoomFeeds, RoomSummary, SearchPage, SearchQuery, StoreSummary, StoredPost,
+    Answer, Authors, HistoryQuery, LogPage, RoomFeeds, RoomSummary, SearchPage, SearchQuery, StoreSummary, StoredPost,
 };
 
 mod append;
@@ -28,6 +29,7 @@ mod gaps;
 mod history;
 mod index;
 mod log;
+mod notes;
 mod retain;
 mod search;
 mod sql;
@@ -95,8 +97,19 @@ pub enum Job {
         /// When its peer was last linked, milliseconds since 1970; 0 for never.
         seen_ms: u64,
     },
-    /// Drops a record of the address book.
+    /// Drops a record of the address book, with the names of its peer.
     ForgetRecord(PeerId),
+    /// Keeps who used a name first.
+    SaveName(FirstUse),
+    /// Keeps what the user noted of a peer.
+    SaveNote {
+        /// Of whom.
+        peer: PeerId,
+        /// All that is noted of it.
+        note: Note,
+        /// Gets the answer, once it is flushed.
+        reply: oneshot::Sender<Result<(), NoteError>>,
+    },
     /// Notes that this run has an epoch: see `note_epoch`.
     NoteEpoch {
         /// Of this run.
@@ -121,8 +134,8 @@ pub enum Job {
     FindLast {
         /// Only these rooms; all where it is empty.
         rooms: Vec<String>,
-        /// Only these authors; all where it is empty.
-        authors: Vec<PeerId>,
+        /// Whose.
+        authors: Authors,
         /// How many posts.
         posts: usize,
         /// Gets the answer.
@@ -223,6 +236,8 @@ pub struct Opened {
     pub newest_own_epoch: Option<Epoch>,
     /// The address book.
     pub book: Vec<(Record, u64)>,
+    /// What the user noted of peers, and who used which name first.
+    pub noted: Noted,
 }
 
 /// A store that cannot do what it should.

@@ -16,10 +16,13 @@ use tokio::time::timeout_at;
 
 use super::fault::Fault;
 use super::writer::{Write, Writer};
-use super::{Job, Limits, Opened, Retained, StoreError, StoreEvent, append, book, file, forks, history, log, search};
+use super::{
+    Job, Limits, Opened, Retained, StoreError, StoreEvent, append, book, file, forks, history, log, notes, search,
+};
 use crate::config::Durability;
+use crate::names::{NoteError, Noted};
 use crate::query::{
-    Answer, HistoryQuery, LogPage, RoomFeeds, RoomSummary, SearchPage, SearchQuery, StoreSummary, StoredPost,
+    Answer, Authors, HistoryQuery, LogPage, RoomFeeds, RoomSummary, SearchPage, SearchQuery, StoreSummary, StoredPost,
 };
 
 /// Starts the thread, which opens the file.
@@ -50,10 +53,11 @@ fn open(dir: &Path, me: &PeerId, durability: Durability) -> Result<(Desk, mpsc::
     let newest_own_epoch: Option<Epoch> = noted.max(writer.index.newest_epoch(me));
     let book = book::load(&writer.db).map_err(told)?;
     let forks = forks::load(&writer.db).map_err(told)?;
+    let noted_of_peers = notes::load(&writer.db).map_err(told)?;
     let (jobs, job_receiver) = mpsc::channel(JOBS_WAITING_MAX);
     let (event_sender, events) = mpsc::channel(EVENTS_WAITING_MAX);
     let desk = Desk { writer, dir: dir.to_owned(), me: *me, events: event_sender, failure: None, retry_due: None };
-    let found = Found { jobs, events, feeds, forks, next_offset, newest_own_epoch, book };
+    let found = Found { jobs, events, feeds, forks, next_offset, newest_own_epoch, book, noted: noted_of_peers };
     Ok((desk, job_receiver, found))
 }
 
@@ -66,12 +70,13 @@ struct Found {
     next_offset: Offset,
     newest_own_epoch: Option<Epoch>,
     book: Vec<(Record, u64)>,
+    noted: Noted,
 }
 
 impl Found {
     fn with(self, thread: JoinHandle<()>) -> Opened {
-        let Self { jobs, events, feeds, forks, next_offset, newest_own_epoch, book } = self;
-        Opened { jobs, events, thread, feeds, forks, next_offset, newest_own_epoch, book }
+        let Self { jobs, events, feeds, forks, next_offset, newest_own_epoch, book, noted } = self;
+        Opened { jobs, events, thread, feeds, forks, next_offset, newest_own_epoch, book, noted }
     }
 }
 
@@ -98,7 +103,7 @@ enum Question {
     Keys(Ticket, Vec<String>),
     Lost(Ticket, Offset),
     Log { after: Offset, posts_max: usize, bytes_max: usize, reply: Reply<LogPage> },
-    Last { rooms: Vec<String>, authors: Vec<PeerId>, posts: usize, reply: Reply<Offset> },
+    Last { rooms: Vec<String>, authors: Authors, posts: usize, reply: Reply<Offset> },
     History(HistoryQuery, Reply<Vec<StoredPost>>),
     Rooms(Reply<Vec<RoomSummary>>),
     Search(SearchQuery, Reply<SearchPage>),
@@ -227,7 +232,8 @@ impl Desk {
             Write::RenewEpoch(epoch) => self.tell(Input::EpochDrawn(Some(epoch))),
             Write::Append(append) => self.tell(Input::Appended(append.ticket)),
             Write::NoteEpoch(_, reply) => drop(reply.send(Ok(()))),
-            Write::SaveRecord(..) | Write::ForgetRecord(_) => (),
+            Write::SaveNote(_, _, reply) => drop(reply.send(Ok(()))),
+            Write::SaveRecord(..) | Write::ForgetRecord(_) | Write::SaveName(_) => (),
         }
     }
 
@@ -244,7 +250,10 @@ impl Desk {
             }
             Write::RenewEpoch(_) => self.tell(Input::EpochDrawn(None)),
             Write::NoteEpoch(_, reply) => drop(reply.send(Err(error.clone()))),
-            Write::SaveRecord(..) | Write::ForgetRecord(_) => tracing::warn!(%error, "record_not_stored"),
+            Write::SaveNote(_, _, reply) => drop(reply.send(Err(NoteError::NotKept(error.to_string())))),
+            Write::SaveRecord(..) | Write::ForgetRecord(_) | Write::SaveName(_) => {
+                tracing::warn!(%error, "record_not_stored");
+            }
         }
     }
 
@@ -407,6 +416,8 @@ fn sort(batch: Vec<Job>) -> Sorted {
             Job::Append(append) => writes.push(Write::Append(append)),
             Job::SaveRecord { record, seen_ms } => writes.push(Write::SaveRecord(record, seen_ms)),
             Job::ForgetRecord(peer) => writes.push(Write::ForgetRecord(peer)),
+            Job::SaveName(first) => writes.push(Write::SaveName(first)),
+            Job::SaveNote { peer, note, reply } => writes.push(Write::SaveNote(peer, note, reply)),
             Job::NoteEpoch { epoch, reply } => writes.push(Write::NoteEpoch(epoch, reply)),
             Job::Settle(settle) => writes.push(Write::Settle(settle)),
             Job::RenewEpoch(epoch) => writes.push(Write::RenewEpoch(epoch)),

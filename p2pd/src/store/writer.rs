@@ -13,8 +13,9 @@ use tokio::sync::oneshot;
 use super::append::Rooms;
 use super::fault::Fault;
 use super::index::Index;
-use super::{Limits, Retained, StoreError, append, book, file, forks, retain};
+use super::{Limits, Retained, StoreError, append, book, file, forks, notes, retain};
 use crate::config::Durability;
+use crate::names::{FirstUse, Note, NoteError};
 
 /// A job that changes something.
 #[derive(Debug)]
@@ -25,6 +26,10 @@ pub(super) enum Write {
     SaveRecord(Record, u64),
     /// `Job::ForgetRecord`.
     ForgetRecord(PeerId),
+    /// `Job::SaveName`.
+    SaveName(FirstUse),
+    /// `Job::SaveNote`.
+    SaveNote(PeerId, Note, oneshot::Sender<Result<(), NoteError>>),
     /// `Job::NoteEpoch`.
     NoteEpoch(Epoch, oneshot::Sender<Result<(), StoreError>>),
     /// `Job::RenewEpoch`.
@@ -197,10 +202,19 @@ impl Writer {
             // An epoch that comes back after a power cut would bring numbers back that others know.
             (Durability::Always, _) | (_, Write::NoteEpoch(..) | Write::RenewEpoch(_)) => true,
             (Durability::Batch, Write::Append(append)) => append.flush,
-            (Durability::Batch, Write::SaveRecord(..) | Write::ForgetRecord(_) | Write::Settle(_)) => false,
+            (Durability::Batch, Write::SaveNote(..)) => true,
+            (
+                Durability::Batch,
+                Write::SaveRecord(..) | Write::ForgetRecord(_) | Write::SaveName(_) | Write::Settle(_),
+            ) => false,
             (
                 Durability::Never,
-                Write::Append(_) | Write::SaveRecord(..) | Write::ForgetRecord(_) | Write::Settle(_),
+                Write::Append(_)
+                | Write::SaveRecord(..)
+                | Write::ForgetRecord(_)
+                | Write::SaveName(_)
+                | Write::SaveNote(..)
+                | Write::Settle(_),
             ) => false,
         }
     }
@@ -243,6 +257,8 @@ impl Write {
             Self::Append(append) => append.envelopes.iter().map(|delivery| delivery.envelope.bytes().len()).sum(),
             Self::SaveRecord(record, _) => record.body().len(),
             Self::Settle(settle) => settle.proof.bytes_len(),
+            Self::SaveName(first) => first.name.len(),
+            Self::SaveNote(_, note, _) => note.petname.len(),
             Self::ForgetRecord(_) | Self::NoteEpoch(..) | Self::RenewEpoch(_) => 0,
         }
     }
@@ -256,7 +272,12 @@ fn transact(db: &Connection, index: &mut Index, group: &[Write]) -> Result<Vec<S
         match write {
             Write::Append(append) => append::write(db, index, &mut rooms, append)?,
             Write::SaveRecord(record, seen_ms) => book::save(db, record, *seen_ms)?,
-            Write::ForgetRecord(peer) => book::forget(db, peer)?,
+            Write::ForgetRecord(peer) => {
+                book::forget(db, peer)?;
+                notes::forget(db, peer)?;
+            }
+            Write::SaveName(first) => notes::save_name(db, first)?,
+            Write::SaveNote(peer, note, _) => notes::save(db, peer, note)?,
             Write::NoteEpoch(epoch, _) | Write::RenewEpoch(epoch) => book::save_epoch(db, *epoch)?,
             Write::Settle(settle) => settled.push(forks::settle(db, index, settle)?),
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::Mesh;
 use crate::config::Config;
-use crate::id::LinkId;
+use crate::id::{LinkId, PeerId};
 use crate::membership::record::{Addr, Record};
 use crate::time::Now;
 use crate::timers::Timer;
@@ -24,6 +24,12 @@ impl Mesh {
         self.change_heartbeats(&old, now);
         self.hang_up_unwelcome(now);
         self.hang_up_surplus(now);
+    }
+
+    /// Nobody else is blocked from now on: links to these end, and they are not dialed.
+    pub(super) fn on_block(&mut self, peers: BTreeSet<PeerId>, now: Now) {
+        self.config.block = peers;
+        self.hang_up_unwelcome(now);
     }
 
     /// Signs what others are told of this peer, and tells them.

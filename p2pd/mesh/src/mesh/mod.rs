@@ -276,6 +276,7 @@ impl Mesh {
             Command::Ping { token, peer } => self.on_ping_command(token, peer),
             Command::Sync => self.on_sync(),
             Command::Configure(config) => self.on_configure(*config, now),
+            Command::Block(peers) => self.on_block(peers, now),
             Command::Leave => self.on_leave(now),
         }
     }

@@ -24,9 +24,10 @@ use tokio_util::sync::CancellationToken;
 use crate::api::serve::{Pace, serve_at_pace};
 use crate::api::{Alarms, ApiConfig, Batch, Choices, ConfigRow, Facts, Live, Request, Subscribers, convert};
 use crate::health::{Progress, Stage};
+use crate::names::{Names, NoteChange};
 use crate::query::{
-    HistoryQuery, LogGap, LogPage, Place, RoomFeeds, RoomSummary, SearchPage, SearchPlace, SearchQuery, StoreSummary,
-    StoredPost,
+    Authors, HistoryQuery, LogGap, LogPage, Place, RoomFeeds, RoomSummary, SearchPage, SearchPlace, SearchQuery,
+    StoreSummary, StoredPost,
 };
 
 pub(super) struct Daemon {
@@ -76,6 +77,8 @@ pub(super) struct World {
     /// What every receipt says.
     pub(super) holders: Vec<Holder>,
     pub(super) added: Vec<String>,
+    /// What was noted of peers.
+    pub(super) noted: Vec<(PeerId, NoteChange)>,
     /// Answers pages of random size, and lets posts arrive between a question and its answer.
     pub(super) chaos: Option<SmallRng>,
     /// Posts that chaos may still bring.
@@ -275,6 +278,7 @@ impl World {
             room_looks: Vec::new(),
             holders: Vec::new(),
             added: Vec::new(),
+            noted: Vec::new(),
             chaos: None,
             chaos_left: 0,
             feeds: BTreeMap::new(),
@@ -309,7 +313,7 @@ impl World {
     }
 
     /// Every post of the log as readers shall see it.
-    pub(super) fn posts(&self, names: &crate::api::Names) -> Vec<v1::Post> {
+    pub(super) fn posts(&self, names: &crate::names::Names) -> Vec<v1::Post> {
         self.entries.iter().flat_map(|entry| convert::posts(entry, names)).collect()
     }
 
@@ -369,10 +373,9 @@ impl World {
         LogPage { gap, entries, end: true }
     }
 
-    fn find_last(&self, rooms: &[String], authors: &[PeerId], posts: usize) -> Offset {
+    fn find_last(&self, rooms: &[String], authors: &Authors, posts: usize) -> Offset {
         let mut places = self.stored().into_iter().rev().filter(|stored| {
-            (rooms.is_empty() || rooms.contains(&stored.post.room))
-                && (authors.is_empty() || authors.contains(&stored.id.feed.id))
+            (rooms.is_empty() || rooms.contains(&stored.post.room)) && authors.takes(&stored.id.feed.id)
         });
         places.nth(posts - 1).map_or(Offset(0), |stored| Offset(stored.offset.0 - 1))
     }
@@ -494,7 +497,7 @@ async fn drive(mut requests: mpsc::Receiver<Request>, shared: Shared, subscriber
     while let Some(request) = requests.recv().await {
         let before = shared.lock().chaos();
         publish(before);
-        let published = answer(&mut shared.lock(), request);
+        let published = answer(&mut shared.lock(), request, subscribers.names());
         publish(published);
         let after = shared.lock().chaos();
         publish(after);
@@ -502,7 +505,7 @@ async fn drive(mut requests: mpsc::Receiver<Request>, shared: Shared, subscriber
     }
 }
 
-fn answer(world: &mut World, request: Request) -> Vec<Delivery> {
+fn answer(world: &mut World, request: Request, names: &Names) -> Vec<Delivery> {
     match request {
         Request::Publish { drafts, reply } if world.holds => world.held.push((drafts, reply)),
         Request::Publish { drafts, reply } => {
@@ -561,6 +564,11 @@ fn answer(world: &mut World, request: Request) -> Vec<Delivery> {
         }
         Request::RoomFeeds { room, after, reply } => drop(reply.send(Ok(world.room_feeds(&room, after)))),
         Request::Configure { reply, .. } => drop(reply.send(0)),
+        Request::UpdatePeer { peer, change, reply } => {
+            let noted = names.note(peer, change.clone());
+            world.noted.push((peer, change));
+            let _ = reply.send(noted.map(drop));
+        }
         Request::Stop => world.stops += 1,
     }
     Vec::new()

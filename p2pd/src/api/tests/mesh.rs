@@ -111,6 +111,7 @@ async fn peers_are_shown_whole_and_again_when_one_changes() {
         instances: 1,
         last_seen_us: 9_000,
         forks: 3,
+        ..v1::Peer::default()
     };
     assert_eq!(first, [expected]);
     // A wait that grows shorter is no news, the change behind it is.
@@ -229,6 +230,7 @@ async fn the_graph_comes_with_names() {
         told: true,
         neighbors: vec![id(3).to_string()],
         strangers: 4,
+        petname: String::new(),
     };
     let silent = v1::GraphPeer { id: id(3).to_string(), ..v1::GraphPeer::default() };
     assert_eq!(graph.peers, [alice, silent]);

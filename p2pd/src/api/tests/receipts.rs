@@ -8,6 +8,7 @@ use p2p_proto::v1;
 use tonic::Streaming;
 
 use super::kit::{Daemon, OWN, guarded, id, peer};
+use crate::names::NoteChange;
 
 fn post(author: u8, seq: u64) -> v1::PostId {
     v1::PostId { author: id(author).to_string(), epoch: 7, seq }
@@ -34,6 +35,8 @@ async fn a_receipt_names_every_peer_once_and_the_stream_ends() {
     let daemon = Daemon::start().await;
     daemon.arrive(OWN, "general", &["a"]);
     daemon.subscribers.names().set(id(2), "bob");
+    let boss = NoteChange { petname: Some("boss".into()), is_blocked: None };
+    daemon.subscribers.names().note(id(2), boss).unwrap();
     daemon.world.lock().holders = vec![holder(2, HolderState::Holds, 9), holder(3, HolderState::Away, 0)];
     let mut stream = receipts(&daemon, vec![post(OWN, 1), post(4, 8)], false).await.unwrap();
     let holders = vec![
@@ -42,6 +45,7 @@ async fn a_receipt_names_every_peer_once_and_the_stream_ends() {
             name: "bob".into(),
             state: v1::HolderState::Holds.into(),
             last_seen_us: 9_000,
+            petname: "boss".into(),
         },
         v1::Holder { peer: id(3).to_string(), state: v1::HolderState::Away.into(), ..v1::Holder::default() },
     ];
@@ -124,6 +128,8 @@ fn in_room(room: &str) -> v1::SyncStateRequest {
 async fn the_state_of_the_sync_tells_all_that_is_known() {
     let daemon = Daemon::start().await;
     daemon.subscribers.names().set(id(2), "bob");
+    let boss = NoteChange { petname: Some("boss".into()), is_blocked: None };
+    daemon.subscribers.names().note(id(2), boss).unwrap();
     daemon.world.lock().sync = SyncState { feeds: vec![feed(2, 1)], ..sync() };
     let state = daemon.client().await.mesh().sync_state(in_room("")).await.unwrap().into_inner();
     let feed = v1::FeedState {
@@ -139,9 +145,17 @@ async fn the_state_of_the_sync_tells_all_that_is_known() {
         agree: 1,
         forked: true,
         own: false,
+        petname: "boss".into(),
     };
-    let peer =
-        v1::PeerSync { id: id(2).to_string(), name: "bob".into(), behind: 1, ahead: 2, compared: true, equal: false };
+    let peer = v1::PeerSync {
+        id: id(2).to_string(),
+        name: "bob".into(),
+        petname: "boss".into(),
+        behind: 1,
+        ahead: 2,
+        compared: true,
+        equal: false,
+    };
     let expected = v1::SyncStateResponse {
         feeds: vec![feed],
         peers: vec![peer],

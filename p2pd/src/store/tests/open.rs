@@ -8,6 +8,7 @@ use p2p_mesh::membership::record::Record;
 use super::kit::*;
 use super::recount::adds_up;
 use crate::config::Durability;
+use crate::names::{FirstUse, Note, Noted};
 use crate::store::{Job, Limits, StoreError, file, note_epoch};
 
 #[track_caller]
@@ -113,6 +114,33 @@ fn a_noted_epoch_is_never_forgotten_and_never_grows_smaller() {
     runtime.block_on(note_epoch(&jobs, Epoch(12))).unwrap();
     drop(jobs);
     store.opened.thread.join().unwrap();
+}
+
+#[test]
+fn what_the_user_noted_and_who_was_first_with_a_name_is_found_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path());
+    assert_eq!(store.opened.noted, Noted::default());
+    let note = |petname: &str, is_blocked| Note { petname: petname.into(), is_blocked };
+    let first = |seed, name: &str| FirstUse { name: name.into(), peer: identity(seed) };
+    for (seed, noted) in
+        [(2, note("boss", false)), (3, note("pest", true)), (4, note("x", false)), (4, note("", false))]
+    {
+        store.ask(|reply| Job::SaveNote { peer: identity(seed), note: noted, reply }).unwrap();
+    }
+    for (seed, name) in [(2, "alice"), (3, "alice"), (3, "bob"), (2, "carol")] {
+        store.send(Job::SaveName(first(seed, name)));
+    }
+    let store = store.reopen(dir.path());
+    let mut notes = vec![(identity(2), note("boss", false)), (identity(3), note("pest", true))];
+    notes.sort_by_key(|(peer, _)| *peer);
+    assert_eq!(store.opened.noted, Noted { notes, first: vec![first(2, "alice"), first(3, "bob"), first(2, "carol")] });
+    store.send(Job::ForgetRecord(identity(2)));
+    store.send(Job::ForgetRecord(identity(3)));
+    let store = store.reopen(dir.path());
+    let notes = vec![(identity(3), note("", true))];
+    assert_eq!(store.opened.noted, Noted { notes, first: vec![] }, "who is forgotten stays blocked");
+    store.close();
 }
 
 #[test]

@@ -8,7 +8,7 @@ use p2p_mesh::id::{Offset, PeerId, PostId};
 use proptest::prelude::*;
 
 use super::kit::*;
-use crate::query::{HistoryQuery, Place, StoredPost};
+use crate::query::{Authors, HistoryQuery, Place, StoredPost};
 use crate::store::Job;
 
 /// One envelope: who, when, in which rooms. Few of each, so that they meet.
@@ -107,10 +107,10 @@ proptest! {
         store.append_at(deliveries).unwrap();
         for (one_room, authors, _, _, _, wanted) in asked {
             let rooms: Vec<String> = one_room.into_iter().flat_map(|number| [room(1), room(number.max(1))]).collect();
-            let authors: Vec<PeerId> = authors.into_iter().map(author_id).collect();
+            let named: Vec<PeerId> = authors.into_iter().map(author_id).collect();
+            let authors = if wanted % 2 == 0 { Authors::AllBut(named) } else { Authors::Only(named) };
             let is_match = |place: &Place, post: &StoredPost| {
-                (rooms.is_empty() || rooms.contains(&post.post.room))
-                    && (authors.is_empty() || authors.contains(&place.feed.id))
+                (rooms.is_empty() || rooms.contains(&post.post.room)) && authors.takes(&place.feed.id)
             };
             let matching: Vec<u64> =
                 all.iter().filter(|(place, post)| is_match(place, post)).map(|(_, post)| post.offset.0).collect();

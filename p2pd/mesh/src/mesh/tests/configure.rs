@@ -75,6 +75,22 @@ fn who_is_not_welcome_any_more_is_hung_up_and_the_others_stay() {
 }
 
 #[test]
+fn who_is_blocked_while_linked_is_hung_up_and_not_dialed_until_he_is_not() {
+    let mut peer = Peer::new(1);
+    let two = peer.accept(2);
+    peer.command(Command::Block([id(2)].into()));
+    assert_eq!(bye_code(&mut peer, two), Some(ByeCode::Banned));
+    peer.close(two);
+    peer.command(Command::Reconnect(Some(id(2))));
+    peer.run_for(60_000);
+    assert_eq!(peer.dials(), []);
+    peer.command(Command::Block([].into()));
+    peer.command(Command::Reconnect(Some(id(2))));
+    peer.run_for(1_000);
+    assert_eq!(peer.dials().len(), 1, "it is welcome again, and dialed at once");
+}
+
+#[test]
 fn of_too_many_links_the_users_own_peers_and_then_the_oldest_stay() {
     let mut peer = Peer::with(1, |config| config.peers = vec![addr(4)]);
     let (two, three) = (peer.accept(2), peer.accept(3));
