@@ -34,6 +34,7 @@ use crate::identity::{DataDir, DataDirError};
 use crate::keyfile::KeyFileError;
 use crate::link::{self, BindError, LinkConfig, LinkEvent, Links};
 use crate::logging::{self, LogError, LogHandle};
+use crate::names::{Names, Noted};
 use crate::network::NetworkKey;
 use crate::notify::Notifier;
 use crate::paths::Surroundings;
@@ -178,11 +179,7 @@ async fn live(loaded: &Loaded, args: &RunArgs, log: LogHandle) -> Result<u8, Dae
 
     let (links, link_events) = start_links(config, key.clone(), networks, listeners);
     let clock = Clock::start();
-    let mut config_now = mesh_config(config, &places.listen);
-    let names = subscribers.names();
-    names.load(noted);
-    names.configure(config.block.iter().copied());
-    config_now.block = names.blocked();
+    let config_now = with_notes(mesh_config(config, &places.listen), noted, subscribers.names());
     let setup = Setup { key, epoch, config: config_now, feeds, forks, next_offset, book, seed: rand::random() };
     let rooms = Rooms {
         links,
@@ -405,6 +402,13 @@ fn mesh_config(config: &Config, listen: &[SocketAddr]) -> p2p_mesh::config::Conf
         allow: config.allow.iter().copied().collect(),
         block: config.block.iter().copied().collect(),
     }
+}
+
+/// What the user noted of peers holds beside what the configuration says.
+fn with_notes(config: p2p_mesh::config::Config, noted: Noted, names: &Names) -> p2p_mesh::config::Config {
+    names.load(noted);
+    names.configure(config.block);
+    p2p_mesh::config::Config { block: names.blocked(), ..config }
 }
 
 /// What others are told: the user's word, else where we listen; where we listen everywhere, each link shows.

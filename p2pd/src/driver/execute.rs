@@ -29,11 +29,7 @@ impl Driver {
                 self.command(Command::AddPeer(addr));
                 answer(reply, ());
             }
-            Request::ForgetPeer(id, reply) => {
-                let is_known = self.mesh.record_of(&id).is_some();
-                self.command(Command::ForgetPeer(id));
-                answer(reply, is_known);
-            }
+            Request::ForgetPeer(id, reply) => self.on_forget_peer(id, reply),
             Request::ForgetAddr(addr, reply) => {
                 let is_known = self.mesh.is_configured_addr(&addr);
                 self.command(Command::ForgetAddr(addr));
@@ -123,6 +119,13 @@ impl Driver {
                 Effect::Event(event) => self.on_event(event),
             }
         }
+    }
+
+    fn on_forget_peer(&mut self, id: PeerId, reply: oneshot::Sender<bool>) {
+        let is_noted = self.rooms.subscribers.names().noted().contains(&id);
+        let is_known = is_noted || self.mesh.record_of(&id).is_some();
+        self.command(Command::ForgetPeer(id));
+        answer(reply, is_known);
     }
 
     /// A peer says how it is called. Who is the first with a name is kept.

@@ -340,6 +340,9 @@ fn refused(error: &Error) -> Outcome {
         | Code::Stopping
         | Code::Timeout
         | Code::Partial
+        | Code::NameInvalid
+        | Code::NameTaken
+        | Code::Untrusted
         | Code::PeerOffline => Outcome::Unknown,
     }
 }
