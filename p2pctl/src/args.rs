@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use crate::output::Format;
+use crate::output::template::Template;
 
 /// The client of p2pd: send, watch and see who is there.
 #[derive(Debug, Parser)]
@@ -16,6 +17,22 @@ pub(crate) struct Cli {
     pub(crate) global: Global,
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+impl Cli {
+    /// A completion script hands on what somebody types: it asks the daemon that is meant there.
+    pub(crate) fn meant(mut self) -> Self {
+        if let Command::Complete { words, .. } = &self.command {
+            self.global.socket = socket_of(words).or(self.global.socket);
+        }
+        self
+    }
+}
+
+fn socket_of(words: &[String]) -> Option<String> {
+    let option = |word: &String| matches!(word.as_str(), "-s" | "--socket");
+    let apart = words.iter().position(option).and_then(|at| words.get(at + 1)).cloned();
+    apart.or_else(|| words.iter().find_map(|word| word.strip_prefix("--socket=").map(str::to_owned)))
 }
 
 /// Options of every command. Those with a variable take it where the option is not given.
@@ -119,10 +136,26 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: Daemon,
     },
-    /// Write a completion script
+    /// Show the form of JSON documents, as JSON Schema
+    ///
+    /// Within v 1 fields are only added.
+    Schema {
+        /// What stands in the field `type`; all where nothing is said
+        kind: Option<String>,
+    },
+    /// Write a completion script, which asks the daemon for peers and rooms
     Completions {
         /// For which shell
         shell: Shell,
+    },
+    /// What a completion script asks
+    #[command(hide = true)]
+    Complete {
+        /// Which of the words is being typed
+        at: usize,
+        /// All of them, the program first
+        #[arg(last = true)]
+        words: Vec<String>,
     },
     /// Write the manual: all its pages into DIR, or the first one to stdout
     Man {
@@ -209,6 +242,13 @@ pub(crate) struct Watch {
     /// Only the texts, each followed by a NUL, exactly as they were sent
     #[arg(short = '0', long)]
     pub(crate) null: bool,
+    /// A line a post, with {time} {name} {room} {text} {id} and more: an unknown one names them all
+    #[arg(short = 'F', long, value_name = "TEMPLATE", value_parser = Template::parse, conflicts_with = "null")]
+    pub(crate) format: Option<Template>,
+    /// Run CMD for each post instead, one at a time: its JSON on stdin, P2P_TEXT, P2P_NAME, P2P_ROOM, P2P_ID, P2P_AUTHOR,
+    /// P2P_TIME and P2P_OFFSET as variables
+    #[arg(long, value_name = "CMD", conflicts_with_all = ["null", "format"])]
+    pub(crate) exec: Option<String>,
 }
 
 /// Where to begin; with the next post where nothing is said.
@@ -263,6 +303,9 @@ pub(crate) struct History {
     /// Only the texts, each followed by a NUL, exactly as they were sent
     #[arg(short = '0', long)]
     pub(crate) null: bool,
+    /// A line a post, with {time} {name} {room} {text} {id} and more: an unknown one names them all
+    #[arg(short = 'F', long, value_name = "TEMPLATE", value_parser = Template::parse, conflicts_with = "null")]
+    pub(crate) format: Option<Template>,
     /// Go on with what is said from now on, until Ctrl-C
     #[arg(short, long, conflicts_with = "until")]
     pub(crate) follow: bool,

@@ -178,7 +178,7 @@ pub fn main() -> ExitCode {
 pub async fn run(args: impl IntoIterator<Item = OsString>, env: &Env, mut io: Io) -> Exit {
     let args: Vec<OsString> = args.into_iter().collect();
     let cli = match Cli::try_parse_from(&args) {
-        Ok(cli) => cli,
+        Ok(cli) => cli.meant(),
         Err(error) => return finish(&mut io, early_format(&args, env), parse_stop(&error)),
     };
     let choices = match command::Choices::read(&cli.global, env, io.terminals) {

@@ -85,6 +85,15 @@ fn what_is_missing_or_no_number_is_refused() {
 }
 
 #[test]
+fn a_completion_asks_the_daemon_that_the_typed_words_name() {
+    let of = |line: &str| parse(line).unwrap().meant().global.socket;
+    assert_eq!(of("complete 3 -- p2pctl -s /a ping"), Some("/a".to_owned()));
+    assert_eq!(of("complete 2 -- p2pctl ping --socket=/b"), Some("/b".to_owned()));
+    assert_eq!(of("-s /c complete 1 -- p2pctl"), Some("/c".to_owned()));
+    assert_eq!(of("complete 1 -- p2pctl -s"), None);
+}
+
+#[test]
 fn the_help_of_a_command_says_more_than_the_list_of_all() {
     for (command, part) in
         [("send", "on disk"), ("watch", "Gaps"), ("peers", "BEHIND counts"), ("search", "all the words")]
@@ -109,7 +118,7 @@ fn the_manual_has_a_page_for_every_command_with_every_option_in_it() {
             assert!(page.contains(&option), "{option} is not in {name}.1");
         }
         *pages += 1;
-        for inner in command.get_subcommands().filter(|inner| inner.get_name() != "help") {
+        for inner in command.get_subcommands().filter(|inner| inner.get_name() != "help" && !inner.is_hide_set()) {
             visit(inner, &format!("{name}-{}", inner.get_name()), dir, pages);
         }
     }

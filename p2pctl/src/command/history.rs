@@ -17,19 +17,22 @@ use crate::progress::Spinner;
 pub(crate) async fn run(args: args::History, session: &mut Session) -> Outcome {
     let request = request(&args, session).await?;
     let all = args.all || args.last == 0;
-    let is_document = !args.null && !args.follow && matches!(session.style.format, Format::Json | Format::Yaml);
+    let is_document = !args.null
+        && args.format.is_none()
+        && !args.follow
+        && matches!(session.style.format, Format::Json | Format::Yaml);
     let keep = if all && !is_document { PAGES_KEPT_MAX } else { usize::MAX };
     let fetched = fetch(request.clone(), if all { u64::MAX } else { args.last }, keep, session).await?;
     let history = &fetched.history;
     if is_document {
         return session.show(|style, out| posts::render_history(history, style, out));
     }
-    let mut writer = if args.null { Writer::Raw } else { Writer::posts(session, Scene::Past) };
+    let mut writer = Writer::new(args.null, args.format.clone(), Scene::Past, session);
     if args.follow && is_told(&request, history) {
         writer.tell(&document::expired(history), session)?;
     }
     show_older(&request, &fetched, &mut writer, session).await?;
-    writer.write_all(&history.posts, session)?;
+    writer.write_all(&history.posts, session).await?;
     tell_expired(&args, &request, history, session);
     tell_blocked(history.blocked, session);
     if args.follow {
@@ -52,7 +55,7 @@ async fn show_older(
         let request = HistoryRequest { since_us: span[1], until_us: span[0], ..request.clone() };
         let mut span = fetch(request, u64::MAX, usize::MAX, session).await?.history;
         span.posts.retain(|post| fetched.is_part(post));
-        writer.write_all(&span.posts, session)?;
+        writer.write_all(&span.posts, session).await?;
     }
     Ok(())
 }
@@ -76,7 +79,8 @@ fn is_told(request: &HistoryRequest, history: &HistoryResponse) -> bool {
 /// What was dropped is no part of the answer. Nobody who asked for all may miss that.
 fn tell_expired(args: &args::History, request: &HistoryRequest, history: &HistoryResponse, session: &mut Session) {
     // Programs were told in a document.
-    let is_document = !args.null && matches!(session.style.format, Format::Json | Format::Yaml);
+    let is_document =
+        !args.null && args.format.is_none() && matches!(session.style.format, Format::Json | Format::Yaml);
     if is_document || !is_told(request, history) {
         return;
     }

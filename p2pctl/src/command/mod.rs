@@ -1,7 +1,9 @@
 //! What each command asks the daemon. Rendering is in `output`.
 
+mod complete;
 mod daemon;
 mod delivery;
+mod exec;
 mod graph;
 mod health;
 mod history;
@@ -214,6 +216,8 @@ pub(crate) async fn run(command: Command, session: &mut Session) -> Outcome {
         Command::Wait(args) => wait::run(&args, session).await,
         Command::Health(args) => health::run(&args, session).await,
         Command::Daemon { command } => daemon::run(&command, session).await,
+        Command::Schema { kind } => local::schema(kind.as_deref(), session),
+        Command::Complete { at, words } => complete::run(at, &words, session).await,
         Command::Completions { shell } => local::completions(shell, session),
         Command::Man { dir } => local::man(dir.as_deref(), session),
         Command::Version => local::version(session).await,

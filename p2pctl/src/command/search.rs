@@ -21,7 +21,7 @@ pub(crate) async fn run(args: args::Search, session: &mut Session) -> Outcome {
     let request = SearchRequest { query, room, limit: 0, page: String::new(), blocked: args.blocked };
     let found = fetch(request, if args.last == 0 { u64::MAX } else { args.last }, session).await?;
     if args.null {
-        Writer::Raw.write_all(&found.posts, session)?;
+        Writer::Raw.write_all(&found.posts, session).await?;
     } else {
         session.show(|style, out| posts::render_search(&found, style, out))?;
     }

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
+use jiff::tz::TimeZone;
 use p2p_proto::client::Client;
 use p2p_proto::v1::watch_request::Start;
 use p2p_proto::v1::watch_response::Item;
@@ -10,20 +11,26 @@ use p2p_proto::v1::{Gap, Post, WatchRequest, WatchResponse};
 use tokio::time::Instant;
 use tonic::{Status, Streaming};
 
+use super::exec::Exec;
 use super::live::{self, BACKOFF_MIN, is_gone, why_gone};
 use super::{Session, span, who};
 use crate::args;
 use crate::exit::{Outcome, Problem};
 use crate::output::Format;
 use crate::output::document::{self, Document};
+use crate::output::names::Names;
 use crate::output::posts::{PostWriter, Scene};
+use crate::output::template::Template;
 use crate::output::words::{are, counted};
 use crate::parse;
 
 pub(crate) async fn run(args: args::Watch, session: &mut Session) -> Outcome {
     let request = request(&args, session).await?;
     let scene = if request.rooms.len() == 1 { Scene::OneRoom } else { Scene::ManyRooms };
-    let writer = if args.null { Writer::Raw } else { Writer::posts(session, scene) };
+    let writer = match (args.exec, args.format) {
+        (Some(command), _) => Writer::Exec(Box::new(Exec::new(command))),
+        (None, format) => Writer::new(args.null, format, scene, session),
+    };
     let until = args.time.map(|time| Instant::now() + time);
     let (count, idle, until_caught_up) = (args.count, args.idle, args.until_caught_up);
     let mut watch = Watch { count, idle, until_caught_up, ..Watch::new(request, writer) };
@@ -82,6 +89,10 @@ pub(crate) enum Writer {
     Posts(Box<PostWriter>),
     /// Texts as they are, each followed by a NUL.
     Raw,
+    /// As the user wrote it down.
+    Template(Box<Template>, Names),
+    /// A command runs for each.
+    Exec(Box<Exec>),
 }
 
 /// Why it ended as it was asked to.
@@ -155,7 +166,7 @@ impl Watch {
                 None if self.is_idle() => return Ok(Stream::Ended(End::Idle)),
                 None => return Ok(Stream::Lost("it is silent".to_owned())),
             };
-            if let Some(end) = self.on_item(item, session)? {
+            if let Some(end) = self.on_item(item, session).await? {
                 return Ok(Stream::Ended(end));
             }
         }
@@ -172,13 +183,13 @@ impl Watch {
         self.idle.is_some_and(|idle| self.last_post.elapsed() >= idle)
     }
 
-    fn on_item(&mut self, response: WatchResponse, session: &mut Session) -> Outcome<Option<End>> {
+    async fn on_item(&mut self, response: WatchResponse, session: &mut Session) -> Outcome<Option<End>> {
         let mut end = None;
         match response.item {
             Some(Item::Batch(batch)) => {
                 let mut posts = batch.posts;
                 posts.retain(|post| post.time_us >= self.since_us);
-                self.show(&posts, session)?;
+                self.show(&posts, session).await?;
                 end = self.count.filter(|count| self.shown >= *count).map(|_| End::Count);
             }
             Some(Item::CaughtUp(_)) => {
@@ -200,10 +211,10 @@ impl Watch {
         Ok(end)
     }
 
-    fn show(&mut self, posts: &[Post], session: &mut Session) -> Outcome {
+    async fn show(&mut self, posts: &[Post], session: &mut Session) -> Outcome {
         let left = self.count.map_or(usize::MAX, |count| usize::try_from(count - self.shown).unwrap_or(usize::MAX));
         let posts = &posts[..posts.len().min(left)];
-        self.writer.write_all(posts, session)?;
+        self.writer.write_all(posts, session).await?;
         self.shown += posts.len() as u64;
         if !posts.is_empty() {
             self.last_post = Instant::now();
@@ -230,18 +241,32 @@ impl Watch {
 }
 
 impl Writer {
-    pub(crate) fn posts(session: &Session, scene: Scene) -> Self {
+    /// For texts only, for a template, or for posts as they are shown.
+    pub(crate) fn new(is_raw: bool, format: Option<Template>, scene: Scene, session: &Session) -> Self {
+        match format {
+            _ if is_raw => Self::Raw,
+            Some(template) => Self::Template(Box::new(template), Names::default()),
+            None => Self::posts(session, scene),
+        }
+    }
+
+    fn posts(session: &Session, scene: Scene) -> Self {
         Self::Posts(Box::new(PostWriter::new(session.style.clone(), scene)))
     }
 
     /// Writes posts that came together, and lets the reader have them.
-    pub(crate) fn write_all(&mut self, posts: &[Post], session: &mut Session) -> Outcome {
-        if let Self::Posts(writer) = self {
-            writer.view(posts);
-            writer.resize((session.io.screen)().map(|screen| screen.columns));
+    pub(crate) async fn write_all(&mut self, posts: &[Post], session: &mut Session) -> Outcome {
+        match self {
+            Self::Posts(writer) => {
+                writer.view(posts);
+                writer.resize((session.io.screen)().map(|screen| screen.columns));
+            }
+            Self::Template(_, names) => posts.iter().for_each(|post| names.add_author(post)),
+            Self::Exec(exec) => return exec.run_all(posts, session).await,
+            Self::Raw => (),
         }
         let out = &mut session.io.stdout;
-        posts.iter().try_for_each(|post| self.write(post, out))?;
+        posts.iter().try_for_each(|post| self.write(post, &session.style.zone, out))?;
         Ok(out.flush()?)
     }
 
@@ -254,10 +279,13 @@ impl Writer {
         Ok(())
     }
 
-    fn write(&mut self, post: &Post, out: &mut dyn Write) -> io::Result<()> {
+    fn write(&mut self, post: &Post, zone: &TimeZone, out: &mut dyn Write) -> io::Result<()> {
         match self {
             Self::Posts(writer) => writer.write(post, out),
             Self::Raw => write_raw(post, out),
+            Self::Template(template, names) => template.write(post, names, zone, out),
+            // It writes nothing itself.
+            Self::Exec(_) => Ok(()),
         }
     }
 }

@@ -7,7 +7,7 @@ use p2p_proto::v1::{Gap, HistoryResponse, Peer, Post, PostId};
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 use serde_json::ser::Formatter;
 
-use super::escape::is_hostile;
+use super::escape::{self, is_hostile};
 use super::time::rfc3339;
 
 /// One value of a document. Fields keep the order they were added in.
@@ -63,6 +63,12 @@ impl<'a> Document<'a> {
         Self::List(texts.iter().map(|text| text.as_str().into()).collect())
     }
 
+    /// Writes JSON for people to read.
+    pub(crate) fn write_pretty(&self, out: &mut dyn Write) -> io::Result<()> {
+        serde_json::to_writer_pretty(&mut *out, self)?;
+        out.write_all(b"\n")
+    }
+
     /// Writes one line of JSON. What could harm a terminal is written as `\u....`, which reads back as itself.
     pub(crate) fn write_json(&self, out: &mut dyn Write) -> io::Result<()> {
         let mut serializer = serde_json::Serializer::with_formatter(&mut *out, Ascii);
@@ -107,7 +113,12 @@ fn post_fields<'a>(fields: Fields<'a>, post: &'a Post) -> Fields<'a> {
 
 /// A post's name with the author's whole id, or null.
 pub(crate) fn post_id<'a>(id: Option<&PostId>) -> Document<'a> {
-    id.map_or(Document::Null, |id| Document::Text(format!("{}-{}-{}", id.author, id.epoch, id.seq).into()))
+    id.map_or(Document::Null, |_| Document::Text(post_id_text(id).into()))
+}
+
+/// The same as text, empty for none.
+pub(crate) fn post_id_text(id: Option<&PostId>) -> String {
+    id.map(|id| format!("{}-{}-{}", escape::line(&id.author), id.epoch, id.seq)).unwrap_or_default()
 }
 
 /// Posts that are gone.

@@ -38,6 +38,9 @@ fn in_all_formats(render: impl Fn(&Style, &mut dyn Write) -> io::Result<()>) -> 
         let out = String::from_utf8(out).unwrap();
         let controls: Vec<char> = out.chars().filter(|c| *c != '\n' && escape::is_hostile(*c)).collect();
         assert_eq!(controls, [], "{format:?} lets something through");
+        if format == Format::Json {
+            out.lines().for_each(|line| schema::tests::check(&serde_json::from_str(line).unwrap()));
+        }
         all += &format!("{format:?}\n{out}\n");
     }
     all

@@ -74,7 +74,11 @@ impl Setting {
         };
         let args = std::iter::once("p2pctl").chain(args.iter().copied()).map(OsString::from);
         let exit = run(args, &self.env, io).await;
-        Ran { exit, stdout: stdout.text(), stderr: stderr.text() }
+        let ran = Ran { exit, stdout: stdout.text(), stderr: stderr.text() };
+        // Whatever a test is about, what it prints for programs keeps to what `schema` says.
+        let documents = ran.stdout.lines().chain(ran.stderr.lines()).filter(|line| line.starts_with("{\"v\":"));
+        documents.for_each(|line| crate::output::schema::tests::check(&serde_json::from_str(line).unwrap()));
+        ran
     }
 }
 
@@ -183,6 +187,18 @@ async fn variables_stand_in_for_options_and_are_named_when_wrong() {
     let wrong = with("text", "5").run(&["rooms"]).await;
     assert_eq!(wrong.exit, Exit::Usage);
     assert!(wrong.stderr.contains("P2PCTL_TIMEOUT=\"5\""), "{}", wrong.stderr);
+}
+
+#[tokio::test]
+async fn the_schema_of_one_type_or_of_all_is_printed_without_a_daemon() {
+    let all = Setting::nowhere().run(&["schema"]).await;
+    let all: serde_json::Value = serde_json::from_str(&all.stdout).unwrap();
+    let post = Setting::nowhere().run(&["schema", "post"]).await;
+    let post: serde_json::Value = serde_json::from_str(&post.stdout).unwrap();
+    assert_eq!(post["properties"], all["$defs"]["post"]["properties"]);
+    let none = Setting::nowhere().run(&["schema", "nonsense"]).await;
+    assert_eq!(none.exit, Exit::Usage);
+    assert!(none.stderr.contains("hint: there are sent, post, "), "{none:?}");
 }
 
 #[tokio::test]

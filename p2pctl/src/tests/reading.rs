@@ -1,5 +1,7 @@
 //! `watch`, `history`, `rooms`.
 
+use std::path::Path;
+
 use p2p_proto::error::{Code, Error};
 use p2p_proto::v1::watch_request::Start;
 use p2p_proto::v1::watch_response::Item;
@@ -402,4 +404,79 @@ async fn a_search_without_a_match_is_no_failure() {
     let circle = Fake::start();
     circle.state().found.extend([found(&[], "a"), found(&[], "a")]);
     assert_eq!(run_at(&circle, &["search", "x"]).await.exit, Exit::Ok, "a daemon that leads in a circle");
+}
+
+/// A command that writes what it gets, a line each, into a file.
+fn noting(dir: &Path) -> String {
+    format!(
+        "cat >>{0}/json; printf '%s|%s|%s|%s\\n' \"$P2P_NAME\" \"$P2P_ROOM\" \"$P2P_ID\" \"$P2P_TEXT\" >>{0}/text",
+        dir.display()
+    )
+}
+
+#[tokio::test]
+async fn a_command_runs_for_each_post_in_order_and_no_text_is_ever_a_part_of_it() {
+    let hostile = [post(1, "$(touch owned) `touch owned`"), post(2, "'; touch owned; '"), post(3, "-n \"\\")];
+    let fake = watched(vec![Ok(WatchResponse {
+        offset: 3,
+        item: Some(Item::Batch(PostBatch { posts: hostile.to_vec() })),
+        blocked: 0,
+    })]);
+    let dir = tempfile::tempdir().unwrap();
+    let command = format!("cd {}; {}", dir.path().display(), noting(dir.path()));
+    let ran = run_at(&fake, &["watch", "--count", "3", "--exec", &command]).await;
+    assert_eq!((ran.exit, ran.stdout.as_str(), ran.stderr.as_str()), (Exit::Ok, "", ""));
+    let text = std::fs::read_to_string(dir.path().join("text")).unwrap();
+    let expected: String =
+        (1..).zip(&hostile).map(|(n, post)| format!("alice~k5x3|general|{ALICE}-1863-{n}|{}\n", post.text)).collect();
+    assert_eq!(text, expected);
+    let json = std::fs::read_to_string(dir.path().join("json")).unwrap();
+    let texts: Vec<String> = json
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["text"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(texts, hostile.map(|post| post.text));
+    assert!(!dir.path().join("owned").exists());
+}
+
+#[tokio::test]
+async fn a_command_that_fails_or_does_not_read_is_told_and_the_next_post_has_its_turn() {
+    let fake = watched(vec![batch(1..=3)]);
+    let ran = run_at(&fake, &["watch", "--count", "3", "--exec", "test \"$P2P_OFFSET\" != 2 || exit 7"]).await;
+    assert_eq!(ran.exit, Exit::Ok);
+    assert_eq!(ran.stderr, format!("p2pctl: warning: exec: exit status: 7 on {ALICE}-1863-2\n"));
+}
+
+#[tokio::test]
+async fn posts_are_written_as_a_template_says() {
+    let fake = watched(vec![batch(1..=2)]);
+    let ran = run_at(&fake, &["watch", "--count", "2", "-ojson", "-F", "{offset} {name}: {text}"]).await;
+    assert_eq!(ran.stdout, "1 alice~k5x3: text 1\n2 alice~k5x3: text 2\n");
+    fake.state().posts = vec![post(1, "a\nb\x1b[2J")];
+    assert_eq!(run_at(&fake, &["history", "-ojson", "-F", "{{{text}}}"]).await.stdout, "{a^Jb^[[2J}\n");
+    let ran = run_at(&fake, &["watch", "-F", "{nick}"]).await;
+    assert_eq!(ran.exit, Exit::Usage);
+    assert!(ran.stderr.contains("there are author, id, name, offset, re, room, short, text, time, utc"), "{ran:?}");
+}
+
+#[tokio::test]
+async fn a_shell_is_told_peers_and_rooms_that_can_stand_in_a_command_line() {
+    let fake = Fake::start();
+    let peer = |id: &str, name: &str, petname: &str| Peer {
+        id: id.to_owned(),
+        name: name.to_owned(),
+        petname: petname.to_owned(),
+        ..Peer::default()
+    };
+    fake.state().peers =
+        vec![peer(ALICE, "alice", "ali"), peer(BOB, "$(reboot)", ""), peer(OWN, "al pha", ""), peer("", "", "")];
+    let complete = async |words: &[&str]| {
+        let at = (words.len() - 1).to_string();
+        let ran = run_at(&fake, &[&["complete", &at, "--", "p2pctl"], &words[1..]].concat()).await;
+        (ran.exit, ran.stdout)
+    };
+    assert_eq!(complete(&["p2pctl", "ping", ""]).await, (Exit::Ok, "ali\n7qfdabcd\nmmmmabcd\n".to_owned()));
+    assert_eq!(complete(&["p2pctl", "watch", "--from", "al"]).await, (Exit::Ok, "ali\n".to_owned()));
+    assert_eq!(complete(&["p2pctl", "send", "-r", ""]).await, (Exit::Ok, "general\n".to_owned()));
+    assert_eq!(complete(&["p2pctl", "send", ""]).await, (Exit::Ok, String::new()));
 }
