@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod chat;
+mod completing;
 mod delivery;
 mod errors;
 mod first_run;
