@@ -175,12 +175,24 @@ async fn live(loaded: &Loaded, args: &RunArgs, log: LogHandle) -> Result<u8, Dae
         Err(error) => return close_early(stop_api, served, Err(error.into())).await,
     };
     let instance = Instance { id, epoch };
-    let Opened { jobs, events: store_events, thread: store_thread, feeds, forks, next_offset, book, noted, .. } = store;
+    let Opened {
+        jobs,
+        events: store_events,
+        thread: store_thread,
+        feeds,
+        forks,
+        next_offset,
+        book,
+        forgotten,
+        noted,
+        ..
+    } = store;
 
     let (links, link_events) = start_links(config, key.clone(), networks, listeners);
     let clock = Clock::start();
     let config_now = with_notes(mesh_config(config, &places.listen), noted, subscribers.names());
-    let setup = Setup { key, epoch, config: config_now, feeds, forks, next_offset, book, seed: rand::random() };
+    let setup =
+        Setup { key, epoch, config: config_now, feeds, forks, next_offset, book, forgotten, seed: rand::random() };
     let rooms = Rooms {
         links,
         link_events,

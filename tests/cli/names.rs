@@ -86,3 +86,23 @@ fn who_is_blocked_is_not_linked_and_not_shown_and_everybody_still_gets_what_he_s
     eventually(PATIENCE, "it is linked again", || one.state_of(&pest) == PeerState::Up);
     assert_eq!(said(&one).len(), 1);
 }
+
+#[test]
+fn who_is_forgotten_stays_so_over_a_restart_though_others_tell_of_him() {
+    let network = Network::new();
+    let mut one = network.start("one", &[]);
+    let two = network.start("two", &[&one]);
+    let mut three = network.start("three", &[&one]);
+    one.wait_for_peers(2);
+    eventually(PATIENCE, "two knows three", || two.status().peers_known == 2);
+    three.stop();
+    assert_eq!(one.p2pctl(&["peers", "forget", "three"]).ok(), "forgot three\n");
+    one.kill_9();
+    one.restart();
+    one.wait_for_peers(1);
+    // Whatever two tells at the beginning of a link was told before this answer came.
+    drop(one.p2pctl(&["sync", "--now"]).ok());
+    assert_eq!(one.status().peers_known, 1);
+    three.restart();
+    eventually(PATIENCE, "who says something new of himself is back", || one.status().peers_known == 2);
+}

@@ -60,6 +60,8 @@ pub struct Setup {
     pub next_offset: Offset,
     /// The address book, with the time each peer was last linked (milliseconds since 1970; 0 for never).
     pub book: Vec<(Record, u64)>,
+    /// Peers that the user forgot, with the newest revision of their records that was known.
+    pub forgotten: Vec<(PeerId, u64)>,
     /// For jitter and choices. The same seed gives the same run.
     pub seed: u64,
 }

@@ -240,7 +240,8 @@ pub(super) const KEYS: &[Key] = &[
     },
     Key {
         name: "block",
-        about: "These peer ids may not link.",
+        about: "These peer ids may not link, and what they say is kept and passed on, and not shown.\n\
+                For one peer at a time: p2pctl peers block.",
         default: None,
         take: Some(|config, new| config.block.clone_from(&new.block)),
         read: Read::Many(|config| config.block.clear(), |config, value| push(&mut config.block, text::parsed(value))),

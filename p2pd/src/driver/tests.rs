@@ -65,6 +65,7 @@ fn stage() -> Stage {
         forks: Vec::new(),
         next_offset: Offset(1),
         book: Vec::new(),
+        forgotten: Vec::new(),
         seed: 1,
     };
     Stage { driver: Driver::new(Mesh::new(setup, clock.now()), clock, rooms), store, jobs, leave }

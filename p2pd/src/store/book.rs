@@ -3,7 +3,7 @@
 use p2p_mesh::id::{Epoch, PeerId};
 use p2p_mesh::limits::BOOK_LEN_MAX;
 use p2p_mesh::membership::record::Record;
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension};
 
 use super::fault::Fault;
 use super::sql;
@@ -29,11 +29,27 @@ pub(super) fn save(db: &Connection, record: &Record, seen_ms: u64) -> Result<(),
     let mut statement =
         db.prepare_cached("INSERT OR REPLACE INTO records (peer, body, signature, seen_ms) VALUES (?1, ?2, ?3, ?4)")?;
     statement.execute((record.id.0, record.body(), record.signature(), sql::integer(seen_ms)))?;
+    db.prepare_cached("DELETE FROM forgotten WHERE peer = ?1")?.execute((record.id.0,))?;
     Ok(())
 }
 
-/// Drops the record of a peer.
+/// Who was forgotten, and the newest revision that was known of each.
+pub(super) fn load_forgotten(db: &Connection) -> Result<Vec<(PeerId, u64)>, Fault> {
+    let mut statement = db.prepare("SELECT peer, rev FROM forgotten ORDER BY peer LIMIT ?1")?;
+    let rows = statement
+        .query_map((sql::integer(BOOK_LEN_MAX as u64),), |row| Ok((PeerId(row.get(0)?), sql::number(row, 1)?)))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// Drops the record of a peer, and remembers how new it was: so that it does not come back by what others remember.
 pub(super) fn forget(db: &Connection, peer: &PeerId) -> Result<(), Fault> {
+    let mut known = db.prepare_cached("SELECT body, signature FROM records WHERE peer = ?1")?;
+    let known: Option<(String, [u8; 64])> =
+        known.query_row((peer.0,), |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+    if let Some(record) = known.and_then(|(body, signature)| Record::parse(&body, signature).ok()) {
+        db.prepare_cached("INSERT OR REPLACE INTO forgotten (peer, rev) VALUES (?1, ?2)")?
+            .execute((peer.0, sql::integer(record.rev)))?;
+    }
     db.prepare_cached("DELETE FROM records WHERE peer = ?1")?.execute((peer.0,))?;
     Ok(())
 }

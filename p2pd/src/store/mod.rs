@@ -236,6 +236,8 @@ pub struct Opened {
     pub newest_own_epoch: Option<Epoch>,
     /// The address book.
     pub book: Vec<(Record, u64)>,
+    /// Peers that the user forgot, with the newest revision of their records that was known.
+    pub forgotten: Vec<(PeerId, u64)>,
     /// What the user noted of peers, and who used which name first.
     pub noted: Noted,
 }

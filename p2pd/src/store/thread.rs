@@ -53,11 +53,13 @@ fn open(dir: &Path, me: &PeerId, durability: Durability) -> Result<(Desk, mpsc::
     let newest_own_epoch: Option<Epoch> = noted.max(writer.index.newest_epoch(me));
     let book = book::load(&writer.db).map_err(told)?;
     let forks = forks::load(&writer.db).map_err(told)?;
+    let forgotten = book::load_forgotten(&writer.db).map_err(told)?;
     let noted_of_peers = notes::load(&writer.db).map_err(told)?;
     let (jobs, job_receiver) = mpsc::channel(JOBS_WAITING_MAX);
     let (event_sender, events) = mpsc::channel(EVENTS_WAITING_MAX);
     let desk = Desk { writer, dir: dir.to_owned(), me: *me, events: event_sender, failure: None, retry_due: None };
-    let found = Found { jobs, events, feeds, forks, next_offset, newest_own_epoch, book, noted: noted_of_peers };
+    let found =
+        Found { jobs, events, feeds, forks, next_offset, newest_own_epoch, book, forgotten, noted: noted_of_peers };
     Ok((desk, job_receiver, found))
 }
 
@@ -70,13 +72,14 @@ struct Found {
     next_offset: Offset,
     newest_own_epoch: Option<Epoch>,
     book: Vec<(Record, u64)>,
+    forgotten: Vec<(PeerId, u64)>,
     noted: Noted,
 }
 
 impl Found {
     fn with(self, thread: JoinHandle<()>) -> Opened {
-        let Self { jobs, events, feeds, forks, next_offset, newest_own_epoch, book, noted } = self;
-        Opened { jobs, events, thread, feeds, forks, next_offset, newest_own_epoch, book, noted }
+        let Self { jobs, events, feeds, forks, next_offset, newest_own_epoch, book, forgotten, noted } = self;
+        Opened { jobs, events, thread, feeds, forks, next_offset, newest_own_epoch, book, forgotten, noted }
     }
 }
 

@@ -38,10 +38,10 @@ pub(crate) enum Learned {
 }
 
 impl Book {
-    pub(crate) fn new(me: PeerId, kept: Vec<(Record, u64)>) -> Self {
+    pub(crate) fn new(me: PeerId, kept: Vec<(Record, u64)>, forgotten: Vec<(PeerId, u64)>) -> Self {
         let kept = kept.into_iter().filter(|(record, _)| record.id != me);
         let entries = kept.map(|(record, seen_ms)| (record.id, Entry { record, seen_ms, source: None })).collect();
-        Self { me, entries, forgotten: BTreeMap::new() }
+        Self { me, entries, forgotten: forgotten.into_iter().take(BOOK_LEN_MAX).collect() }
     }
 
     /// Takes a record over if it is newer than what is known.
@@ -128,7 +128,7 @@ mod tests {
 
     fn book() -> (Book, PeerId) {
         let me = record(0, 1, "10.0.0.1:1").id;
-        (Book::new(me, Vec::new()), me)
+        (Book::new(me, Vec::new(), Vec::new()), me)
     }
 
     #[test]
@@ -154,6 +154,19 @@ mod tests {
             assert_eq!(book.learn(back.0, back.1), Learned::News);
             book.forget(&known.id);
         }
+    }
+
+    #[test]
+    fn who_was_forgotten_in_an_earlier_run_is_forgotten_still() {
+        let (_, me) = book();
+        let known = record(1, 5, "10.0.0.2:1");
+        let mut book = Book::new(me, Vec::new(), vec![(known.id, 5)]);
+        assert_eq!(book.learn(known, me_other()), Learned::Nothing);
+        assert_eq!(book.learn(record(1, 6, "10.0.0.2:1"), me_other()), Learned::News);
+    }
+
+    fn me_other() -> PeerId {
+        record(9, 1, "10.0.0.9:1").id
     }
 
     #[test]

@@ -161,7 +161,7 @@ impl Mesh {
     /// Begins.
     #[must_use]
     pub fn new(setup: Setup, now: Now) -> Self {
-        let Setup { key, epoch, config, feeds, forks, next_offset, book, seed } = setup;
+        let Setup { key, epoch, config, feeds, forks, next_offset, book, forgotten, seed } = setup;
         let id = PeerId(key.verifying_key().to_bytes());
         let instance = Instance { id, epoch };
         let addrs = config.advertise.clone();
@@ -175,7 +175,7 @@ impl Mesh {
             links: BTreeMap::new(),
             dirty: BTreeSet::new(),
             dials: Dials::default(),
-            book: Book::new(id, book),
+            book: Book::new(id, book, forgotten),
             feeds: Feeds::new(feeds, &forks),
             behind: BTreeSet::new(),
             memory: Memory::default(),

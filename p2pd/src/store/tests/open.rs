@@ -155,6 +155,16 @@ fn the_address_book_keeps_the_last_record_of_each_peer() {
     store.send(Job::ForgetRecord(identity(4)));
     let store = store.reopen(dir.path());
     assert_eq!(store.opened.book, [(record(2, 2), 8), (record(3, 1), 0)]);
+    assert_eq!(store.opened.forgotten, [(identity(4), 1)], "others may still tell of it");
+    store.send(Job::SaveRecord { record: record(4, 2), seen_ms: 1 });
+    store.send(Job::ForgetRecord(identity(4)));
+    store.send(Job::ForgetRecord(identity(4)));
+    let store = store.reopen(dir.path());
+    assert_eq!(store.opened.forgotten, [(identity(4), 2)]);
+    store.send(Job::SaveRecord { record: record(4, 3), seen_ms: 1 });
+    let store = store.reopen(dir.path());
+    assert_eq!(store.opened.forgotten, []);
+    store.send(Job::ForgetRecord(identity(4)));
     store.close();
 
     let db = rusqlite::Connection::open(file::path(dir.path())).unwrap();

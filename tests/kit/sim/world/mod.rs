@@ -465,6 +465,7 @@ impl World {
             forks: machine.disk.forks(),
             next_offset: machine.disk.next_offset(),
             book: machine.disk.book(),
+            forgotten: Vec::new(),
             seed,
         }
     }

@@ -205,6 +205,7 @@ impl Peer {
             forks: Vec::new(),
             next_offset,
             book,
+            forgotten: Vec::new(),
             seed: u64::from(n),
         };
         let mut peer = Self {
@@ -241,6 +242,7 @@ impl Peer {
             forks: self.store.forks.values().cloned().collect(),
             next_offset: Offset(next),
             book: Vec::new(),
+            forgotten: Vec::new(),
             seed: 2,
         };
         let mut peer =
