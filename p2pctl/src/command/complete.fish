@@ -6,3 +6,5 @@ function __p2pctl_found
     p2pctl complete --timeout 1s (count $before) -- $before "$current" 2>/dev/null
 end
 complete -c p2pctl -a '(__p2pctl_found)'
+complete -c p2pctl -s r -l room -x -a '(__p2pctl_found)'
+complete -c p2pctl -l from -x -a '(__p2pctl_found)'

@@ -65,14 +65,19 @@ async fn collect(
     let mut bytes = 0;
     let mut is_more = true;
     while is_more && found.len() < limit && answer.blocked < BLOCKED_ENOUGH {
-        // One more than wanted tells whether there is more.
-        query.limit = PAGE_POSTS.min(limit - found.len()) + 1;
+        // One more than wanted tells whether there is more. Where some are left out, nobody knows how many are wanted.
+        let wanted = if hidden.is_empty() { PAGE_POSTS.min(limit - found.len()) } else { PAGE_POSTS };
+        query.limit = wanted + 1;
         let step = query.clone();
         let mut page = asker.ask_store(|reply| Request::History { query: step, reply }).await?;
         is_more = page.len() >= query.limit;
         page.reverse();
         page.truncate(query.limit - 1);
         for post in page {
+            if found.len() == limit {
+                answer.next = query.before;
+                return Ok(answer);
+            }
             if hidden.contains(&post.id.feed.id) {
                 answer.blocked += 1;
                 query.before = Some(place(&post));

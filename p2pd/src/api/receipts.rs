@@ -62,15 +62,16 @@ fn timeless(response: &v1::ReceiptsResponse) -> v1::ReceiptsResponse {
 }
 
 fn convert(receipt: Receipt, names: &Names) -> v1::Receipt {
-    let holders = receipt.holders.iter().map(|holder| {
+    let holders = receipt.holders.iter().filter_map(|holder| {
         let called = names.called(&holder.peer);
-        v1::Holder {
+        // It tells us nothing, so nobody could wait for it.
+        (!called.is_blocked).then(|| v1::Holder {
             peer: holder.peer.to_string(),
             name: called.name,
             state: state(holder.state).into(),
             last_seen_us: time_us(holder.last_seen_ms),
             petname: called.petname,
-        }
+        })
     });
     v1::Receipt { id: Some(post_id(receipt.post)), held: receipt.held, holders: holders.collect() }
 }

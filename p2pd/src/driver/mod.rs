@@ -119,7 +119,7 @@ impl Driver {
     #[must_use]
     pub fn new(mesh: Mesh, clock: Clock, rooms: Rooms) -> Self {
         let names = rooms.subscribers.names();
-        // Our own name is ours, whoever else had it first.
+        // On a first start our own name is ours, whoever else has it.
         let own = mesh.record();
         let called = std::iter::once((own.id, own.name.as_str())).chain(mesh.names());
         let waiting_jobs = called.filter_map(|(peer, name)| names.set(peer, name)).map(Job::SaveName).collect();

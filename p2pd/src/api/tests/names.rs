@@ -1,6 +1,6 @@
 //! How peers are called, and who is left out.
 
-use p2p_mesh::status::PeerState;
+use p2p_mesh::status::{Holder, HolderState, PeerState};
 use p2p_proto::error::{Code, Error};
 use p2p_proto::v1;
 use p2p_proto::v1::watch_request::Start;
@@ -106,6 +106,44 @@ async fn what_the_blocked_say_is_left_out_and_counted_unless_somebody_asks_for_i
     assert_eq!((found.posts.len(), found.blocked), (2, 2));
     let search = v1::SearchRequest { blocked: true, ..search };
     assert_eq!(daemon.client().await.chat().search(search).await.unwrap().into_inner().posts.len(), 4);
+}
+
+#[tokio::test]
+async fn a_page_of_a_history_is_full_though_much_is_left_out_and_a_flood_ends_it() {
+    let daemon = Daemon::start().await;
+    daemon.arrive(2, "general", &["first"]);
+    for _ in 0..120 {
+        daemon.arrive(3, "general", &["spam"; 100]);
+    }
+    daemon.arrive(2, "general", &["second"]);
+    daemon.arrive(2, "general", &["third"]);
+    update(&daemon, 3, None, Some(true)).await.unwrap();
+    let (mut request, mut pages, mut blocked) = (v1::HistoryRequest { limit: 1, ..Default::default() }, Vec::new(), 0);
+    loop {
+        let page = daemon.client().await.chat().history(request.clone()).await.unwrap().into_inner();
+        blocked += page.blocked;
+        pages.push(page.posts.into_iter().map(|post| post.text).collect::<Vec<_>>());
+        if page.next.is_empty() {
+            break;
+        }
+        request.page = page.next;
+    }
+    assert_eq!(pages.concat(), ["third", "second", "first"]);
+    assert_eq!(pages[2].len(), 0, "a call looks through a part of the flood");
+    assert_eq!(blocked, 12_000);
+}
+
+#[tokio::test]
+async fn nobody_waits_for_the_receipt_of_somebody_who_is_blocked() {
+    let daemon = Daemon::start().await;
+    let holder = |author| Holder { peer: id(author), state: HolderState::Away, last_seen_ms: 0 };
+    daemon.world.lock().holders = vec![holder(2), holder(3)];
+    update(&daemon, 3, None, Some(true)).await.unwrap();
+    let post = v1::PostId { author: id(OWN).to_string(), epoch: 7, seq: 1 };
+    let request = v1::ReceiptsRequest { ids: vec![post], follow: false };
+    let mut stream = daemon.client().await.chat().receipts(request).await.unwrap().into_inner();
+    let holders = guarded(stream.message()).await.unwrap().unwrap().receipts.remove(0).holders;
+    assert_eq!(holders.into_iter().map(|holder| holder.peer).collect::<Vec<_>>(), [id(2).to_string()]);
 }
 
 #[tokio::test]
