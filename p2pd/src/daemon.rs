@@ -34,7 +34,7 @@ use crate::identity::{DataDir, DataDirError};
 use crate::keyfile::KeyFileError;
 use crate::link::{self, BindError, LinkConfig, LinkEvent, Links};
 use crate::logging::{self, LogError, LogHandle};
-use crate::names::{Names, Noted};
+use crate::names::Names;
 use crate::network::NetworkKey;
 use crate::notify::Notifier;
 use crate::paths::Surroundings;
@@ -175,24 +175,11 @@ async fn live(loaded: &Loaded, args: &RunArgs, log: LogHandle) -> Result<u8, Dae
         Err(error) => return close_early(stop_api, served, Err(error.into())).await,
     };
     let instance = Instance { id, epoch };
-    let Opened {
-        jobs,
-        events: store_events,
-        thread: store_thread,
-        feeds,
-        forks,
-        next_offset,
-        book,
-        forgotten,
-        noted,
-        ..
-    } = store;
+    let (setup, store) = set_up(key.clone(), epoch, mesh_config(config, &places.listen), store, subscribers.names());
+    let Opened { jobs, events: store_events, thread: store_thread, .. } = store;
 
-    let (links, link_events) = start_links(config, key.clone(), networks, listeners);
+    let (links, link_events) = start_links(config, key, networks, listeners);
     let clock = Clock::start();
-    let config_now = with_notes(mesh_config(config, &places.listen), noted, subscribers.names());
-    let setup =
-        Setup { key, epoch, config: config_now, feeds, forks, next_offset, book, forgotten, seed: rand::random() };
     let rooms = Rooms {
         links,
         link_events,
@@ -416,11 +403,29 @@ fn mesh_config(config: &Config, listen: &[SocketAddr]) -> p2p_mesh::config::Conf
     }
 }
 
-/// What the user noted of peers holds beside what the configuration says.
-fn with_notes(config: p2p_mesh::config::Config, noted: Noted, names: &Names) -> p2p_mesh::config::Config {
-    names.load(noted);
+/// What the mesh begins with, and the rest of what the store gave. What the user noted of peers holds beside what the
+/// configuration says.
+fn set_up(
+    key: SigningKey,
+    epoch: Epoch,
+    config: p2p_mesh::config::Config,
+    mut store: Opened,
+    names: &Names,
+) -> (Setup, Opened) {
+    names.load(std::mem::take(&mut store.noted));
     names.configure(config.block);
-    p2p_mesh::config::Config { block: names.blocked(), ..config }
+    let setup = Setup {
+        key,
+        epoch,
+        config: p2p_mesh::config::Config { block: names.blocked(), ..config },
+        feeds: std::mem::take(&mut store.feeds),
+        forks: std::mem::take(&mut store.forks),
+        next_offset: store.next_offset,
+        book: std::mem::take(&mut store.book),
+        forgotten: std::mem::take(&mut store.forgotten),
+        seed: rand::random(),
+    };
+    (setup, store)
 }
 
 /// What others are told: the user's word, else where we listen; where we listen everywhere, each link shows.
