@@ -187,6 +187,8 @@ pub struct PeerStatus {
     pub next_dial_ms: Option<u64>,
     /// Why the last link or dial ended.
     pub last_error: String,
+    /// Where it was dialed last somebody else was, with another key.
+    pub met_other: bool,
     /// Its clock minus ours, microseconds.
     pub clock_offset_us: i64,
     /// Configured or added by hand.
@@ -223,6 +225,7 @@ impl PeerStatus {
             tries: 0,
             next_dial_ms: None,
             last_error: String::new(),
+            met_other: false,
             clock_offset_us: 0,
             configured: false,
             instances: 0,

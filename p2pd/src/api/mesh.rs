@@ -199,7 +199,8 @@ impl MeshService {
         }
         self.check_trusted(peer)?;
         let known = self.asker.peer(peer).await?;
-        let offline = || offline(id, &known.last_error);
+        let offline =
+            || if known.met_other { met_other(id, &known.last_error) } else { offline(id, &known.last_error) };
         match known.state {
             PeerState::Up | PeerState::Suspect => (),
             PeerState::Dialing | PeerState::Waiting | PeerState::Down => return Err(offline()),
@@ -219,6 +220,12 @@ fn offline(id: &str, last_error: &str) -> Error {
     let because = if last_error.is_empty() { String::new() } else { format!(": {last_error}") };
     Error::new(Code::PeerOffline, format!("peer {id} is not linked{because}"))
         .with_hint(format!("dial it now: p2pctl peers reconnect {id}"))
+}
+
+/// Who answers where it was is somebody else.
+fn met_other(id: &str, last_error: &str) -> Error {
+    Error::new(Code::Untrusted, format!("peer {id} is not linked, and somebody else is where it was: {last_error}"))
+        .with_hint(format!("if it has a new key, forget the old one: p2pctl peers forget {id}"))
 }
 
 fn ping_timeout(ms: u32) -> Duration {

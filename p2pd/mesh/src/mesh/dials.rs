@@ -36,6 +36,8 @@ pub(super) struct Dialing {
     pub(super) in_flight: Option<DialId>,
     pub(super) tries: u32,
     pub(super) last_error: String,
+    /// At the address that was dialed last somebody else was, with another key.
+    pub(super) met_other: bool,
     /// Who answered at this address.
     pub(super) answered: Option<PeerId>,
     /// Where the one who answered says that it is.
@@ -397,6 +399,7 @@ impl Mesh {
         dialing.tries += 1;
         let tries = dialing.tries;
         dialing.last_error = detail.to_owned();
+        dialing.met_other = reason == DialFailure::WrongPeer;
         let wait = match reason {
             DialFailure::Refused => dialing.backoff.next_refused(),
             // The other addresses come first, the wait after the last of them.
@@ -443,6 +446,7 @@ impl Mesh {
             dialing.since_ms = now.unix_ms;
             if wait != Redial::Spare {
                 dialing.last_error = why.to_owned();
+                dialing.met_other = false;
             }
             let wait = match wait {
                 Redial::Spare => SPARE_WAIT,

@@ -183,6 +183,7 @@ impl Mesh {
         let dialing = self.dials.entry(&Target::Peer(peer));
         dialing.tries = 0;
         dialing.last_error.clear();
+        dialing.met_other = false;
         dialing.since_ms = now.unix_ms;
         let is_back = std::mem::replace(&mut dialing.was_linked, true) && !is_spare;
         if is_back {

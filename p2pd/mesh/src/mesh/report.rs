@@ -132,6 +132,7 @@ impl Mesh {
             tries: dialing.tries,
             next_dial_ms: next.map(|at| at.since(now.mono).as_millis() as u64),
             last_error: dialing.last_error,
+            met_other: dialing.met_other,
             ..PeerStatus::unknown(state)
         }
     }

@@ -243,6 +243,7 @@ pub(super) fn peer(author: u8, state: PeerState) -> PeerStatus {
         tries: 7,
         next_dial_ms: None,
         last_error: "cable cut".into(),
+        met_other: false,
         clock_offset_us: -8,
         configured: true,
         instances: 1,

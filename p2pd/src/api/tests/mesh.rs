@@ -142,6 +142,15 @@ async fn a_ping_ends_with_a_time_or_with_the_reason_why_not() {
     assert_eq!((error.code, error.message), (Code::PeerOffline, format!("peer {up} is not linked: cable cut")));
     assert_eq!(ping(&daemon, &away, 0).await.unwrap_err().code, Code::PeerOffline);
 
+    daemon.world.lock().peers[1].met_other = true;
+    daemon.world.lock().peers[1].last_error = "expected k5x3abcd…, got 7qfdabcd…".into();
+    let error = ping(&daemon, &away, 0).await.unwrap_err();
+    let where_it_was = "somebody else is where it was: expected k5x3abcd…, got 7qfdabcd…";
+    assert_eq!(
+        (error.code, error.message),
+        (Code::Untrusted, format!("peer {away} is not linked, and {where_it_was}"))
+    );
+
     daemon.world.lock().pong = None;
     let error = ping(&daemon, &up, 20).await.unwrap_err();
     assert_eq!((error.code, error.message), (Code::Timeout, format!("peer {up} did not answer within 20ms")));

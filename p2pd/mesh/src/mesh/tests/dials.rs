@@ -248,6 +248,19 @@ fn at_a_configured_address_somebody_new_is_welcome() {
 }
 
 #[test]
+fn h_06_it_is_told_that_somebody_else_is_where_a_peer_was_until_it_is_found_again() {
+    let mut peer = Peer::start(1, config(1), &[], vec![(record(2), 0)]);
+    let met_other = |peer: &Peer| peer.mesh.peers(peer.now)[0].met_other;
+    fail_all(&mut peer, 60_000, DialFailure::WrongPeer);
+    assert!(met_other(&peer));
+    fail_all(&mut peer, 60_000, DialFailure::Unreachable);
+    assert!(!met_other(&peer), "nobody is there now");
+    fail_all(&mut peer, 60_000, DialFailure::WrongPeer);
+    peer.accept(2);
+    assert!(!met_other(&peer));
+}
+
+#[test]
 fn the_first_link_after_none_ends_all_waiting() {
     let mut peer = Peer::with(1, |config| config.peers = vec![addr(2), addr(3)]);
     fail_all(&mut peer, 600_000, DialFailure::Unreachable);
