@@ -218,7 +218,7 @@ impl<'a> Desk<'a> {
     }
 
     async fn search(&self, query: String, room: String, page: String) {
-        let request = SearchRequest { query: query.clone(), room, limit: 0, page };
+        let request = SearchRequest { query: query.clone(), room, limit: 0, page, blocked: false };
         let call = async |client: Client| client.chat().search(request.clone()).await;
         let found = live::ask("search", self.session, &self.link, call, drop).await;
         self.tell(|chat| chat.handle_found(&query, found.map_err(|problem| problem.message)));

@@ -272,6 +272,7 @@ impl Chat {
     }
 
     fn know_author(&mut self, post: &Post) {
+        self.names.add_author(post);
         self.know(&post.author_name, author(post));
     }
 }

@@ -235,6 +235,7 @@ impl Chat {
         let Ok(peers) = peers else { return };
         self.peers = peers.peers.into_iter().filter(|peer| !peer.id.is_empty()).collect();
         for peer in self.peers.clone() {
+            self.names.add_peer(&peer);
             self.know(&peer.name, &peer.id);
         }
     }

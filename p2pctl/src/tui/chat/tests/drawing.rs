@@ -26,7 +26,11 @@ fn lively() -> Chat {
         },
     ]);
     chat.handle_watched(Ok(batch([Post { room: "kitchen".to_owned(), ..post('a', 101, 190, "x") }])));
-    chat.handle_watched(Ok(WatchResponse { offset: 110, item: Some(Item::Gap(Gap { from: 102, to: 110, posts: 9 })) }));
+    chat.handle_watched(Ok(WatchResponse {
+        offset: 110,
+        item: Some(Item::Gap(Gap { from: 102, to: 110, posts: 9 })),
+        ..WatchResponse::default()
+    }));
     let missing = post('b', 77, -9_999, "").id;
     let late = Post { late: true, forked: true, ..post('b', 111, 150, "I was away") };
     chat.handle_watched(Ok(batch([late, Post { re: missing, ..post('b', 112, 300, "see there") }])));
@@ -69,7 +73,10 @@ fn what_was_found_is_read_on_any_terminal() {
     let mut chat = chat([]);
     enter(&mut chat, "/search tea");
     let posts = vec![post('a', 1, 1, "tea\nfor two"), post('b', 2, 70, "\u{202e}more tea than fits into a line")];
-    chat.handle_found("tea", Ok(SearchResponse { posts, next: "p2".to_owned(), searched_us: 0 }));
+    chat.handle_found(
+        "tea",
+        Ok(SearchResponse { posts, next: "p2".to_owned(), searched_us: 0, ..SearchResponse::default() }),
+    );
     insta::assert_snapshot!("chat_search_on_40_columns", drawn(&mut chat, 40, 5));
     insta::assert_snapshot!("chat_search_on_80_columns", drawn(&mut chat, 80, 5));
     chat.handle_found("tea", Err("search: \x1b[2J".to_owned()));

@@ -57,11 +57,11 @@ fn post(letter: char, seq: u64, seconds: i64, text: &str) -> Post {
 fn batch(posts: impl IntoIterator<Item = Post>) -> WatchResponse {
     let posts: Vec<Post> = posts.into_iter().collect();
     let offset = posts.iter().map(|post| post.offset).max().unwrap_or(0);
-    WatchResponse { offset, item: Some(Item::Batch(PostBatch { posts })) }
+    WatchResponse { offset, item: Some(Item::Batch(PostBatch { posts })), ..WatchResponse::default() }
 }
 
 fn caught_up(offset: u64) -> WatchResponse {
-    WatchResponse { offset, item: Some(Item::CaughtUp(true)) }
+    WatchResponse { offset, item: Some(Item::CaughtUp(true)), ..WatchResponse::default() }
 }
 
 fn peer(letter: char, name: &str, state: PeerState) -> Peer {

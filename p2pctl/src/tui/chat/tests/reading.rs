@@ -137,10 +137,22 @@ fn an_answer_for_a_room_that_was_left_is_not_shown() {
 }
 
 #[test]
+fn members_are_called_as_this_user_calls_them() {
+    let mut chat =
+        chat([post('a', 99, 0, "by alice"), Post { author_petname: "rob".into(), ..post('b', 100, 0, "hi") }]);
+    let row = |chat: &mut Chat, text: &str| screen(chat).lines().find(|line| line.contains(text)).unwrap().to_owned();
+    assert!(row(&mut chat, "by alice").contains("alice~aaaa:"));
+    assert!(row(&mut chat, "hi").contains("rob: hi"));
+    let called = Peer { petname: "al".into(), ..peer('a', "alice", PeerState::Up) };
+    chat.handle_peers(Ok(PeersResponse { peers: vec![called] }));
+    assert!(row(&mut chat, "by alice").contains("al: by alice"));
+}
+
+#[test]
 fn gaps_are_shown_where_they_are() {
     let mut chat = chat([post('a', 1, 1, "before")]);
     let gap = Gap { from: 101, to: 120, posts: 12 };
-    chat.handle_watched(Ok(WatchResponse { offset: 120, item: Some(Item::Gap(gap)) }));
+    chat.handle_watched(Ok(WatchResponse { offset: 120, item: Some(Item::Gap(gap)), ..WatchResponse::default() }));
     chat.handle_watched(Ok(batch([post('a', 121, 9, "behind")])));
     let shown = screen(&mut chat);
     assert!(shown.contains("12 posts are gone of all rooms"), "{shown}");
@@ -157,7 +169,10 @@ fn a_hit_is_jumped_to_and_what_is_newer_follows_from_there() {
         |page: &str| Effect::Search { query: "tea".to_owned(), room: "general".to_owned(), page: page.to_owned() };
     assert_eq!(wanted, [search("")]);
     let hit = post('b', 5, -90_000, "tea \x1b[2J");
-    chat.handle_found("tea", Ok(SearchResponse { posts: vec![], next: "p2".to_owned(), searched_us: 0 }));
+    chat.handle_found(
+        "tea",
+        Ok(SearchResponse { posts: vec![], next: "p2".to_owned(), searched_us: 0, ..SearchResponse::default() }),
+    );
     assert_eq!(effects(&mut chat), [search("p2")]);
     chat.handle_found("tea", Ok(SearchResponse { posts: vec![hit.clone()], ..SearchResponse::default() }));
     assert!(screen(&mut chat).contains("\"tea\": 1 found"));
@@ -263,7 +278,11 @@ fn a_daemon_that_says_nothing_is_told_until_it_does() {
     let mut chat = chat([]);
     chat.handle_silence();
     assert!(screen(&mut chat).contains("SILENT"));
-    chat.handle_watched(Ok(WatchResponse { offset: 100, item: Some(Item::Heartbeat(true)) }));
+    chat.handle_watched(Ok(WatchResponse {
+        offset: 100,
+        item: Some(Item::Heartbeat(true)),
+        ..WatchResponse::default()
+    }));
     assert!(screen(&mut chat).contains("READY 1/2 up  me~mmmm"));
 }
 
@@ -273,7 +292,12 @@ fn a_search_goes_on_above_the_first_hit_and_says_what_went_wrong() {
     enter(&mut chat, "/search tea");
     effects(&mut chat);
     let hits = |from: u64| (from..from + 60).map(|seq| post('a', seq, seq as i64, &format!("tea {seq}.")));
-    let found = SearchResponse { posts: hits(100).collect(), next: "p2".to_owned(), searched_us: 0 };
+    let found = SearchResponse {
+        posts: hits(100).collect(),
+        next: "p2".to_owned(),
+        searched_us: 0,
+        ..SearchResponse::default()
+    };
     chat.handle_found("tea", Ok(found));
     assert_eq!(effects(&mut chat), [], "a screen is full");
     assert!(screen(&mut chat).contains("60 found, more above") && screen(&mut chat).contains("tea 159."));
