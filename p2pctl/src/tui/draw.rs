@@ -74,7 +74,7 @@ fn draw_peers(board: &Board, frame: &mut Frame<'_>, area: Rect) {
     let columns: Vec<&Column> = COLUMNS.iter().filter(|column| column.from <= area.width).collect();
     let rows = board.rows();
     let mut names = Names::default();
-    rows.iter().for_each(|row| names.add(&row.peer.name, &row.peer.id));
+    rows.iter().for_each(|row| names.add_peer(&row.peer));
     let name = |row: &Row| {
         if row.peer.id.is_empty() {
             escape::line(&row.peer.address).into_owned()
