@@ -67,10 +67,10 @@ build: ## Build both programs
 	$(CARGO) build $(CARGO_FLAGS)
 
 run: ## Run a daemon: make run ARGS="--name alice"
-	$(CARGO) run $(CARGO_FLAGS) -p p2pd -- $(ARGS)
+	$(CARGO) run $(CARGO_FLAGS) --bin p2pd -- $(ARGS)
 
 run-config: ## Run a daemon with a configuration file: make run-config CONFIG=FILE
-	$(CARGO) run $(CARGO_FLAGS) -p p2pd -- -c $(CONFIG) $(ARGS)
+	$(CARGO) run $(CARGO_FLAGS) --bin p2pd -- -c $(CONFIG) $(ARGS)
 
 # The tests run the real programs, so these are built first.
 test: build ## Run all tests

@@ -51,7 +51,8 @@ show_a_line() {
 show_what_next() {
     cat <<END
 
-The six go on running. Watch at one, and say something at another:
+The six go on running. Talk at one, watch at another, and say something at a third:
+  $bin/p2pctl -s $dir/2/p2pd.sock chat
   $bin/p2pctl -s $dir/1/p2pd.sock watch
   $bin/p2pctl -s $dir/5/p2pd.sock send hello from five
   $bin/p2pctl -s $dir/b/p2pd.sock peers
