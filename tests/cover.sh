@@ -10,7 +10,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 # In percent of lines. It may only rise.
-readonly LINES_MIN=97.2
+readonly LINES_MIN=97.3
 jobs=${JOBS:-$(nproc)}
 export CARGO_TARGET_DIR=$PWD/target/cover
 
@@ -40,8 +40,8 @@ export LLVM_PROFILE_FILE=$CARGO_TARGET_DIR/lines-%m%c.profraw
 export RUSTFLAGS="${RUSTFLAGS:-} -C llvm-args=-runtime-counter-relocation"
 
 if [ "${1:-}" != --report ]; then
-    mkdir -p "$CARGO_TARGET_DIR"
-    rm -f "$CARGO_TARGET_DIR"/*.profraw
+    # Programs of an earlier run would be looked at too, and have other lines.
+    cargo llvm-cov clean --workspace
     cargo build --locked -j "$jobs" --workspace --all-targets
     rm -f "$CARGO_TARGET_DIR"/*.profraw
     cargo test --locked -j "$jobs" --workspace --lib --bins --tests --no-fail-fast

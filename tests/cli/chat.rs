@@ -73,12 +73,10 @@ fn a_chat_fits_into_forty_columns_and_shows_older_posts() {
     terminal.wait_until("no panes", |screen| !screen.contains("Members") && screen.contains("one says 500"));
     assert!(terminal.screen().lines().all(|line| line.chars().count() <= 40), "{}", terminal.screen());
     // Beyond the first page of the history.
-    for _ in 0..60 {
+    eventually(PATIENCE, "the beginning is reached", || {
         terminal.press(&["PageUp", "PageUp"]);
-        if terminal.screen().contains("the beginning of general") {
-            break;
-        }
-    }
+        terminal.screen().contains("the beginning of general")
+    });
     terminal.wait_for("one says 1 ");
     drop(one.p2pctl(&["send", "newest"]).ok());
     terminal.wait_for("↓ 1 new below");

@@ -26,11 +26,13 @@ impl Demo {
     /// Removes what an earlier run left behind that was killed; nothing is started yet.
     #[track_caller]
     pub(crate) fn open() -> Self {
-        let lock = File::create(concat!(env!("CARGO_TARGET_TMPDIR"), "/docker.lock")).unwrap();
-        lock.lock().unwrap();
         let mut hasher = DefaultHasher::new();
         env!("CARGO_MANIFEST_DIR").hash(&mut hasher);
-        let demo = Self { project: format!("p2pd-test-{:08x}", hasher.finish() as u32), _lock: lock };
+        let project = format!("p2pd-test-{:08x}", hasher.finish() as u32);
+        // Not among what is built: the same clone may be built in several places, and has one project.
+        let lock = File::create(std::env::temp_dir().join(&project)).unwrap();
+        lock.lock().unwrap();
+        let demo = Self { project, _lock: lock };
         drop(demo.make("demo-clean").ok());
         demo
     }
