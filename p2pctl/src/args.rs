@@ -95,7 +95,8 @@ pub(crate) enum Command {
     History(History),
     /// Find what was said, by words in it
     ///
-    /// Shows posts that have all the words in them, in upper or lower case, oldest first.
+    /// Shows posts that have all the words in them, in upper or lower case, oldest first. Direct messages, which are stored
+    /// sealed, are not searched.
     Search(Search),
     /// Show who holds a post
     ///
@@ -174,6 +175,9 @@ pub(crate) struct Send {
     /// Where to say it; the daemon's default room where nothing is said
     #[arg(short, long, value_name = "ROOM")]
     pub(crate) room: Option<String>,
+    /// Say it to this peer alone: only the two of you can read it
+    #[arg(short, long, value_name = "PEER", conflicts_with = "room")]
+    pub(crate) to: Option<String>,
     /// The post that this one answers
     #[arg(long, value_name = "ID")]
     pub(crate) re: Option<String>,
@@ -219,6 +223,9 @@ pub(crate) struct Watch {
     /// Only what this peer says
     #[arg(long, value_name = "PEER")]
     pub(crate) from: Vec<String>,
+    /// Only what this peer and you say to each other alone
+    #[arg(short, long, value_name = "PEER", conflicts_with = "rooms")]
+    pub(crate) to: Option<String>,
     #[command(flatten)]
     pub(crate) start: WatchStart,
     /// Stop behind this many posts
@@ -245,8 +252,8 @@ pub(crate) struct Watch {
     /// A line a post, with {time} {name} {room} {text} {id} and more: an unknown one names them all
     #[arg(short = 'F', long, value_name = "TEMPLATE", value_parser = Template::parse, conflicts_with = "null")]
     pub(crate) format: Option<Template>,
-    /// Run CMD for each post instead, one at a time: its JSON on stdin, P2P_TEXT, P2P_NAME, P2P_ROOM, P2P_ID, P2P_AUTHOR,
-    /// P2P_TIME and P2P_OFFSET as variables
+    /// Run CMD for each post instead, one at a time: its JSON on stdin, P2P_TEXT, P2P_NAME, P2P_ROOM, P2P_TO, P2P_ID,
+    /// P2P_AUTHOR, P2P_TIME and P2P_OFFSET as variables
     #[arg(long, value_name = "CMD", conflicts_with_all = ["null", "format"])]
     pub(crate) exec: Option<String>,
 }
@@ -297,6 +304,9 @@ pub(crate) struct History {
     /// Only what this peer said
     #[arg(long, value_name = "PEER")]
     pub(crate) from: Vec<String>,
+    /// Only what this peer and you said to each other alone
+    #[arg(short, long, value_name = "PEER", conflicts_with = "room")]
+    pub(crate) to: Option<String>,
     /// Also what blocked peers said
     #[arg(long)]
     pub(crate) blocked: bool,

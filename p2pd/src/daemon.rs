@@ -32,6 +32,7 @@ use crate::driver::{Clock, Driver, Retention, Rooms};
 use crate::health::{Progress, Stage};
 use crate::identity::{DataDir, DataDirError};
 use crate::keyfile::KeyFileError;
+use crate::letters::Letters;
 use crate::link::{self, BindError, LinkConfig, LinkEvent, Links};
 use crate::logging::{self, LogError, LogHandle};
 use crate::names::Names;
@@ -456,6 +457,7 @@ fn facts(loaded: &Loaded, ground: &Ground, (live, alarms): (Live, Alarms)) -> Fa
         pid: std::process::id(),
         started: Instant::now(),
         began: SystemTime::now(),
+        letters: Letters::new(&ground.key),
         alarms,
         progress: Progress::default(),
     }

@@ -11,6 +11,7 @@ pub mod group;
 pub mod health;
 pub mod identity;
 pub mod keyfile;
+pub mod letters;
 pub mod link;
 pub mod logging;
 pub mod metrics;

@@ -71,6 +71,8 @@ pub struct Place {
 pub struct HistoryQuery {
     /// Only this room; all rooms where it is none.
     pub room: Option<String>,
+    /// Only what was written between this peer and us, whatever the room.
+    pub with: Option<PeerId>,
     /// Only these authors; all where it is empty.
     pub authors: BTreeSet<PeerId>,
     /// Only at or after this time, milliseconds since 1970.

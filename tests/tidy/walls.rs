@@ -172,7 +172,7 @@ const HOUSES: &[House] = &[
     House {
         src: "p2pd/src/",
         steps: &[
-            Step { rooms: &["config", "health", "metrics", "names", "network", "query"], is_shared: true },
+            Step { rooms: &["config", "health", "letters", "metrics", "names", "network", "query"], is_shared: true },
             Step { rooms: &["link", "store", "api"], is_shared: false },
             Step { rooms: &["driver"], is_shared: false },
             Step { rooms: &["daemon"], is_shared: false },
@@ -232,6 +232,12 @@ const WALLS: &[Wall] = &[
         except: &["p2pd/src/metrics/"],
         words: &["prometheus_client", "hyper", "hyper_util", "http_body_util"],
         why: "only metrics serves HTTP",
+    },
+    Wall {
+        within: &["p2pd/", "p2pctl/", "proto/"],
+        except: &["p2pd/src/letters.rs"],
+        words: &["crypto_box"],
+        why: "only letters seals and opens what is for one peer",
     },
     Wall {
         within: &["p2pd/", "p2pctl/", "proto/"],

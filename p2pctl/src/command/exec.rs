@@ -55,6 +55,7 @@ impl Exec {
             ("P2P_AUTHOR", author.to_owned()),
             ("P2P_NAME", self.names.show(&post.author_name, author)),
             ("P2P_ROOM", post.room.clone()),
+            ("P2P_TO", post.to.clone()),
             ("P2P_TEXT", post.text.clone()),
             ("P2P_TIME", crate::output::time::rfc3339(post.time_us)),
             ("P2P_OFFSET", post.offset.to_string()),

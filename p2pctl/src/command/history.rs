@@ -66,7 +66,8 @@ async fn go_on(request: HistoryRequest, history: &HistoryResponse, writer: Write
     // What was shown is never shown again, whatever the daemon says of its offset.
     let shown = history.posts.iter().map(|post| post.offset).max().unwrap_or(0);
     let start = Some(Start::After(history.offset.max(shown)));
-    let watched = WatchRequest { rooms, authors: request.authors, no_own: false, blocked: request.blocked, start };
+    let HistoryRequest { authors, blocked, with, .. } = request;
+    let watched = WatchRequest { rooms, authors, no_own: false, blocked, with, start };
     watch::go_on(watched, request.since_us, writer, session).await
 }
 
@@ -85,7 +86,11 @@ fn tell_expired(args: &args::History, request: &HistoryRequest, history: &Histor
         return;
     }
     // They are counted for all rooms and authors together.
-    let of = if request.room.is_empty() && request.authors.is_empty() { "" } else { " of all rooms" };
+    let of = if request.room.is_empty() && request.authors.is_empty() && request.with.is_empty() {
+        ""
+    } else {
+        " of all rooms"
+    };
     let (count, are) = (counted(history.expired, "older post"), are(history.expired));
     let text = format!("{count}{of} {are} no longer held (retention)");
     if args.all || args.last == 0 { session.warn(&text) } else { session.note(&text) }
@@ -108,7 +113,8 @@ async fn request(args: &args::History, session: &mut Session) -> Outcome<History
     let (since_us, until_us) = (time(&args.since)?, time(&args.until)?);
     let room = args.room.as_deref().map(parse::room).transpose()?.unwrap_or_default();
     let authors = who::resolve_all(&args.from, session).await?;
-    Ok(HistoryRequest { room, limit: 0, since_us, until_us, authors, page: String::new(), blocked: args.blocked })
+    let (with, page) = (who::resolve_optional(args.to.as_deref(), session).await?, String::new());
+    Ok(HistoryRequest { room, limit: 0, since_us, until_us, authors, page, blocked: args.blocked, with })
 }
 
 /// What was fetched.

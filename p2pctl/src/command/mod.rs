@@ -20,7 +20,7 @@ mod status;
 mod sync;
 mod wait;
 mod watch;
-mod who;
+pub(crate) mod who;
 
 use std::future::Future;
 use std::io::{self, Write};

@@ -12,19 +12,20 @@ use crate::parse::{self, TEXT_BYTES_MAX};
 
 pub(crate) async fn run(args: args::Send, session: &mut Session) -> Outcome {
     let room = args.room.as_deref().map(parse::room).transpose()?.unwrap_or_default();
+    let to = who::resolve_optional(args.to.as_deref(), session).await?;
     let key = args.key.clone().unwrap_or_default();
     let (wanted, patience) = (args.wait.unwrap_or(Wanted::Stored), args.wait_timeout.unwrap_or(session.timeout));
     if args.lines || args.null {
         let cut = if args.null { send_many::Cut::Null } else { send_many::Cut::Line };
         let re = resolve_re(args.re.as_deref(), session).await?;
-        let ends = send_many::run(Outgoing { room, text: String::new(), re, key }, cut, session).await?;
+        let ends = send_many::run(Outgoing { room, text: String::new(), re, key, to }, cut, session).await?;
         return delivery::wait(ends, wanted, patience, session).await;
     }
     let text = if args.text.is_empty() { read_stdin(session).await? } else { args.text.join(" ") };
     check_text(&text)?;
     let re = resolve_re(args.re.as_deref(), session).await?;
     let client = session.client().await?;
-    let request = SendRequest { post: Some(Outgoing { room, text, re, key }) };
+    let request = SendRequest { post: Some(Outgoing { room, text, re, key, to }) };
     let sent = session.answer("send", client.chat().send(request)).await?;
     if sent.repeated {
         session.note("this key was sent before: nothing was sent again");

@@ -26,7 +26,7 @@ use crate::parse;
 
 pub(crate) async fn run(args: args::Watch, session: &mut Session) -> Outcome {
     let request = request(&args, session).await?;
-    let scene = if request.rooms.len() == 1 { Scene::OneRoom } else { Scene::ManyRooms };
+    let scene = if request.rooms.len() == 1 || !request.with.is_empty() { Scene::OneRoom } else { Scene::ManyRooms };
     let writer = match (args.exec, args.format) {
         (Some(command), _) => Writer::Exec(Box::new(Exec::new(command))),
         (None, format) => Writer::new(args.null, format, scene, session),
@@ -56,7 +56,8 @@ async fn request(args: &args::Watch, session: &mut Session) -> Outcome<WatchRequ
         args::WatchStart { all: false, .. } => Start::Live(true),
     };
     let authors = who::resolve_all(&args.from, session).await?;
-    Ok(WatchRequest { rooms, authors, no_own: args.no_own, blocked: args.blocked, start: Some(start) })
+    let with = who::resolve_optional(args.to.as_deref(), session).await?;
+    Ok(WatchRequest { rooms, authors, no_own: args.no_own, blocked: args.blocked, with, start: Some(start) })
 }
 
 /// Goes on behind what was shown of the past, until Ctrl-C: posts behind `request`'s start, from a moment on.

@@ -23,6 +23,14 @@ pub(crate) async fn resolve(written: &str, session: &mut Session) -> Outcome<Str
     Ok(ids.remove(0))
 }
 
+/// The whole id of a peer, or nothing where none is written.
+pub(crate) async fn resolve_optional(written: Option<&str>, session: &mut Session) -> Outcome<String> {
+    match written {
+        Some(written) => resolve(written, session).await,
+        None => Ok(String::new()),
+    }
+}
+
 /// A post by its id, whose author is written short or whole.
 pub(crate) async fn resolve_post(written: &str, session: &mut Session) -> Outcome<PostId> {
     let (author, epoch, seq) = parse::post_id(written)?;

@@ -109,6 +109,11 @@ fn post_fields<'a>(fields: Fields<'a>, post: &'a Post) -> Fields<'a> {
         .add("was", post_id(post.was.as_ref()))
         .add("author_petname", Document::filled(&post.author_petname))
         .add("author_name_owner", Document::filled(&post.author_name_owner))
+        .add("direct", post.direct)
+        .add("to", Document::filled(&post.to))
+        .add("to_name", Document::filled(&post.to_name))
+        .add("to_petname", Document::filled(&post.to_petname))
+        .add("unreadable", post.unreadable)
 }
 
 /// A post's name with the author's whole id, or null.

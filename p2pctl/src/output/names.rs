@@ -42,12 +42,16 @@ impl Names {
         self.owe(&peer.name, &peer.id, &peer.name_owner);
     }
 
-    /// The same with all that a post tells of its author.
+    /// The same with all that a post tells of its author, and of whom it is for.
     pub(crate) fn add_author(&mut self, post: &Post) {
         let Some(id) = &post.id else { return };
         self.add(&post.author_name, &id.author);
         self.call(&id.author, &post.author_petname);
         self.owe(&post.author_name, &id.author, &post.author_name_owner);
+        if post.direct {
+            self.add(&post.to_name, &post.to);
+            self.call(&post.to, &post.to_petname);
+        }
     }
 
     /// How this user calls a peer in view; nothing where it is empty.

@@ -58,11 +58,11 @@ impl PostWriter {
 
     fn write_text(&mut self, post: &Post, out: &mut dyn Write) -> io::Result<()> {
         self.names.add_author(post);
-        let name = self.names.show(&post.author_name, author(post));
+        let name = self.called(post);
         let wide = self.style.format == Format::Wide;
         let when = self.when(post, out)?;
         let mut head = format!("{when} ");
-        if wide || self.scene != Scene::OneRoom {
+        if !post.direct && (wide || self.scene != Scene::OneRoom) {
             head += &format!("[{}] ", escape::name(&post.room));
         }
         if wide {
@@ -80,6 +80,9 @@ impl PostWriter {
         }
         if post.forked {
             tail += " (forked)";
+        }
+        if post.unreadable {
+            tail += " (cannot be read)";
         }
         if post.unsupported {
             tail += &format!(" ({}: not supported by this version)", escape::name(&post.kind));
@@ -102,6 +105,18 @@ impl PostWriter {
             self.wrap(&line, used, &gutter, out)?;
         }
         Ok(())
+    }
+
+    /// The author, and whom it is for where it is for one. Before all others stands a room in brackets, or no name of
+    /// theirs ends like this: so nobody can make his post look direct.
+    fn called(&self, post: &Post) -> String {
+        let name = self.names.show(&post.author_name, author(post));
+        match post {
+            Post { direct: false, .. } => name,
+            // What others say to each other is not shown, so it is for us.
+            Post { own: false, .. } => format!("{name} → you"),
+            Post { own: true, .. } => format!("{name} → {}", self.names.show(&post.to_name, &post.to)),
+        }
     }
 
     fn when(&mut self, post: &Post, out: &mut dyn Write) -> io::Result<String> {

@@ -138,6 +138,11 @@ const POST: &[Field] = &[
     Field("was", Kind::MaybeText, "The id of the lost post that its author says again with this one."),
     Field("author_petname", Kind::MaybeText, "What this user calls the author."),
     Field("author_name_owner", Kind::MaybeText, "The id of another peer, which used `author_name` first."),
+    Field("direct", Kind::Bool, "Only the author and one other peer can read it; it has no room."),
+    Field("to", Kind::MaybeText, "The id of that peer."),
+    Field("to_name", Kind::MaybeText, "What that peer calls itself; it proves nothing."),
+    Field("to_petname", Kind::MaybeText, "What this user calls that peer."),
+    Field("unreadable", Kind::Bool, "It is direct and cannot be opened: `text` is empty."),
 ];
 
 const PEER: &[Field] = &[

@@ -29,6 +29,7 @@ enum Field {
     Short,
     Text,
     Time,
+    To,
     Utc,
 }
 
@@ -92,6 +93,8 @@ fn value(field: Field, post: &Post, names: &Names, zone: &TimeZone) -> String {
         Field::Short => posts::short_id(post.id.as_ref()),
         Field::Text => escape::line(&post.text).into_owned(),
         Field::Time => time::date_and_clock(post.time_us, zone),
+        Field::To if post.direct => names.show(&post.to_name, &post.to),
+        Field::To => String::new(),
         Field::Utc => time::rfc3339(post.time_us),
     }
 }
@@ -103,7 +106,7 @@ fn field(name: &str) -> Result<Field, String> {
     })
 }
 
-const FIELDS: [(&str, Field); 10] = [
+const FIELDS: [(&str, Field); 11] = [
     ("author", Field::Author),
     ("id", Field::Id),
     ("name", Field::Name),
@@ -113,6 +116,7 @@ const FIELDS: [(&str, Field); 10] = [
     ("short", Field::Short),
     ("text", Field::Text),
     ("time", Field::Time),
+    ("to", Field::To),
     ("utc", Field::Utc),
 ];
 
@@ -162,7 +166,7 @@ mod tests {
         let why = |text: &str| Template::parse(text).unwrap_err();
         assert_eq!(
             why("{nick}: {text}"),
-            "no field \"{nick}\"; there are author, id, name, offset, re, room, short, text, time, utc"
+            "no field \"{nick}\"; there are author, id, name, offset, re, room, short, text, time, to, utc"
         );
         assert!(why("{text").contains("{{"));
         assert!(why("text}").contains("}}"));

@@ -75,6 +75,11 @@ fn hostile_posts() -> Vec<Post> {
     called.author_petname = "boss\x1b[2J".to_owned();
     let mut imitated = post(8, MALLORY, "Alice", "it is me");
     imitated.author_name_owner = ALICE.to_owned();
+    let to_you = direct(post(9, ALICE, "alice", "psst\n[general]"), BOB, "");
+    let mut said_back = direct(post(10, BOB, "bob", "yes?"), ALICE, "alice");
+    said_back.own = true;
+    let mut broken = direct(post(11, MALLORY, "alice~k5x3 → you", ""), BOB, "");
+    broken.unreadable = true;
     vec![
         post(1, ALICE, "alice", "hello"),
         post(2, MALLORY, "alice", "one\n2026-11-22 12:00:02 [general] alice~k5x3a: I owe you\r\x1b[2Kx\ttab"),
@@ -84,7 +89,16 @@ fn hostile_posts() -> Vec<Post> {
         again,
         called,
         imitated,
+        to_you,
+        said_back,
+        broken,
     ]
+}
+
+/// The same, said to one alone.
+fn direct(post: Post, to: &str, to_name: &str) -> Post {
+    let (to, to_name) = (to.to_owned(), to_name.to_owned());
+    Post { kind: "direct".to_owned(), room: String::new(), direct: true, to, to_name, ..post }
 }
 
 fn written(style: Style, scene: Scene, posts: &[Post]) -> String {

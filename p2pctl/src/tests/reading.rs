@@ -456,7 +456,7 @@ async fn posts_are_written_as_a_template_says() {
     assert_eq!(run_at(&fake, &["history", "-ojson", "-F", "{{{text}}}"]).await.stdout, "{a^Jb^[[2J}\n");
     let ran = run_at(&fake, &["watch", "-F", "{nick}"]).await;
     assert_eq!(ran.exit, Exit::Usage);
-    assert!(ran.stderr.contains("there are author, id, name, offset, re, room, short, text, time, utc"), "{ran:?}");
+    assert!(ran.stderr.contains("there are author, id, name, offset, re, room, short, text, time, to, utc"), "{ran:?}");
 }
 
 #[tokio::test]
@@ -477,6 +477,7 @@ async fn a_shell_is_told_peers_and_rooms_that_can_stand_in_a_command_line() {
     };
     assert_eq!(complete(&["p2pctl", "ping", ""]).await, (Exit::Ok, "ali\n7qfdabcd\nmmmmabcd\n".to_owned()));
     assert_eq!(complete(&["p2pctl", "watch", "--from", "al"]).await, (Exit::Ok, "ali\n".to_owned()));
+    assert_eq!(complete(&["p2pctl", "send", "-t", "a"]).await, (Exit::Ok, "ali\n".to_owned()));
     assert_eq!(complete(&["p2pctl", "send", "-r", ""]).await, (Exit::Ok, "general\n".to_owned()));
     assert_eq!(complete(&["p2pctl", "send", ""]).await, (Exit::Ok, String::new()));
 }

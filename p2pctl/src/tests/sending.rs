@@ -2,6 +2,7 @@
 
 use super::fake::{ALICE, BOB};
 use super::*;
+use p2p_proto::v1::Peer;
 
 #[tokio::test]
 async fn words_are_one_message_and_its_id_is_the_result() {
@@ -215,5 +216,35 @@ async fn ids_go_to_programs_and_a_person_gets_the_sum() {
         let ran = ran(stdin, stdout, args).await;
         assert_eq!((ran.exit, ran.stdout.lines().count()), (Exit::Ok, ids), "{stdin} {stdout} {args:?}");
         assert_eq!(ran.stderr == "p2pctl: 2 messages are stored\n", ids == 0, "{}", ran.stderr);
+    }
+}
+
+#[tokio::test]
+async fn a_direct_message_is_for_a_peer_and_for_no_room() {
+    let fake = Fake::start();
+    let peer = |id: &str, name: &str| Peer { id: id.to_owned(), name: name.to_owned(), ..Peer::default() };
+    fake.state().peers = vec![peer(ALICE, "alice"), peer(BOB, "bob")];
+    assert_eq!(run_at(&fake, &["send", "-t", "alice", "just", "you"]).await.exit, Exit::Ok);
+    assert_eq!(Setting::at(&fake).stdin("a\nb\n").run(&["send", "-l", "-t", "bob"]).await.exit, Exit::Ok);
+    let sent: Vec<(String, String, String)> =
+        fake.state().outgoing.iter().map(|post| (post.to.clone(), post.room.clone(), post.text.clone())).collect();
+    let expected = [(ALICE, "just you"), (BOB, "a"), (BOB, "b")];
+    assert_eq!(sent, expected.map(|(to, text)| (to.to_owned(), String::new(), text.to_owned())));
+    let ran = run_at(&fake, &["send", "-t", "nobody", "x"]).await;
+    assert_eq!((ran.exit, ran.stdout.as_str()), (Exit::NotFound, ""));
+    assert_eq!(run_at(&fake, &["send", "-t", "alice", "-r", "dev", "x"]).await.exit, Exit::Usage);
+    assert_eq!(fake.state().outgoing.len(), 3);
+}
+
+#[tokio::test]
+async fn a_conversation_is_asked_for_by_its_other_end() {
+    let fake = Fake::start();
+    fake.state().peers = vec![Peer { id: ALICE.to_owned(), name: "alice".to_owned(), ..Peer::default() }];
+    assert_eq!(run_at(&fake, &["history", "-t", "alice"]).await.exit, Exit::Ok);
+    assert_eq!(fake.state().histories[0].with, ALICE);
+    assert_eq!(run_at(&fake, &["watch", "-t", "alice", "--for", "1ms"]).await.exit, Exit::Ok);
+    assert_eq!(fake.state().watched[0].with, ALICE);
+    for words in [&["watch", "general", "-t", "alice"][..], &["history", "general", "-t", "alice"]] {
+        assert_eq!(run_at(&fake, words).await.exit, Exit::Usage, "{words:?}");
     }
 }

@@ -36,6 +36,17 @@ pub struct Post {
     pub key: Option<String>,
     /// The post that this one says again, because its author lost that one's number in a fork.
     pub was: Option<PostId>,
+    /// For whom it is, where it is for one peer only.
+    pub direct: Option<Direct>,
+}
+
+/// What only two can read: the author, and one other.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Direct {
+    /// The other one.
+    pub to: PeerId,
+    /// The sealed text, as it travels. Whether it can be opened is nothing that the mesh asks.
+    pub sealed: String,
 }
 
 /// What an envelope says, read from its bytes.
@@ -180,7 +191,13 @@ impl Post {
     /// A chat post.
     #[must_use]
     pub fn chat(room: &str, text: &str) -> Self {
-        Self { kind: CHAT.into(), room: room.into(), text: text.into(), re: None, key: None, was: None }
+        Self { kind: CHAT.into(), room: room.into(), text: text.into(), re: None, key: None, was: None, direct: None }
+    }
+
+    /// A post for one peer only.
+    #[must_use]
+    pub fn direct(to: PeerId, sealed: &str) -> Self {
+        Self { kind: DIRECT.into(), direct: Some(Direct { to, sealed: sealed.into() }), ..Self::chat("", "") }
     }
 
     /// Appends it to a list of posts as a body has it.
@@ -253,7 +270,8 @@ impl Envelope {
     #[must_use]
     pub(crate) fn memory_bytes(&self) -> usize {
         let text = |post: &Post| {
-            let words = post.kind.len() + post.room.len() + post.text.len();
+            let sealed = post.direct.as_ref().map_or(0, |direct| direct.sealed.len());
+            let words = post.kind.len() + post.room.len() + post.text.len() + sealed;
             size_of::<Post>() + words + post.key.as_ref().map_or(0, String::len)
         };
         self.bytes.len() + self.body.posts.iter().map(text).sum::<usize>()
@@ -385,7 +403,15 @@ fn parse_post(object: &Object<'_>) -> Result<Post, EnvelopeError> {
     if key.as_ref().is_some_and(|key| key.len() > KEY_LEN_MAX) {
         return Err(EnvelopeError::Range { field: "key" });
     }
-    Ok(Post { kind, room: text_or_empty("room")?, text, re, key, was })
+    let direct = if kind == DIRECT { parse_direct(object) } else { None };
+    Ok(Post { kind, room: text_or_empty("room")?, text, re, key, was, direct })
+}
+
+/// None where the fields say nothing: versions that do not know the kind take that too.
+fn parse_direct(object: &Object<'_>) -> Option<Direct> {
+    let to = object.optional("to")?.text("to").ok()?.parse().ok()?;
+    let sealed = object.optional("sealed")?.text("sealed").ok()?.to_owned();
+    Some(Direct { to, sealed })
 }
 
 fn parse_post_id(value: &Value<'_>, key: &'static str) -> Result<PostId, JsonError> {
@@ -423,18 +449,26 @@ struct PostEncoding<'a> {
     key: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     was: Option<(String, u64, u64)>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    to: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sealed: Option<&'a str>,
 }
 
 impl<'a> PostEncoding<'a> {
     fn of(post: &'a Post) -> Self {
         let encoded = |id: PostId| (id.feed.id.to_string(), id.feed.epoch.0, id.seq.0);
         let (re, was) = (post.re.map(encoded), post.was.map(encoded));
-        Self { kind: &post.kind, room: &post.room, text: &post.text, re, key: post.key.as_deref(), was }
+        let to = post.direct.as_ref().map(|direct| direct.to.to_string());
+        let sealed = post.direct.as_ref().map(|direct| direct.sealed.as_str());
+        Self { kind: &post.kind, room: &post.room, text: &post.text, re, key: post.key.as_deref(), was, to, sealed }
     }
 }
 
-/// The kind of post that this version shows.
+/// What is said in a room.
 pub const CHAT: &str = "chat";
+/// What is sealed for one peer.
+pub const DIRECT: &str = "direct";
 const VERSION: u64 = 1;
 const CONTEXT: &[u8] = b"p2pd envelope v1\n";
 /// How a body ends whose posts are none yet.

@@ -222,6 +222,17 @@ pub fn base64url(bytes: &[u8]) -> String {
     to_base(bytes, BASE64URL, 6)
 }
 
+/// Any number of bytes from their base64url text.
+///
+/// # Errors
+///
+/// The text is no base64url of anything.
+pub fn bytes_from_base64url(text: &str) -> Result<Vec<u8>, IdError> {
+    let mut bytes = vec![0; text.len() * 6 / 8];
+    fill_from_base(text, BASE64URL, 6, &mut bytes)?;
+    Ok(bytes)
+}
+
 /// The 64 bytes of a signature from their base64url text.
 ///
 /// # Errors
@@ -256,12 +267,17 @@ fn to_base(bytes: &[u8], alphabet: &[u8], bits: u32) -> String {
 }
 
 fn from_base<const N: usize>(text: &str, alphabet: &[u8], bits: u32) -> Result<[u8; N], IdError> {
-    let want = (N * 8).div_ceil(bits as usize);
+    let mut bytes = [0; N];
+    fill_from_base(text, alphabet, bits, &mut bytes)?;
+    Ok(bytes)
+}
+
+fn fill_from_base(text: &str, alphabet: &[u8], bits: u32, bytes: &mut [u8]) -> Result<(), IdError> {
+    let want = (bytes.len() * 8).div_ceil(bits as usize);
     let got = text.chars().count();
     if got != want {
         return Err(IdError::Length { got, want });
     }
-    let mut bytes = [0; N];
     let (mut buffer, mut held, mut filled) = (0u32, 0u32, 0);
     for (at, character) in text.chars().enumerate() {
         let value = alphabet.iter().position(|letter| char::from(*letter) == character);
@@ -275,7 +291,7 @@ fn from_base<const N: usize>(text: &str, alphabet: &[u8], bits: u32) -> Result<[
             buffer &= (1 << held) - 1;
         }
     }
-    if buffer != 0 { Err(IdError::Tail) } else { Ok(bytes) }
+    if buffer != 0 { Err(IdError::Tail) } else { Ok(()) }
 }
 
 const SHORT_LEN: usize = 8;
@@ -309,6 +325,17 @@ mod tests {
         assert_eq!(base64url(b"foobar"), "Zm9vYmFy");
         assert_eq!(base64url(&[0xff, 0xfe]), "__4");
         assert_eq!(base32(b"foobar"), "mzxw6ytboi");
+    }
+
+    #[test]
+    fn bytes_of_every_length_come_back_from_base64url_and_other_texts_do_not() {
+        for len in 0..9 {
+            let bytes = vec![0xa7; len];
+            assert_eq!(bytes_from_base64url(&base64url(&bytes)), Ok(bytes));
+        }
+        for odd in ["A", "AAAAA", "AB", "A=", "éé"] {
+            assert!(bytes_from_base64url(odd).is_err(), "{odd}");
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use bytes::Bytes;
 
 use crate::config::Config;
-use crate::envelope::{Post, Stamp, VerifiedEnvelope};
+use crate::envelope::{Direct, Post, Stamp, VerifiedEnvelope};
 use crate::feed::StoredFeed;
 use crate::id::{DialId, Epoch, FeedId, LinkId, Offset, PeerId, PostId};
 use crate::membership::record::Addr;
@@ -220,6 +220,8 @@ pub struct Draft {
     pub re: Option<PostId>,
     /// The sender's idempotency key.
     pub key: Option<String>,
+    /// For one peer only: room and text are empty then, and what is said is in here.
+    pub direct: Option<Direct>,
 }
 
 /// What is known of a post of our own that carries an idempotency key.
@@ -239,11 +241,31 @@ impl Draft {
     /// A fingerprint of everything but the key: equal drafts are the same message.
     #[must_use]
     pub fn content_hash(&self) -> crate::id::Hash {
-        content_hash(&self.room, &self.text, self.re)
+        hash_of(&self.room, &self.text, self.re, self.direct.as_ref())
+    }
+
+    /// Bytes of what is said.
+    #[must_use]
+    pub(crate) fn said_len(&self) -> usize {
+        self.text.len() + self.direct.as_ref().map_or(0, |direct| direct.sealed.len())
     }
 }
 
-/// The same for a post that was sealed.
+/// The same of a post that was said.
+#[must_use]
+pub fn content_of(post: &Post) -> crate::id::Hash {
+    hash_of(&post.room, &post.text, post.re, post.direct.as_ref())
+}
+
+/// No post is said in no room but a direct one, so nothing else has the hash of one.
+fn hash_of(room: &str, text: &str, re: Option<PostId>, direct: Option<&Direct>) -> crate::id::Hash {
+    match direct {
+        None => content_hash(room, text, re),
+        Some(Direct { to, sealed }) => content_hash("", &format!("{to} {sealed}"), re),
+    }
+}
+
+/// The same for what is said in a room.
 #[must_use]
 pub fn content_hash(room: &str, text: &str, re: Option<PostId>) -> crate::id::Hash {
     let re = re.map(|re| (re.feed.id.to_string(), re.feed.epoch.0, re.seq.0));

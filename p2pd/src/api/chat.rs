@@ -9,6 +9,8 @@ use p2p_proto::v1::chat_server::Chat;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::ask::{Asker, stopping};
+use super::convert::View;
+use super::drafts::Drafts;
 use super::send::{Budget, SendStream};
 use super::watch::{Watch, Wish};
 use super::{Facts, Subscribers, convert, history, receipts, search};
@@ -26,6 +28,16 @@ pub(super) struct ChatService {
     pub(super) pause: Duration,
 }
 
+impl ChatService {
+    fn view(&self) -> View {
+        View { names: self.subscribers.names().clone(), letters: self.facts.letters.clone() }
+    }
+
+    fn drafts(&self) -> Drafts {
+        Drafts::new(self.asker.clone(), self.view(), self.facts.live.now().default_room.clone())
+    }
+}
+
 #[tonic::async_trait]
 impl Chat for ChatService {
     type SendStreamStream = BoxStream<'static, Result<v1::SendStreamResponse, Status>>;
@@ -35,7 +47,7 @@ impl Chat for ChatService {
     async fn send(&self, request: Request<v1::SendRequest>) -> Result<Response<v1::SendResponse>, Status> {
         let post = request.into_inner().post.ok_or_else(|| convert::invalid("the request holds no post"))?;
         let _permit = self.budget.take(std::slice::from_ref(&post)).await;
-        let draft = convert::draft(post, &self.facts.live.now().default_room)?;
+        let draft = self.drafts().draft(post).await?;
         let results = self.asker.ask(|reply| super::Request::Publish { drafts: vec![draft], reply }).await?;
         let result = results.into_iter().next().ok_or_else(stopping)?;
         let sent = result.map_err(|refusal| convert::refusal(&refusal))?;
@@ -46,19 +58,19 @@ impl Chat for ChatService {
         &self,
         request: Request<Streaming<v1::SendStreamRequest>>,
     ) -> Result<Response<Self::SendStreamStream>, Status> {
-        let default_room = self.facts.live.now().default_room.clone();
-        let stream = SendStream::new(self.asker.clone(), self.budget.clone(), default_room, request.into_inner());
+        let stream = SendStream::new(self.asker.clone(), self.budget.clone(), self.drafts(), request.into_inner());
         Ok(Response::new(Box::pin(stream.answers())))
     }
 
     async fn watch(&self, request: Request<v1::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
         let wish = Wish::parse(request.into_inner())?;
-        let watch = Watch::open(self.asker.clone(), &self.subscribers, wish, self.heartbeat).await?;
+        let watch =
+            Watch::open(self.asker.clone(), (&self.subscribers, &self.facts.letters), wish, self.heartbeat).await?;
         Ok(Response::new(Box::pin(watch.items())))
     }
 
     async fn history(&self, request: Request<v1::HistoryRequest>) -> Result<Response<v1::HistoryResponse>, Status> {
-        let answer = history::read(&self.asker, self.subscribers.names(), request.into_inner()).await?;
+        let answer = history::read(&self.asker, &self.view(), request.into_inner()).await?;
         Ok(Response::new(answer))
     }
 
@@ -68,7 +80,7 @@ impl Chat for ChatService {
     }
 
     async fn search(&self, request: Request<v1::SearchRequest>) -> Result<Response<v1::SearchResponse>, Status> {
-        let answer = search::read(&self.asker, self.subscribers.names(), request.into_inner()).await?;
+        let answer = search::read(&self.asker, &self.view(), request.into_inner()).await?;
         Ok(Response::new(answer))
     }
 

@@ -9,11 +9,20 @@ use p2p_proto::error::{Code, Error};
 use p2p_proto::v1;
 
 use super::ask::{stopping, store_failed};
+use crate::letters::{Letters, Opened};
 use crate::names::{Names, NoteError};
 use crate::query::{RoomSummary, StoredPost};
 
-/// The posts of an envelope at their places.
-pub(super) fn posts(entry: &Delivery, names: &Names) -> Vec<v1::Post> {
+/// With whose eyes our user sees posts: what he calls peers, and which letters he can open.
+#[derive(Clone, Debug)]
+pub(super) struct View {
+    pub(super) names: Names,
+    pub(super) letters: Letters,
+}
+
+/// The posts of an envelope at their places; none where others say something to each other alone.
+pub(super) fn posts(entry: &Delivery, view: &View) -> Vec<Option<v1::Post>> {
+    let names = &view.names;
     let body = entry.envelope.body();
     // The same for all of them, and the costly part of each.
     let author = body.feed.id.to_string();
@@ -22,7 +31,7 @@ pub(super) fn posts(entry: &Delivery, names: &Names) -> Vec<v1::Post> {
     let mut posts = Vec::with_capacity(body.posts.len());
     for (index, said) in (0..).zip(&body.posts) {
         let id = v1::PostId { author: author.clone(), epoch: body.feed.epoch.0, seq: body.first.plus(index).0 };
-        posts.push(v1::Post {
+        posts.push(said_of(said, &body.feed.id, view).map(|said| v1::Post {
             id: Some(id),
             author_name: called.name.clone(),
             author_petname: called.petname.clone(),
@@ -32,8 +41,8 @@ pub(super) fn posts(entry: &Delivery, names: &Names) -> Vec<v1::Post> {
             own: entry.own,
             late: entry.late,
             forked: entry.forked,
-            ..said_of(said)
-        });
+            ..said
+        }));
     }
     posts
 }
@@ -50,9 +59,10 @@ pub(super) fn graph_peer(peer: GraphPeer, names: &Names) -> v1::GraphPeer {
     }
 }
 
-pub(super) fn stored_post(stored: &StoredPost, names: &Names) -> v1::Post {
-    let called = names.called(&stored.id.feed.id);
-    v1::Post {
+/// None where others say something to each other alone.
+pub(super) fn stored_post(stored: &StoredPost, view: &View) -> Option<v1::Post> {
+    let called = view.names.called(&stored.id.feed.id);
+    Some(v1::Post {
         id: Some(post_id(stored.id)),
         author_name: called.name,
         author_petname: called.petname,
@@ -62,11 +72,32 @@ pub(super) fn stored_post(stored: &StoredPost, names: &Names) -> v1::Post {
         own: stored.own,
         late: stored.late,
         forked: stored.forked,
-        ..said_of(&stored.post)
-    }
+        ..said_of(&stored.post, &stored.id.feed.id, view)?
+    })
 }
 
-fn said_of(post: &Post) -> v1::Post {
+fn said_of(post: &Post, author: &PeerId, view: &View) -> Option<v1::Post> {
+    let Some(letter) = &post.direct else { return Some(said_openly(post)) };
+    let text = match view.letters.open(author, letter) {
+        Opened::NotOurs => return None,
+        Opened::Unreadable => None,
+        Opened::Text(text) => Some(text),
+    };
+    let called = view.names.called(&letter.to);
+    Some(v1::Post {
+        direct: true,
+        to: letter.to.to_string(),
+        to_name: called.name,
+        to_petname: called.petname,
+        unreadable: text.is_none(),
+        text: text.unwrap_or_default(),
+        room: String::new(),
+        unsupported: false,
+        ..said_openly(post)
+    })
+}
+
+fn said_openly(post: &Post) -> v1::Post {
     v1::Post {
         kind: post.kind.clone(),
         room: post.room.clone(),
@@ -97,7 +128,15 @@ pub(super) fn draft(post: v1::Outgoing, default_room: &str) -> Result<Draft, Err
     let room = if post.room.is_empty() { default_room.to_owned() } else { post.room };
     let re = post.re.map(|re| parse_post_id(re, "the answered post")).transpose()?;
     let key = Some(post.key).filter(|key| !key.is_empty());
-    Ok(Draft { room, text: post.text, re, key })
+    Ok(Draft { room, text: post.text, re, key, direct: None })
+}
+
+/// The peer whose letters are asked for; none where it is empty.
+pub(super) fn parse_with(with: &str, is_in_room: bool) -> Result<Option<PeerId>, Error> {
+    if !with.is_empty() && is_in_room {
+        return Err(invalid("direct messages are in no room").with_hint("ask for a room, or for a peer"));
+    }
+    if with.is_empty() { Ok(None) } else { parse_peer_id(with).map(Some) }
 }
 
 /// `which` says in an error which post is meant.

@@ -10,8 +10,7 @@ use p2p_proto::v1;
 
 use super::Request;
 use super::ask::Asker;
-use super::convert::{self, bound_ms, invalid};
-use crate::names::Names;
+use super::convert::{self, View, bound_ms, invalid};
 use crate::query::{HistoryQuery, Place, StoredPost};
 
 /// Answers `History`: the newest posts that match and fit into one answer.
@@ -21,18 +20,18 @@ use crate::query::{HistoryQuery, Place, StoredPost};
 /// A request that makes no sense, or a store that failed.
 pub(super) async fn read(
     asker: &Asker,
-    names: &Names,
+    view: &View,
     request: v1::HistoryRequest,
 ) -> Result<v1::HistoryResponse, Error> {
     let limit = parse_limit(request.limit)?;
     // Who is asked for by name is shown.
-    let hidden = if request.blocked || !request.authors.is_empty() { BTreeSet::new() } else { names.blocked() };
+    let hidden = if request.blocked || !request.authors.is_empty() { BTreeSet::new() } else { view.names.blocked() };
     let query = parse(request)?;
     // Before anything is read: what comes meanwhile is behind this offset, and may be in the answer too.
     let offset = asker.ask(Request::Status).await?.offset.0;
     let Found { newest_first, blocked, next } = collect(asker, query, limit, &hidden).await?;
     let stored = asker.ask(Request::StoreSummary).await?;
-    let posts = newest_first.iter().rev().map(|post| convert::stored_post(post, names)).collect();
+    let posts = newest_first.iter().rev().filter_map(|post| convert::stored_post(post, view)).collect();
     Ok(v1::HistoryResponse {
         posts,
         next: next.map(|place| encode_page(&place)).unwrap_or_default(),
@@ -83,7 +82,8 @@ async fn collect(
                 query.before = Some(place(&post));
                 continue;
             }
-            bytes += post.post.text.len() + POST_BYTES;
+            let sealed = post.post.direct.as_ref().map_or(0, |letter| letter.sealed.len());
+            bytes += post.post.text.len() + sealed + POST_BYTES;
             if bytes > BYTES_MAX && !found.is_empty() {
                 answer.next = query.before;
                 return Ok(answer);
@@ -98,6 +98,7 @@ async fn collect(
 
 fn parse(request: v1::HistoryRequest) -> Result<HistoryQuery, Error> {
     Ok(HistoryQuery {
+        with: convert::parse_with(&request.with, !request.room.is_empty())?,
         room: Some(request.room).filter(|room| !room.is_empty()),
         authors: request.authors.iter().map(|author| convert::parse_peer_id(author)).collect::<Result<_, _>>()?,
         since_ms: bound_ms(request.since_us),

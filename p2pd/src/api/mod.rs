@@ -9,6 +9,7 @@ mod changes;
 mod chat;
 mod convert;
 mod daemon;
+mod drafts;
 mod health;
 mod history;
 mod incoming;
@@ -42,6 +43,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::config::{Change, ConfigErrors};
 use crate::group::Group;
 use crate::health::Progress;
+use crate::letters::Letters;
 use crate::names::{NoteChange, NoteError};
 use crate::query::{
     Answer, Authors, HistoryQuery, LogPage, RoomFeeds, RoomSummary, SearchPage, SearchQuery, StoreSummary, StoredPost,
@@ -100,6 +102,8 @@ pub enum Request {
     FindLast {
         /// Only these rooms; all where it is empty.
         rooms: Vec<String>,
+        /// Only what was written between this peer and us.
+        with: Option<PeerId>,
         /// Whose.
         authors: Authors,
         /// How many posts.
@@ -271,6 +275,8 @@ pub struct Facts {
     pub started: Instant,
     /// The same by the clock on the wall.
     pub began: SystemTime,
+    /// Opens and seals what is for one peer only.
+    pub letters: Letters,
     /// What is wrong at the moment, told by whoever notices.
     pub alarms: Alarms,
     /// How far the start is.

@@ -12,8 +12,7 @@ use tokio::time::Instant;
 
 use super::Request;
 use super::ask::Asker;
-use super::convert::{self, invalid};
-use crate::names::Names;
+use super::convert::{self, View, invalid};
 use crate::query::{SearchPlace, SearchQuery, StoredPost};
 
 /// Answers `Search`: looks back until enough posts match, everything was looked at, or the time is over.
@@ -21,18 +20,14 @@ use crate::query::{SearchPlace, SearchQuery, StoredPost};
 /// # Errors
 ///
 /// A request that makes no sense, or a store that failed.
-pub(super) async fn read(
-    asker: &Asker,
-    names: &Names,
-    request: v1::SearchRequest,
-) -> Result<v1::SearchResponse, Error> {
+pub(super) async fn read(asker: &Asker, view: &View, request: v1::SearchRequest) -> Result<v1::SearchResponse, Error> {
     let end = Instant::now() + TIME_MAX;
     let limit = parse_limit(request.limit)?;
     let mut query = parse(&request)?;
     let mut found: Vec<StoredPost> = Vec::new();
     let mut bytes = 0;
     let mut blocked = 0;
-    let hidden = if request.blocked { BTreeSet::new() } else { names.blocked() };
+    let hidden = if request.blocked { BTreeSet::new() } else { view.names.blocked() };
     loop {
         query.limit = limit - found.len();
         let look = query.clone();
@@ -44,15 +39,15 @@ pub(super) async fn read(
         found.extend(taken);
         query.before = page.next;
         if page.next.is_none() || found.len() >= limit || bytes >= BYTES_ENOUGH || Instant::now() >= end {
-            return Ok(v1::SearchResponse { blocked, ..answer(found, &query, names) });
+            return Ok(v1::SearchResponse { blocked, ..answer(found, &query, view) });
         }
     }
 }
 
-fn answer(mut found: Vec<StoredPost>, query: &SearchQuery, names: &Names) -> v1::SearchResponse {
+fn answer(mut found: Vec<StoredPost>, query: &SearchQuery, view: &View) -> v1::SearchResponse {
     found.sort_by_key(|post| (post.at, post.id.feed, post.id.seq));
     v1::SearchResponse {
-        posts: found.iter().map(|post| convert::stored_post(post, names)).collect(),
+        posts: found.iter().filter_map(|post| convert::stored_post(post, view)).collect(),
         next: query.before.map(|place| encode_page(&place, query)).unwrap_or_default(),
         searched_us: query.before.map_or(0, |place| convert::time_us(place.ms)),
         blocked: 0,

@@ -15,12 +15,13 @@ use tokio::task::JoinHandle;
 use tonic::{Status, Streaming};
 
 use super::ask::{Asker, stopping};
+use super::drafts::Drafts;
 use super::{Request, access, convert};
 
 /// One client's stream of posts, and what became of them so far.
 pub(super) struct SendStream {
     asker: Asker,
-    default_room: String,
+    drafts: Drafts,
     requests: Streaming<v1::SendStreamRequest>,
     /// Read, and not handed on while others fill the driver.
     request: Option<v1::SendStreamRequest>,
@@ -75,7 +76,7 @@ impl Budget {
 
     /// Waits until there is room for these posts.
     pub(super) async fn take(&self, posts: &[v1::Outgoing]) -> OwnedSemaphorePermit {
-        let cost: usize = posts.iter().map(|post| post.text.len().max(POST_COST_MIN)).sum();
+        let cost: usize = posts.iter().map(cost).sum();
         let cost = u32::try_from(cost.min(BUDGET)).expect("the budget is far below 2^32");
         Arc::clone(&self.0).acquire_many_owned(cost).await.expect("nobody closes the budget")
     }
@@ -85,13 +86,13 @@ impl SendStream {
     pub(super) fn new(
         asker: Asker,
         budget: Budget,
-        default_room: String,
+        drafts: Drafts,
         requests: Streaming<v1::SendStreamRequest>,
     ) -> Self {
         let late = asker.clone();
         Self {
             asker,
-            default_room,
+            drafts,
             requests,
             request: None,
             waiting: VecDeque::new(),
@@ -164,7 +165,7 @@ impl SendStream {
         for post in request.posts {
             let draft = match &oversize {
                 Some(error) => Err(error.clone()),
-                None => convert::draft(post, &self.default_room),
+                None => self.drafts.draft(post).await,
             };
             items.push(match draft {
                 Ok(draft) => {
@@ -207,6 +208,11 @@ impl SendStream {
         let items = self.waiting.drain(..).flat_map(|waiting| waiting.items);
         v1::SendStreamResponse { results: merge(items.collect(), Results::new()).collect() }
     }
+}
+
+fn cost(post: &v1::Outgoing) -> usize {
+    let growth = if post.to.is_empty() { 1 } else { SEALED_GROWTH_MAX };
+    (post.text.len() * growth).max(POST_COST_MIN)
 }
 
 async fn first_answer(waiting: &mut VecDeque<Waiting>) -> Results {
@@ -257,5 +263,7 @@ const RESULTS_PER_MESSAGE: usize = 4_096;
 const BUDGET: usize = OUTBOX_BYTES_MAX / 2;
 /// What a short text costs, so that the number of posts stays below half of the limit too.
 const POST_COST_MIN: usize = OUTBOX_BYTES_MAX / OUTBOX_POSTS_MAX;
+/// How much longer a text may be when it is sealed: padded to twice its length at most, then as base64.
+const SEALED_GROWTH_MAX: usize = 4;
 
 const _: () = assert!(BYTES_PER_REQUEST_MAX + POSTS_PER_REQUEST_MAX * POST_COST_MIN <= BUDGET);

@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 use p2p_proto::v1;
 use tokio::sync::broadcast;
 
+use super::convert::View;
 use super::{Batch, convert};
 use crate::names::Names;
 
@@ -19,7 +20,7 @@ pub struct Subscribers {
 #[derive(Debug)]
 pub(super) struct Published {
     pub(super) batch: Batch,
-    posts: OnceLock<Vec<v1::Post>>,
+    posts: OnceLock<Vec<Option<v1::Post>>>,
 }
 
 impl Subscribers {
@@ -69,9 +70,10 @@ impl Published {
         Self { batch, posts: OnceLock::new() }
     }
 
-    /// Every post of the batch in order. The first who asks makes them, the others take them.
-    pub(super) fn posts(&self, names: &Names) -> &[v1::Post] {
-        self.posts.get_or_init(|| self.batch.entries.iter().flat_map(|entry| convert::posts(entry, names)).collect())
+    /// Every post of the batch in order, none for those that our user must not see. The first who asks makes them, the
+    /// others take them.
+    pub(super) fn posts(&self, view: &View) -> &[Option<v1::Post>] {
+        self.posts.get_or_init(|| self.batch.entries.iter().flat_map(|entry| convert::posts(entry, view)).collect())
     }
 }
 

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod access;
+mod direct;
 mod history;
 mod kit;
 mod mesh;

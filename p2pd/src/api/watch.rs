@@ -21,9 +21,10 @@ use tokio::time::Instant;
 use tonic::Status;
 
 use super::ask::{Asker, stopping};
-use super::convert::{self, bound_ms, invalid, last_offset};
+use super::convert::{self, View, bound_ms, invalid, last_offset};
 use super::subscribers::Published;
 use super::{Batch, Request, Subscribers};
+use crate::letters::Letters;
 use crate::names::Names;
 use crate::query::{Authors, HistoryQuery, LogGap};
 
@@ -41,6 +42,8 @@ struct Filter {
     /// All where it is empty.
     authors: BTreeSet<PeerId>,
     no_own: bool,
+    /// Only what was written between this peer and us.
+    with: Option<PeerId>,
     /// Also what peers said that are blocked.
     with_blocked: bool,
     /// Of the posts that were there when the stream began, only those at or after this time.
@@ -64,6 +67,7 @@ pub(super) struct Watch {
     /// To subscribe anew.
     subscribers: Subscribers,
     filter: Filter,
+    view: View,
     /// All up to here was sent or did not match.
     offset: Offset,
     /// The end of the log when the stream began.
@@ -114,8 +118,9 @@ impl Wish {
             Place::Since(ms) => Some(ms),
             Place::Live | Place::After(_) | Place::Last(_) => None,
         };
+        let with = convert::parse_with(&request.with, !request.rooms.is_empty())?;
         let rooms = request.rooms.into_iter().collect();
-        let filter = Filter { rooms, authors, no_own: request.no_own, with_blocked: request.blocked, since_ms };
+        let filter = Filter { rooms, authors, no_own: request.no_own, with, with_blocked: request.blocked, since_ms };
         Ok(Self { filter, start })
     }
 }
@@ -140,8 +145,13 @@ impl Filter {
         }
     }
 
-    fn takes_room(&self, room: &str) -> bool {
-        self.rooms.is_empty() || self.rooms.contains(room)
+    fn takes_room(&self, post: &v1::Post) -> bool {
+        if let Some(with) = self.with {
+            let with = with.to_string();
+            return post.direct && (post.to == with || post.id.as_ref().is_some_and(|id| id.author == with));
+        }
+        // Who asks for rooms is asking for no letters: they have none.
+        self.rooms.is_empty() || (self.rooms.contains(&post.room) && !post.direct)
     }
 }
 
@@ -153,7 +163,7 @@ impl Watch {
     /// The daemon stops, the store failed, or the place is beyond the end.
     pub(super) async fn open(
         asker: Asker,
-        subscribers: &Subscribers,
+        (subscribers, letters): (&Subscribers, &Letters),
         wish: Wish,
         heartbeat: Duration,
     ) -> Result<Self, Error> {
@@ -167,6 +177,7 @@ impl Watch {
             batches,
             subscribers: subscribers.clone(),
             filter: wish.filter,
+            view: View { names: subscribers.names().clone(), letters: letters.clone() },
             offset,
             target,
             is_caught_up: false,
@@ -287,9 +298,9 @@ impl Watch {
             let len = entry.envelope.body().posts.len();
             if last_offset(entry) > self.offset {
                 if self.filter.takes_entry(entry) {
-                    let names = self.subscribers.names();
-                    let hides = self.filter.hides(&entry.envelope.feed().id, names);
-                    let posts = published.posts(names)[at..at + len].iter().filter(|post| self.wants(post));
+                    let hides = self.filter.hides(&entry.envelope.feed().id, &self.view.names);
+                    let shown = published.posts(&self.view)[at..at + len].iter().flatten();
+                    let posts = shown.filter(|post| self.wants(post));
                     if hides {
                         self.blocked += posts.count() as u64;
                     } else {
@@ -308,7 +319,7 @@ impl Watch {
         // What arrives after the beginning is news, however old its clock is.
         let since_ms = self.filter.since_ms.filter(|_| post.offset <= self.target.0);
         let is_in_time = since_ms.is_none_or(|ms| post.time_us >= convert::time_us(ms));
-        is_new && is_in_time && self.filter.takes_room(&post.room)
+        is_new && is_in_time && self.filter.takes_room(post)
     }
 
     /// Waits for more. Giving up halfway loses nothing: the log is read from the same offset again.
@@ -386,8 +397,8 @@ async fn find_start(asker: &Asker, wish: &Wish, target: Offset, names: &Names) -
         Place::After(after) => Ok(after),
         Place::Last(posts) => {
             let rooms: Vec<String> = wish.filter.rooms.iter().cloned().collect();
-            let authors = wish.filter.whose(names);
-            asker.ask_store(|reply| Request::FindLast { rooms, authors, posts, reply }).await
+            let (with, authors) = (wish.filter.with, wish.filter.whose(names));
+            asker.ask_store(|reply| Request::FindLast { rooms, with, authors, posts, reply }).await
         }
         Place::Since(ms) => find_since(asker, ms, target).await,
     }

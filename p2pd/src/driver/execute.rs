@@ -49,8 +49,8 @@ impl Driver {
             Request::ReadLog { after, posts_max, bytes_max, reply } => {
                 self.job(Job::ReadLog { after, posts_max, bytes_max, reply });
             }
-            Request::FindLast { rooms, authors, posts, reply } => {
-                self.job(Job::FindLast { rooms, authors, posts, reply });
+            Request::FindLast { rooms, with, authors, posts, reply } => {
+                self.job(Job::FindLast { rooms, with, authors, posts, reply });
             }
             Request::History { query, reply } => self.job(Job::History { query, reply }),
             Request::Receipts(posts, reply) => answer(reply, self.mesh.receipts(&posts, self.clock.now())),

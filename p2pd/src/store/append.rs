@@ -1,17 +1,18 @@
 //! Writing envelopes, with what the questions about them need.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
 use p2p_mesh::effect::{Append, Delivery};
 use p2p_mesh::envelope::Post;
 use p2p_mesh::envelope::Stamp;
 use p2p_mesh::id::{Epoch, Hash, Instance, Offset, PeerId, PostId, Seq};
-use p2p_mesh::input::{KeyedPost, content_hash};
+use p2p_mesh::input::{KeyedPost, content_of};
 use rusqlite::{Connection, OptionalExtension};
 
 use super::fault::Fault;
 use super::index::{FeedRow, Index};
-use super::{forks, log, sql};
+use super::{forks, log, shelf, sql};
 
 /// The rooms that one transaction touches: each is read once and written once.
 #[derive(Debug, Default)]
@@ -35,7 +36,7 @@ pub(super) fn write(db: &Connection, index: &mut Index, rooms: &mut Rooms, appen
         let feed = index.add(delivery)?;
         let is_said_here = delivery.own && append.flush;
         insert_envelope(db, feed, delivery, is_said_here)?;
-        insert_rooms(db, rooms, feed, delivery)?;
+        insert_rooms(db, (index.me(), rooms), feed, delivery)?;
         if delivery.own {
             insert_keys(db, delivery)?;
             forks::note_said_again(db, index, delivery.envelope.body())?;
@@ -118,12 +119,17 @@ fn insert_envelope(db: &Connection, feed: FeedRow, delivery: &Delivery, is_said_
     Ok(())
 }
 
-fn insert_rooms(db: &Connection, rooms: &mut Rooms, feed: FeedRow, delivery: &Delivery) -> Result<(), Fault> {
+fn insert_rooms(
+    db: &Connection,
+    (me, rooms): (&PeerId, &mut Rooms),
+    feed: FeedRow,
+    delivery: &Delivery,
+) -> Result<(), Fault> {
     let body = delivery.envelope.body();
     let mut statement =
         db.prepare_cached("INSERT INTO room_envelopes (room, ms, offset, feed, posts) VALUES (?1, ?2, ?3, ?4, ?5)")?;
-    for (name, posts) in posts_by_room(&body.posts) {
-        let room = rooms.add(db, name, posts, body.at.ms)?;
+    for (name, posts) in posts_by_shelf(me, &body.feed.id, &body.posts) {
+        let room = rooms.add(db, &name, posts, body.at.ms)?;
         statement.execute((
             room.0,
             sql::integer(body.at.ms),
@@ -136,12 +142,12 @@ fn insert_rooms(db: &Connection, rooms: &mut Rooms, feed: FeedRow, delivery: &De
 }
 
 /// Posts of kinds that have no room belong to none.
-fn posts_by_room(posts: &[Post]) -> BTreeMap<&str, u64> {
-    let mut rooms = BTreeMap::new();
-    for post in posts.iter().filter(|post| !post.room.is_empty()) {
-        *rooms.entry(post.room.as_str()).or_default() += 1;
+fn posts_by_shelf<'a>(me: &PeerId, author: &PeerId, posts: &'a [Post]) -> BTreeMap<Cow<'a, str>, u64> {
+    let mut shelves = BTreeMap::new();
+    for shelf in posts.iter().filter_map(|post| shelf::of(me, author, post)) {
+        *shelves.entry(shelf).or_default() += 1;
     }
-    rooms
+    shelves
 }
 
 /// A key that another machine with this identity used too keeps its first post.
@@ -165,7 +171,7 @@ fn insert_keys(db: &Connection, delivery: &Delivery) -> Result<(), Fault> {
             sql::integer(delivery.offset.0 + index),
             sql::integer(body.at.ms),
             sql::integer(body.at.plus(index).counter),
-            content_hash(&post.room, &post.text, post.re).0,
+            content_of(post).0,
         ))?;
     }
     Ok(())

@@ -131,8 +131,13 @@ fn upgrade(db: &mut Connection, from: i64) -> Result<(), Fault> {
     Ok(())
 }
 
+/// Whose history it is.
+pub(super) fn owner(db: &Connection) -> Result<PeerId, Fault> {
+    Ok(PeerId(db.query_row("SELECT owner FROM meta", (), |row| row.get(0))?))
+}
+
 fn check_owner(db: &Connection, me: &PeerId) -> Result<(), Fault> {
-    let owner = PeerId(db.query_row("SELECT owner FROM meta", (), |row| row.get(0))?);
+    let owner = owner(db)?;
     if owner == *me {
         return Ok(());
     }

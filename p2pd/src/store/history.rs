@@ -1,5 +1,6 @@
 //! Questions of people: the newest posts, where the last ones begin, which rooms there are.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use p2p_mesh::effect::Delivery;
@@ -9,7 +10,7 @@ use rusqlite::{Connection, Row, Rows};
 use super::append::{RoomRow, find_room};
 use super::fault::Fault;
 use super::index::{FeedRow, Index};
-use super::{log, sql};
+use super::{log, shelf, sql};
 use crate::query::{Authors, HistoryQuery, Place, RoomFeeds, RoomSummary, StoredPost};
 
 /// The newest posts that match, oldest first.
@@ -45,7 +46,7 @@ pub(super) fn history(db: &Connection, index: &Index, query: &HistoryQuery) -> R
         if newest.len() == query.limit && oldest.is_some_and(|oldest| ms < oldest) {
             break;
         }
-        collect(&log::at(db, index, Offset(offset))?, query, &mut newest);
+        collect(&log::at(db, index, Offset(offset))?, index.me(), query, &mut newest);
     }
     Ok(newest.into_values().collect())
 }
@@ -54,15 +55,17 @@ pub(super) fn history(db: &Connection, index: &Index, query: &HistoryQuery) -> R
 pub(super) fn find_last(
     db: &Connection,
     index: &Index,
-    rooms: &[String],
+    (rooms, with): (&[String], Option<&PeerId>),
     authors: &Authors,
     posts: usize,
 ) -> Result<Offset, Fault> {
+    let with = with.map(|peer| shelf::between(peer).into());
+    let shelves: Vec<Cow<'_, str>> = rooms.iter().map(|room| shelf::room(room)).chain(with).collect();
     let end = Offset(index.next_offset().0.saturating_sub(1));
     let feeds = (!authors.is_all()).then(|| feeds_of(index, |author| authors.takes(author)));
-    let candidates = match rooms {
+    let candidates = match &shelves[..] {
         [] => last_envelopes(db, feeds.as_deref(), posts)?,
-        rooms => last_room_envelopes(db, rooms, feeds.as_deref(), posts)?,
+        shelves => last_shelf_envelopes(db, shelves, feeds.as_deref(), posts)?,
     };
     let mut missing = posts as u64;
     let mut oldest = None;
@@ -75,7 +78,7 @@ pub(super) fn find_last(
         missing -= wanted;
     }
     match oldest {
-        Some((offset, wanted)) => Ok(behind(&log::at(db, index, offset)?, rooms, wanted)),
+        Some((offset, wanted)) => Ok(behind(&log::at(db, index, offset)?, index.me(), &shelves, wanted)),
         None => Ok(end),
     }
 }
@@ -87,14 +90,20 @@ pub(super) fn rooms(db: &Connection) -> Result<Vec<RoomSummary>, Fault> {
     let room = |row: &Row<'_>| {
         Ok(RoomSummary { name: row.get(0)?, posts: sql::number(row, 1)?, newest_ms: sql::number(row, 2)? })
     };
-    let rooms = statement.query_map((sql::integer(ROOMS_MAX),), room)?;
-    Ok(rooms.collect::<rusqlite::Result<_>>()?)
+    let mut rooms = Vec::new();
+    for room in statement.query_map((sql::integer(ROOMS_MAX),), room)? {
+        let room: RoomSummary = room?;
+        if let Some(name) = shelf::room_of(&room.name).map(str::to_owned) {
+            rooms.push(RoomSummary { name, ..room });
+        }
+    }
+    Ok(rooms)
 }
 
 /// Which feeds say something in a room behind an offset. The index holds all that is asked for.
 pub(super) fn room_feeds(db: &Connection, index: &Index, room: &str, after: Offset) -> Result<RoomFeeds, Fault> {
     let end = Offset(index.next_offset().0.saturating_sub(1));
-    let Some(room) = find_room(db, room)? else { return Ok(RoomFeeds { feeds: Vec::new(), end }) };
+    let Some(room) = find_room(db, &shelf::room(room))? else { return Ok(RoomFeeds { feeds: Vec::new(), end }) };
     let mut statement = db.prepare_cached(
         "SELECT DISTINCT feed FROM room_envelopes INDEXED BY room_envelopes_by_offset WHERE room = ?1 AND offset > ?2",
     )?;
@@ -104,11 +113,19 @@ pub(super) fn room_feeds(db: &Connection, index: &Index, room: &str, after: Offs
     Ok(RoomFeeds { feeds, end })
 }
 
+/// The only shelf that a query is about; none where it is about all of them.
+fn shelf_of(query: &HistoryQuery) -> Option<Cow<'_, str>> {
+    match (&query.with, &query.room) {
+        (Some(peer), _) => Some(shelf::between(peer).into()),
+        (None, room) => room.as_deref().map(shelf::room),
+    }
+}
+
 /// The room to look in; nothing where it is named and does not exist, and no room where all are asked for.
 fn room_of(db: &Connection, query: &HistoryQuery) -> Result<Option<Option<RoomRow>>, Fault> {
-    match &query.room {
+    match shelf_of(query) {
         None => Ok(Some(None)),
-        Some(name) => Ok(find_room(db, name)?.map(Some)),
+        Some(name) => Ok(find_room(db, &name)?.map(Some)),
     }
 }
 
@@ -128,15 +145,18 @@ fn span(query: &HistoryQuery) -> (i64, i64) {
 }
 
 /// Takes the matching posts of an envelope, and drops the oldest beyond the limit.
-fn collect(delivery: &Delivery, query: &HistoryQuery, newest: &mut BTreeMap<Place, StoredPost>) {
+fn collect(delivery: &Delivery, me: &PeerId, query: &HistoryQuery, newest: &mut BTreeMap<Place, StoredPost>) {
     let body = delivery.envelope.body();
+    let wanted = shelf_of(query);
     for (index, post) in (0..).zip(&body.posts) {
+        let shelf = shelf::of(me, &body.feed.id, post);
+        let is_shown = shelf.as_deref() != Some(shelf::OTHERS);
         let place = Place { at: body.at.plus(index), feed: body.feed, seq: body.first.plus(index) };
-        let in_room = query.room.as_ref().is_none_or(|room| *room == post.room);
+        let in_room = wanted.is_none() || shelf == wanted;
         let is_before = query.before.is_none_or(|before| place < before);
         let full = newest.len() == query.limit;
         let too_old = full && newest.first_key_value().is_some_and(|(oldest, _)| place < *oldest);
-        if !in_room || !is_before || too_old {
+        if !is_shown || !in_room || !is_before || too_old {
             continue;
         }
         if full {
@@ -157,30 +177,38 @@ fn collect(delivery: &Delivery, query: &HistoryQuery, newest: &mut BTreeMap<Plac
     }
 }
 
-/// The last envelopes of all rooms that together hold at least `posts` posts, with how many each holds.
+/// The last envelopes of all rooms that together hold at least `posts` posts to be shown, with how many each holds.
 fn last_envelopes(db: &Connection, feeds: Option<&str>, posts: usize) -> Result<BTreeMap<Offset, u64>, Fault> {
     let mut found = BTreeMap::new();
-    let limit = sql::integer(posts as u64);
+    let others = find_room(db, shelf::OTHERS)?.map(|row| row.0);
+    // Nobody knows how many hold only what is not shown.
+    let limit = if others.is_some() { NO_LIMIT } else { sql::integer(posts as u64) };
     let mut statement = db.prepare_cached(match feeds {
-        None => "SELECT offset, count FROM envelopes ORDER BY offset DESC LIMIT ?1",
-        // The index holds all that is asked for, so no envelope is touched.
+        None => {
+            "SELECT offset, count - coalesce((SELECT posts FROM room_envelopes AS others INDEXED BY room_envelopes_by_offset
+               WHERE others.room = ?2 AND others.offset = envelopes.offset), 0)
+             FROM envelopes ORDER BY offset DESC LIMIT ?1"
+        }
+        // The indexes hold all that is asked for, so no envelope is touched.
         Some(_) => {
-            "SELECT offset, count FROM envelopes INDEXED BY envelopes_by_seq
-             WHERE feed IN (SELECT value FROM json_each(?2)) ORDER BY offset DESC LIMIT ?1"
+            "SELECT offset, count - coalesce((SELECT posts FROM room_envelopes AS others INDEXED BY room_envelopes_by_offset
+               WHERE others.room = ?2 AND others.offset = envelopes.offset), 0)
+             FROM envelopes INDEXED BY envelopes_by_seq
+             WHERE feed IN (SELECT value FROM json_each(?3)) ORDER BY offset DESC LIMIT ?1"
         }
     })?;
     let mut rows = match feeds {
-        None => statement.query((limit,))?,
-        Some(feeds) => statement.query((limit, feeds))?,
+        None => statement.query((limit, others))?,
+        Some(feeds) => statement.query((limit, others, feeds))?,
     };
     take_posts(&mut rows, posts, &mut found)?;
     Ok(found)
 }
 
-/// The same for some rooms: of each room the last ones, which are enough for all of them together.
-fn last_room_envelopes(
+/// The same for some shelves: of each the last ones, which are enough for all of them together.
+fn last_shelf_envelopes(
     db: &Connection,
-    rooms: &[String],
+    shelves: &[Cow<'_, str>],
     feeds: Option<&str>,
     posts: usize,
 ) -> Result<BTreeMap<Offset, u64>, Fault> {
@@ -189,7 +217,7 @@ fn last_room_envelopes(
         "SELECT offset, posts FROM room_envelopes INDEXED BY room_envelopes_by_offset
          WHERE room = ?1 AND (?2 IS NULL OR feed IN (SELECT value FROM json_each(?2))) ORDER BY offset DESC",
     )?;
-    let mut names: Vec<&String> = rooms.iter().collect();
+    let mut names: Vec<_> = shelves.iter().collect();
     names.sort_unstable();
     names.dedup();
     for name in names {
@@ -204,16 +232,24 @@ fn take_posts(rows: &mut Rows<'_>, posts: usize, found: &mut BTreeMap<Offset, u6
     let mut missing = posts as u64;
     while missing > 0 {
         let Some((offset, count)) = next(rows)? else { break };
-        *found.entry(Offset(offset)).or_default() += count;
+        if count > 0 {
+            *found.entry(Offset(offset)).or_default() += count;
+        }
         missing = missing.saturating_sub(count);
     }
     Ok(())
 }
 
-/// The offset behind which the last `wanted` posts of an envelope in one of these rooms stand.
-fn behind(delivery: &Delivery, rooms: &[String], wanted: u64) -> Offset {
-    let posts = (delivery.offset.0..).zip(&delivery.envelope.body().posts);
-    let matching = posts.filter(|(_, post)| rooms.is_empty() || rooms.contains(&post.room));
+/// The offset behind which the last `wanted` posts of an envelope on one of these shelves stand.
+fn behind(delivery: &Delivery, me: &PeerId, shelves: &[Cow<'_, str>], wanted: u64) -> Offset {
+    let body = delivery.envelope.body();
+    let is_wanted = |shelf: Option<Cow<'_, str>>| match shelf {
+        Some(shelf) if !shelves.is_empty() => shelves.contains(&shelf),
+        Some(shelf) => shelf != shelf::OTHERS,
+        None => shelves.is_empty(),
+    };
+    let posts = (delivery.offset.0..).zip(&body.posts);
+    let matching = posts.filter(|(_, post)| is_wanted(shelf::of(me, &body.feed.id, post)));
     let mut offsets: Vec<u64> = matching.map(|(offset, _)| offset).collect();
     let skipped = offsets.len().saturating_sub(usize::try_from(wanted).unwrap_or(usize::MAX));
     let first = offsets.drain(skipped..).next().unwrap_or(delivery.offset.0);
@@ -228,5 +264,7 @@ fn next(rows: &mut Rows<'_>) -> Result<Option<(u64, u64)>, Fault> {
     }
 }
 
+/// As the database says it.
+const NO_LIMIT: i64 = -1;
 /// Peers can make rooms without end, and an answer must not grow with them.
 const ROOMS_MAX: u64 = 10_000;

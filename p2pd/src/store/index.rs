@@ -12,7 +12,7 @@ use rusqlite::{Connection, Row};
 
 use super::fault::Fault;
 use super::retain::Dropped;
-use super::{gaps, log, sql};
+use super::{file, gaps, log, sql};
 
 /// A feed's row number.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -40,6 +40,8 @@ pub(super) struct Expired {
 /// See above.
 #[derive(Debug)]
 pub(super) struct Index {
+    /// Whose store it is.
+    me: PeerId,
     feeds: BTreeMap<FeedRow, Feed>,
     rows: HashMap<FeedId, FeedRow>,
     next_offset: Offset,
@@ -69,6 +71,7 @@ impl Index {
         let next_offset = log::next_offset(db)?.max(gaps::end(db)?);
         let expired = gaps::expired(db)?;
         let mut index = Self {
+            me: file::owner(db)?,
             feeds,
             rows: by_id,
             next_offset,
@@ -100,6 +103,11 @@ impl Index {
         let damaged = || Fault::Damaged(format!("the runs of the feed {:?} are damaged", feed.stored.feed));
         feed.stored.runs = Runs::of(runs).ok_or_else(damaged)?;
         Ok(())
+    }
+
+    /// Whose store it is.
+    pub(super) fn me(&self) -> &PeerId {
+        &self.me
     }
 
     /// The feed of a row.

@@ -32,6 +32,7 @@ mod log;
 mod notes;
 mod retain;
 mod search;
+mod shelf;
 mod sql;
 mod thread;
 mod writer;
@@ -134,6 +135,8 @@ pub enum Job {
     FindLast {
         /// Only these rooms; all where it is empty.
         rooms: Vec<String>,
+        /// Only what was written between this peer and us.
+        with: Option<PeerId>,
         /// Whose.
         authors: Authors,
         /// How many posts.

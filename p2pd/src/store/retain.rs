@@ -7,14 +7,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use p2p_mesh::envelope::Envelope;
-use p2p_mesh::id::Seq;
+use p2p_mesh::id::{PeerId, Seq};
 use rusqlite::{Connection, Row, Transaction, TransactionBehavior};
 
 use super::append::{RoomRow, find_room};
 use super::fault::Fault;
 use super::gaps::{self, Gap};
 use super::index::{FeedRow, Index};
-use super::{Limits, Retained, log, sql};
+use super::{Limits, Retained, log, shelf, sql};
 
 /// An envelope that goes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -103,7 +103,7 @@ impl Plan {
             let mut next = Some(cut);
             while let Some(cut) = next {
                 for victim in victims(db, feed, cut)? {
-                    remove(db, &victim, &mut rooms)?;
+                    remove(db, index.me(), &victim, &mut rooms)?;
                     index.drop_lowest(feed, &victim.dropped);
                     retained.posts += victim.dropped.posts;
                     retained.bytes += victim.dropped.bytes;
@@ -114,7 +114,7 @@ impl Plan {
         }
         for offset in self.aside {
             let (feed, victim) = victim_at(db, offset)?;
-            remove(db, &victim, &mut rooms)?;
+            remove(db, index.me(), &victim, &mut rooms)?;
             db.prepare_cached("DELETE FROM lost WHERE offset BETWEEN ?1 AND ?2")?
                 .execute((offset, sql::integer(victim.gap().last)))?;
             index.drop_aside(feed, &victim.dropped);
@@ -184,13 +184,13 @@ fn read_victim(row: &Row<'_>) -> rusqlite::Result<Victim> {
     Ok(Victim { offset: sql::number(row, 0)?, dropped, flags: row.get(4)?, body })
 }
 
-fn remove(db: &Connection, victim: &Victim, rooms: &mut BTreeMap<RoomRow, u64>) -> Result<(), Fault> {
+fn remove(db: &Connection, me: &PeerId, victim: &Victim, rooms: &mut BTreeMap<RoomRow, u64>) -> Result<(), Fault> {
     let offset = sql::integer(victim.offset);
     db.prepare_cached("DELETE FROM envelopes WHERE offset = ?1")?.execute((offset,))?;
     // Only the rooms and the keys are asked for here, so the signature does not matter.
     let envelope = Envelope::parse(Bytes::copy_from_slice(&victim.body), [0; 64]);
     let touched = match &envelope {
-        Ok(envelope) => rooms_of(db, envelope)?,
+        Ok(envelope) => rooms_of(db, me, envelope)?,
         Err(_) => all_rooms(db)?,
     };
     let mut statement =
@@ -207,11 +207,12 @@ fn remove(db: &Connection, victim: &Victim, rooms: &mut BTreeMap<RoomRow, u64>) 
     Ok(())
 }
 
-fn rooms_of(db: &Connection, envelope: &Envelope) -> Result<BTreeSet<RoomRow>, Fault> {
-    let names: BTreeSet<&str> = envelope.body().posts.iter().map(|post| post.room.as_str()).collect();
+fn rooms_of(db: &Connection, me: &PeerId, envelope: &Envelope) -> Result<BTreeSet<RoomRow>, Fault> {
+    let body = envelope.body();
+    let names: BTreeSet<_> = body.posts.iter().filter_map(|post| shelf::of(me, &body.feed.id, post)).collect();
     let mut rooms = BTreeSet::new();
     for name in names {
-        rooms.extend(find_room(db, name)?);
+        rooms.extend(find_room(db, &name)?);
     }
     Ok(rooms)
 }

@@ -8,7 +8,7 @@ use rusqlite::{Connection, Row};
 use super::append::{RoomRow, find_room};
 use super::fault::Fault;
 use super::index::Index;
-use super::{log, sql};
+use super::{log, shelf, sql};
 use crate::query::{SearchPage, SearchPlace, SearchQuery, StoredPost};
 
 /// The newest posts that match, as far as one look goes.
@@ -16,7 +16,7 @@ pub(super) fn search(db: &Connection, index: &Index, query: &SearchQuery) -> Res
     let mut page = SearchPage::default();
     let room = match &query.room {
         None => None,
-        Some(name) => match find_room(db, name)? {
+        Some(name) => match find_room(db, &shelf::room(name))? {
             None => return Ok(page),
             room => room,
         },
@@ -104,7 +104,8 @@ fn collect(
 }
 
 fn matches(post: &Post, query: &SearchQuery) -> bool {
-    if query.room.as_ref().is_some_and(|room| *room != post.room) {
+    // What is sealed is not searched: the store has no key.
+    if post.direct.is_some() || query.room.as_ref().is_some_and(|room| *room != post.room) {
         return false;
     }
     let text = post.text.to_lowercase();

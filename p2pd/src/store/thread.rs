@@ -106,7 +106,7 @@ enum Question {
     Keys(Ticket, Vec<String>),
     Lost(Ticket, Offset),
     Log { after: Offset, posts_max: usize, bytes_max: usize, reply: Reply<LogPage> },
-    Last { rooms: Vec<String>, authors: Authors, posts: usize, reply: Reply<Offset> },
+    Last { rooms: Vec<String>, with: Option<PeerId>, authors: Authors, posts: usize, reply: Reply<Offset> },
     History(HistoryQuery, Reply<Vec<StoredPost>>),
     Rooms(Reply<Vec<RoomSummary>>),
     Search(SearchQuery, Reply<SearchPage>),
@@ -285,8 +285,8 @@ impl Desk {
                 let page = log::read_log(db, index, after, posts_max, bytes_max);
                 send(reply, page.or_else(|fault| self.page_over(fault, after)), self);
             }
-            Question::Last { rooms, authors, posts, reply } => {
-                send(reply, history::find_last(db, index, &rooms, &authors, posts), self);
+            Question::Last { rooms, with, authors, posts, reply } => {
+                send(reply, history::find_last(db, index, (&rooms, with.as_ref()), &authors, posts), self);
             }
             Question::History(query, reply) => send(reply, history::history(db, index, &query), self),
             Question::Rooms(reply) => send(reply, history::rooms(db), self),
@@ -430,8 +430,8 @@ fn sort(batch: Vec<Job>) -> Sorted {
             Job::ReadLog { after, posts_max, bytes_max, reply } => {
                 questions.push(Question::Log { after, posts_max, bytes_max, reply });
             }
-            Job::FindLast { rooms, authors, posts, reply } => {
-                questions.push(Question::Last { rooms, authors, posts, reply });
+            Job::FindLast { rooms, with, authors, posts, reply } => {
+                questions.push(Question::Last { rooms, with, authors, posts, reply });
             }
             Job::History { query, reply } => questions.push(Question::History(query, reply)),
             Job::Rooms { reply } => questions.push(Question::Rooms(reply)),

@@ -9,7 +9,7 @@ use p2p_mesh::envelope::{Envelope, VerifiedEnvelope};
 use p2p_mesh::feed::{Fit, Runs, StoredFeed};
 use p2p_mesh::fork::{ForkPlace, ForkProof};
 use p2p_mesh::id::{Epoch, FeedId, Instance, Offset, PeerId, PostId, Seq};
-use p2p_mesh::input::{Input, KeyedPost, LostPost, ReadFrom, Settled, Ticket, content_hash};
+use p2p_mesh::input::{Input, KeyedPost, LostPost, ReadFrom, Settled, Ticket, content_of};
 use p2p_mesh::limits::LOST_POSTS_MAX;
 use p2p_mesh::membership::record::Record;
 
@@ -266,7 +266,7 @@ impl Disk {
                 id: PostId { feed: body.feed, seq: body.first.plus(index) },
                 offset: Offset(delivery.offset.0 + index),
                 at: body.at.plus(index),
-                content: content_hash(&post.room, &post.text, post.re),
+                content: content_of(post),
             };
             if self.keys.get(key).is_some_and(|used| Some(used.id) == post.was) {
                 self.keys.remove(key);

@@ -205,7 +205,7 @@ impl People {
         self.tokens += 1;
         let draft = |index: &usize| {
             let Operation { room, text, key, .. } = &self.operations[*index];
-            Draft { room: room.clone(), text: text.clone(), re: None, key: key.clone() }
+            Draft { room: room.clone(), text: text.clone(), re: None, key: key.clone(), direct: None }
         };
         let drafts = operations.iter().map(draft).collect();
         self.sessions[session.0].busy = true;

@@ -1,6 +1,7 @@
 //! Tab: commands, rooms and names.
 
 use super::state::Chat;
+use super::talk;
 use super::words::COMMANDS;
 
 impl Chat {
@@ -35,7 +36,14 @@ impl Chat {
             "" if word.starts_with('/') => {
                 COMMANDS.iter().map(|name| format!("{name} ")).filter(|name| name.starts_with(&lower)).collect()
             }
-            "/join" => self.rooms.keys().filter(|room| **room != self.room).filter(begins).cloned().collect(),
+            "/join" => self
+                .rooms
+                .keys()
+                .filter(|room| **room != self.room && talk::is_room(room))
+                .filter(begins)
+                .cloned()
+                .collect(),
+            "/msg" if word.is_empty() => self.people.iter().map(|name| format!("{name} ")).collect(),
             _ if word.is_empty() => Vec::new(),
             _ => self.people.iter().filter(begins).map(|name| format!("{name} ")).collect(),
         };

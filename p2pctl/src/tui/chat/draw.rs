@@ -11,6 +11,7 @@ use super::panel::{Looking, Panel, Search};
 use super::panes::{PROMPT, Panes};
 use super::posts::author;
 use super::state::{Chat, Mode, Reach, View};
+use super::talk;
 use super::words::HELP;
 use super::wrap;
 use crate::output::status::health_name;
@@ -104,7 +105,7 @@ fn room_line(chat: &Chat, name: &str, unread: u64, columns: usize) -> Line<'stat
     let count = if unread == 0 { String::new() } else { format!(" {}", grouped(unread)) };
     let here = name == chat.room;
     let sign = if here { "▸" } else { " " };
-    let name = wrap::cut(&escape::name(name), columns.saturating_sub(1 + count.len()));
+    let name = wrap::cut(&chat.title(name), columns.saturating_sub(1 + count.len()));
     let style = if here || unread > 0 { Style::new().bold() } else { Style::new() };
     Line::from(vec![Span::styled(format!("{sign}{name}"), style), Span::styled(count, chat.fg(Color::Yellow).bold())])
 }
@@ -213,7 +214,8 @@ fn room_words(chat: &Chat) -> String {
     let elsewhere: u64 = chat.rooms.values().map(|room| room.unread).sum();
     let is_told = elsewhere == 0 || chat.panes().rooms.width > 0;
     let unread = if is_told { String::new() } else { format!(" +{}", grouped(elsewhere)) };
-    format!("#{}{unread}", escape::name(&chat.room))
+    let sign = if talk::peer_of(&chat.room).is_some() { "" } else { "#" };
+    format!("{sign}{}{unread}", chat.title(&chat.room))
 }
 
 fn state_words(chat: &Chat) -> String {

@@ -5,6 +5,7 @@ use p2p_proto::v1::{HistoryRequest, HistoryResponse, Post, PostId};
 
 use super::desk::Desk;
 use super::state::{Page, Wanted};
+use super::talk;
 use crate::command::live;
 use crate::exit::Problem;
 
@@ -71,9 +72,11 @@ impl From<HistoryResponse> for Page {
     }
 }
 
-/// Posts of a room; 0 is no bound.
+/// Posts of a room, or of us and a member; 0 is no bound.
 fn bounds(room: &str, since_us: i64, until_us: i64) -> HistoryRequest {
-    HistoryRequest { room: room.to_owned(), limit: PAGE_POSTS, since_us, until_us, ..HistoryRequest::default() }
+    let (room, with) = talk::peer_of(room).map_or((room, ""), |id| ("", id));
+    let (room, with) = (room.to_owned(), with.to_owned());
+    HistoryRequest { room, with, limit: PAGE_POSTS, since_us, until_us, ..HistoryRequest::default() }
 }
 
 /// A few screens.

@@ -1,10 +1,12 @@
 //! What keys mean, and what a line does that was typed.
 
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use p2p_proto::v1::PostId;
 
 use super::draw::help_lines;
 use super::panel::{Move, Panel, Search};
 use super::state::{Chat, Effect, Mode, View};
+use super::talk;
 use super::timeline::Place;
 use super::words::{self, Line};
 use crate::exit::Exit;
@@ -149,15 +151,23 @@ impl Chat {
     }
 
     fn send(&mut self, text: String) {
-        if text.len() > TEXT_BYTES_MAX {
-            let len = text.len();
-            return self.complain(format!("{len} bytes are over the limit of {TEXT_BYTES_MAX}: send it in parts"));
-        }
-        if self.outbox.is_full() {
-            return self.complain("too many messages wait for the daemon: this one is kept here");
+        if let Some(why) = self.why_not(&text) {
+            return self.complain(why);
         }
         self.editor.take();
         let re = self.re.take().and_then(|post| post.id);
+        self.say(text, re);
+    }
+
+    /// Why a text cannot be sent.
+    fn why_not(&self, text: &str) -> Option<String> {
+        if text.len() > TEXT_BYTES_MAX {
+            return Some(format!("{} bytes are over the limit of {TEXT_BYTES_MAX}: send it in parts", text.len()));
+        }
+        self.outbox.is_full().then(|| "too many messages wait for the daemon: this one is kept here".to_owned())
+    }
+
+    fn say(&mut self, text: String, re: Option<PostId>) {
         self.outbox.push(self.room.clone(), text, re);
         self.unread = None;
         self.go_to_newest();
@@ -170,6 +180,7 @@ impl Chat {
                 Ok(room) => self.join(&room),
                 Err(problem) => self.complain(problem.message),
             },
+            Line::Message(typed) => self.message(&typed),
             Line::Reply(text) => self.choose(text),
             Line::Search(query) => self.search(query),
             Line::Rooms => self.mode = Mode::Looking(Panel::Rooms(self.room_at())),
@@ -185,6 +196,26 @@ impl Chat {
         }
     }
 
+    /// Goes to a member, and says the rest there. What cannot be sent stays typed.
+    fn message(&mut self, typed: &str) {
+        let addressed = self.addressed(typed).and_then(|(id, text)| match self.why_not(&text) {
+            Some(why) => Err(why),
+            None => Ok((id, text)),
+        });
+        match addressed {
+            Err(why) => {
+                self.editor.replace(format!("/msg {typed}"));
+                self.complain(why);
+            }
+            Ok((id, text)) => {
+                self.join(&talk::between(&id));
+                if !text.is_empty() {
+                    self.say(text, None);
+                }
+            }
+        }
+    }
+
     fn retry(&mut self) {
         let count = self.outbox.retry();
         self.tell(format!("{count} sent again"));
@@ -192,6 +223,9 @@ impl Chat {
     }
 
     fn search(&mut self, query: String) {
+        if talk::peer_of(&self.room).is_some() {
+            return self.complain("what only two can read is stored sealed, and not searched");
+        }
         if query.len() > QUERY_BYTES_MAX {
             return self.complain(format!("at most {QUERY_BYTES_MAX} bytes can be searched for"));
         }

@@ -68,7 +68,7 @@ impl Chat {
         match self.timeline.older {
             Older::More => None,
             Older::Loading => Some("loading".to_owned()),
-            Older::End { expired: 0 } => Some(format!("the beginning of {}", escape::name(&self.room))),
+            Older::End { expired: 0 } => Some(format!("the beginning of {}", self.title(&self.room))),
             Older::End { expired } => {
                 Some(format!("{} of all rooms {} gone", counted(expired, "older post"), are(expired)))
             }
@@ -95,6 +95,9 @@ impl Chat {
         }
         if post.forked {
             tail += " (forked)";
+        }
+        if post.unreadable {
+            tail += " (cannot be read)";
         }
         if post.unsupported {
             tail += &format!(" ({}: not supported by this version)", escape::name(&post.kind));

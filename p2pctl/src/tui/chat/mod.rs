@@ -15,6 +15,7 @@ mod panel;
 mod panes;
 mod posts;
 mod state;
+mod talk;
 mod timeline;
 mod view;
 mod words;

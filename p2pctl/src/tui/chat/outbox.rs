@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 
 use p2p_proto::v1::{Outgoing, PostId};
 
+use super::talk;
+
 /// How far one message is.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Progress {
@@ -53,13 +55,13 @@ impl Outbox {
 
     /// Those of a room that are not among its posts yet.
     pub(super) fn of(&self, room: &str) -> impl Iterator<Item = &Unsent> {
-        self.messages.iter().filter(move |message| message.post.room == room && !message.seen)
+        self.messages.iter().filter(move |message| talk::of_unsent(&message.post) == room && !message.seen)
     }
 
     pub(super) fn push(&mut self, room: String, text: String, re: Option<PostId>) {
         self.count += 1;
         let key = format!("{}/{}", self.key, self.count);
-        let post = Outgoing { room, text, re, key };
+        let post = Outgoing { re, key, ..talk::outgoing(room, text) };
         self.messages.push_back(Unsent { post, progress: Progress::Waiting, seen: false });
     }
 

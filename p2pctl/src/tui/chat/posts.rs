@@ -7,6 +7,7 @@ use super::lines::gap_words;
 use super::outbox::{Progress, Unsent};
 use super::panel::Panel;
 use super::state::{Chat, Effect, Mode, Page, Reach, View, Wanted};
+use super::talk;
 use super::timeline::{Older, Place, Side};
 
 impl Chat {
@@ -50,13 +51,14 @@ impl Chat {
 
     fn on_post(&mut self, post: Post) {
         self.know_author(&post);
-        self.know_room(&post.room);
+        let Some(talk) = talk::of(&post) else { return };
+        self.know_room(&talk);
         if post.own && !post.key.is_empty() {
             self.outbox.see(&post.key);
         }
-        if post.room == self.room {
+        if talk == self.room {
             self.on_post_here(post);
-        } else if let Some(room) = self.rooms.get_mut(&post.room).filter(|_| !post.own) {
+        } else if let Some(room) = self.rooms.get_mut(&talk).filter(|_| !post.own) {
             room.unread += 1;
         }
     }
@@ -199,7 +201,7 @@ impl Chat {
     /// A message is on disk.
     pub(super) fn handle_sent(&mut self, key: &str, sent: SendResponse) {
         let message = self.outbox.take(key);
-        if let Some(message) = message.filter(|message| message.post.room == self.room && !message.seen) {
+        if let Some(message) = message.filter(|message| talk::of_unsent(&message.post) == self.room && !message.seen) {
             self.on_post_here(self.post_of(message, sent));
         }
         // The user was warned of what is no longer so.
@@ -216,7 +218,9 @@ impl Chat {
             author_name: self.status.name.clone(),
             offset: sent.offset,
             time_us: sent.time_us,
-            kind: "chat".to_owned(),
+            kind: if post.to.is_empty() { "chat" } else { "direct" }.to_owned(),
+            direct: !post.to.is_empty(),
+            to: post.to,
             room: post.room,
             text: post.text,
             re: post.re,

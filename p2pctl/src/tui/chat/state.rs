@@ -9,6 +9,7 @@ use p2p_proto::v1::{Outgoing, Peer, PeersResponse, Post, PostId, RoomsResponse, 
 use super::editor::Editor;
 use super::outbox::Outbox;
 use super::panel::Panel;
+use super::talk;
 use super::timeline::{Place, Timeline};
 use crate::exit::Exit;
 use crate::output::names::Names;
@@ -259,7 +260,7 @@ impl Chat {
     }
 
     pub(super) fn handle_rooms(&mut self, rooms: &RoomsResponse) {
-        rooms.rooms.iter().for_each(|room| self.know_room(&room.name));
+        rooms.rooms.iter().filter(|room| talk::is_room(&room.name)).for_each(|room| self.know_room(&room.name));
     }
 
     /// Goes to a room, and keeps what was typed in the one before.
@@ -346,11 +347,12 @@ impl Chat {
 
     /// What was typed and is not known to be stored: rooms and texts.
     pub(super) fn unsent(&self) -> Vec<(String, String)> {
-        let sent = self.outbox.iter().map(|message| (message.post.room.clone(), message.post.text.clone()));
+        let sent = self.outbox.iter().map(|message| (talk::of_unsent(&message.post), message.post.text.clone()));
         let drafts = self.rooms.iter().map(|(name, room)| (name.clone(), room.draft.clone()));
         let typed = (self.room.clone(), self.editor.text().to_owned());
         let all = sent.chain(drafts).chain(std::iter::once(typed));
-        all.filter(|(_, text)| !text.trim().is_empty()).collect()
+        let typed = all.filter(|(_, text)| !text.trim().is_empty());
+        typed.map(|(talk, text)| (self.title(&talk), text)).collect()
     }
 
     /// Asks who holds the own posts that are seen, as long as not everybody does.

@@ -5,6 +5,8 @@
 pub(super) enum Line {
     Text(String),
     Join(String),
+    /// Go to a member, and say the rest to it alone.
+    Message(String),
     /// Choose a post to answer; the text is the answer's beginning.
     Reply(String),
     Search(String),
@@ -31,6 +33,8 @@ pub(super) fn read(typed: &str) -> Line {
     match name.as_str() {
         "join" if rest.is_empty() => Line::Wrong("/join needs a room, as in: /join kitchen".to_owned()),
         "join" => Line::Join(rest.trim_start_matches('#').to_owned()),
+        "msg" if rest.is_empty() => Line::Wrong("/msg needs a member, as in: /msg alice hello".to_owned()),
+        "msg" => Line::Message(rest.trim_start_matches('@').to_owned()),
         "reply" => Line::Reply(rest.to_owned()),
         "search" if rest.is_empty() => Line::Wrong("/search needs words, as in: /search coffee machine".to_owned()),
         "search" => Line::Search(rest.to_owned()),
@@ -46,7 +50,7 @@ pub(super) fn read(typed: &str) -> Line {
 
 /// The commands, as they are completed.
 pub(super) const COMMANDS: &[&str] =
-    &["/drop", "/help", "/join", "/quit", "/reply", "/retry", "/rooms", "/search", "/who"];
+    &["/drop", "/help", "/join", "/msg", "/quit", "/reply", "/retry", "/rooms", "/search", "/who"];
 
 /// What `/help` shows.
 pub(super) const HELP: &[(&str, &str)] = &[
@@ -62,6 +66,7 @@ pub(super) const HELP: &[(&str, &str)] = &[
     ("Ctrl-C Ctrl-D", "leave; with text typed, Ctrl-C drops that first"),
     ("", ""),
     ("/join ROOM", "go to a room; it begins to exist with its first post"),
+    ("/msg MEMBER [TEXT]", "go to a member, and say it to that one alone"),
     ("/reply [TEXT]", "choose a post with Up and Down, answer it with Enter"),
     ("/search WORDS", "find posts of this room; Enter jumps there"),
     ("/rooms /who", "the rooms; the members"),
@@ -70,6 +75,7 @@ pub(super) const HELP: &[(&str, &str)] = &[
     ("//TEXT", "send a text that begins with a slash"),
     ("", ""),
     ("#room +3", "3 unread posts in other rooms"),
+    ("@alice~k5x3", "what only you and that member can read"),
     ("[stored]", "your post is on this daemon's disk alone"),
     ("[2/5]", "2 of 5 other members are known to hold it"),
     ("[everyone]", "all of them do"),

@@ -162,3 +162,28 @@ fn unknown_kinds_and_unknown_fields_are_kept() {
     assert_eq!(read.body().posts[0].kind, "poll");
     assert_eq!(read.bytes(), text.as_bytes());
 }
+
+#[test]
+fn a_direct_post_has_its_recipient_and_its_sealed_text_and_nothing_else() {
+    let mut said = body(&[]);
+    said.posts = vec![Post::direct(id(2), "c2VhbGVk")];
+    let text = String::from_utf8(said.encode()).unwrap();
+    let to = id(2);
+    assert!(text.ends_with(&format!(r#""posts":[{{"kind":"direct","to":"{to}","sealed":"c2VhbGVk"}}]}}"#)), "{text}");
+    let read = Envelope::parse(Bytes::from(text), [0; 64]).unwrap();
+    assert_eq!(read.body(), &said);
+}
+
+#[test]
+fn a_direct_post_whose_fields_say_nothing_is_taken_as_versions_take_it_that_do_not_know_the_kind() {
+    let mut said = body(&[]);
+    said.posts = vec![Post::direct(id(2), "c2VhbGVk")];
+    let valid = String::from_utf8(said.encode()).unwrap();
+    let to = format!(r#""{}""#, id(2));
+    for (from, odd) in [(to.as_str(), "1"), (&to, r#""x""#), (r#""c2VhbGVk""#, "[]"), (r#""c2VhbGVk""#, "null")] {
+        let read = Envelope::parse(Bytes::from(valid.replace(from, odd)), [0; 64]).unwrap();
+        assert_eq!(read.body().posts[0].direct, None, "{odd}");
+    }
+    let chat = valid.replace("\"direct\"", "\"chat\"");
+    assert_eq!(Envelope::parse(Bytes::from(chat), [0; 64]).unwrap().body().posts[0].direct, None);
+}

@@ -27,7 +27,7 @@ mod search;
 mod spread;
 mod sync_state;
 
-pub use outbox::is_room;
+pub use outbox::{check_text, is_room};
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::{Mesh, Pending};
 use crate::effect::{Effect, Refusal, Sent};
-use crate::envelope::{Body, CHAT, Post, VerifiedEnvelope};
+use crate::envelope::{Body, CHAT, DIRECT, Post, VerifiedEnvelope};
 use crate::id::{Hash, INTEGER_END, PostId, Seq};
 use crate::input::{Draft, KeyedPost, Ticket};
 use crate::limits::{
@@ -112,7 +112,7 @@ impl Mesh {
         }
         check_draft(draft)?;
         let posts = self.outbox.entries.len();
-        if posts >= OUTBOX_POSTS_MAX || self.outbox.bytes + draft.text.len() > OUTBOX_BYTES_MAX {
+        if posts >= OUTBOX_POSTS_MAX || self.outbox.bytes + draft.said_len() > OUTBOX_BYTES_MAX {
             return Err(Refusal::Busy { posts });
         }
         Ok(())
@@ -159,17 +159,16 @@ impl Mesh {
 
     /// An own post that lost its number is said again; `false` where it does not fit.
     pub(super) fn say_again(&mut self, was: PostId, post: Post) -> bool {
-        let Post { kind, room, text, re, key, .. } = post;
-        let draft = Draft { room, text, re, key };
-        let again = Post { was: Some(was), ..post_of(&draft) };
+        let is_said_by_users = post.kind == CHAT || post.direct.is_some();
+        let draft = draft_of(post);
+        let again = post_of(draft.clone(), Some(was));
         let mut encoded = Vec::new();
         again.encode_into(&mut encoded);
-        // Only what users say is in the outbox, and that is all of one kind.
-        if kind != CHAT || encoded.len() > BODY_LEN_MAX - BODY_OVERHEAD {
+        if !is_said_by_users || encoded.len() > BODY_LEN_MAX - BODY_OVERHEAD {
             return false;
         }
         let slot = Slot { token: NOBODY, index: 0, key: None };
-        self.outbox.bytes += draft.text.len();
+        self.outbox.bytes += draft.said_len();
         self.outbox.entries.push_back(Entry { slot, draft, was: Some(was), state: State::Ready });
         true
     }
@@ -268,7 +267,7 @@ impl Outbox {
             self.keys.insert(key.clone(), KeyInFlight { content, place, followers: Vec::new() });
             state = State::Lookup;
         }
-        self.bytes += draft.text.len();
+        self.bytes += draft.said_len();
         self.entries.push_back(Entry { slot, draft, was: None, state });
         key
     }
@@ -288,18 +287,17 @@ impl Outbox {
                 continue;
             }
             let Entry { slot, draft, was, state } = entry;
-            let post =
-                Post { kind: CHAT.into(), room: draft.room, text: draft.text, re: draft.re, key: draft.key, was };
+            let said_len = draft.said_len();
+            let post = post_of(draft, was);
             let len = next.encoded.len();
             post.encode_into(&mut next.encoded);
             if next.encoded.len() > BODY_LEN_MAX - BODY_OVERHEAD || next.posts.len() == POSTS_PER_ENVELOPE_MAX {
                 next.encoded.truncate(len);
-                let draft = Draft { room: post.room, text: post.text, re: post.re, key: post.key };
-                self.entries.push_front(Entry { slot, draft, was, state });
+                self.entries.push_front(Entry { slot, draft: draft_of(post), was, state });
                 break;
             }
             self.taken += 1;
-            self.bytes -= post.text.len();
+            self.bytes -= said_len;
             next.posts.push(post);
             next.slots.push(slot);
         }
@@ -308,7 +306,7 @@ impl Outbox {
 
     fn take(&mut self, entry: &Entry) {
         self.taken += 1;
-        self.bytes -= entry.draft.text.len();
+        self.bytes -= entry.draft.said_len();
     }
 
     pub(super) fn len(&self) -> usize {
@@ -336,19 +334,32 @@ fn repeated(key: &str, post: &KeyedPost, content: Hash) -> Result<Sent, Refusal>
     Ok(Sent { id: post.id, offset: post.offset, at: post.at, repeated: true })
 }
 
-fn check_draft(draft: &Draft) -> Result<(), Refusal> {
-    let len = draft.text.len();
-    if draft.text.trim().is_empty() {
+/// Whether users may say this, in a room or to one peer.
+///
+/// # Errors
+///
+/// They may not.
+pub fn check_text(text: &str) -> Result<(), Refusal> {
+    let len = text.len();
+    if text.trim().is_empty() {
         return Err(Refusal::Empty);
     }
     if len > TEXT_LEN_MAX {
         return Err(Refusal::TooLong { len, limit: TEXT_LEN_MAX });
     }
-    if draft.text.contains('\0') || draft.key.as_ref().is_some_and(|key| key.contains('\0')) {
-        return Err(Refusal::Nul);
+    if text.contains('\0') { Err(Refusal::Nul) } else { Ok(()) }
+}
+
+fn check_draft(draft: &Draft) -> Result<(), Refusal> {
+    // What is sealed was looked at before it was.
+    if draft.direct.is_none() {
+        check_text(&draft.text)?;
+        if !is_room(&draft.room) {
+            return Err(Refusal::Room(draft.room.chars().take(ROOM_LEN_MAX).collect()));
+        }
     }
-    if !is_room(&draft.room) {
-        return Err(Refusal::Room(draft.room.chars().take(ROOM_LEN_MAX).collect()));
+    if draft.key.as_ref().is_some_and(|key| key.contains('\0')) {
+        return Err(Refusal::Nul);
     }
     if let Some(key) = draft.key.as_ref().filter(|key| key.len() > KEY_LEN_MAX) {
         return Err(Refusal::KeyTooLong { len: key.len(), limit: KEY_LEN_MAX });
@@ -357,9 +368,9 @@ fn check_draft(draft: &Draft) -> Result<(), Refusal> {
         return Err(Refusal::Reply);
     }
     // Control characters take six bytes each in JSON: such a text can be within its limit and yet fit no envelope.
-    if len > BODY_LEN_MAX / 8 {
+    if draft.said_len() > BODY_LEN_MAX / 8 {
         let mut encoded = Vec::new();
-        post_of(draft).encode_into(&mut encoded);
+        post_of(draft.clone(), None).encode_into(&mut encoded);
         // With room for what it needs to be said again one day.
         let limit = BODY_LEN_MAX - BODY_OVERHEAD - WAS_OVERHEAD;
         if encoded.len() > limit {
@@ -369,9 +380,15 @@ fn check_draft(draft: &Draft) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn post_of(draft: &Draft) -> Post {
-    let Draft { room, text, re, key } = draft.clone();
-    Post { re, key, ..Post::chat(&room, &text) }
+fn post_of(draft: Draft, was: Option<PostId>) -> Post {
+    let Draft { room, text, re, key, direct } = draft;
+    let kind = if direct.is_some() { DIRECT } else { CHAT };
+    Post { kind: kind.into(), room, text, re, key, was, direct }
+}
+
+fn draft_of(post: Post) -> Draft {
+    let Post { room, text, re, key, direct, kind: _, was: _ } = post;
+    Draft { room, text, re, key, direct }
 }
 
 /// `[a-z0-9][a-z0-9._-]{0,63}`

@@ -21,9 +21,11 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::api::convert::View;
 use crate::api::serve::{Pace, serve_at_pace};
 use crate::api::{Alarms, ApiConfig, Batch, Choices, ConfigRow, Facts, Live, Request, Subscribers, convert};
 use crate::health::{Progress, Stage};
+use crate::letters::Letters;
 use crate::names::{Names, NoteChange};
 use crate::query::{
     Authors, HistoryQuery, LogGap, LogPage, Place, RoomFeeds, RoomSummary, SearchPage, SearchPlace, SearchQuery,
@@ -211,6 +213,7 @@ pub(super) fn facts() -> Facts {
         pid: 42,
         started: Instant::now(),
         began: SystemTime::now(),
+        letters: Letters::new(&key(OWN)),
         alarms: Alarms::default(),
         progress: running(),
     }
@@ -315,7 +318,8 @@ impl World {
 
     /// Every post of the log as readers shall see it.
     pub(super) fn posts(&self, names: &crate::names::Names) -> Vec<v1::Post> {
-        self.entries.iter().flat_map(|entry| convert::posts(entry, names)).collect()
+        let view = View { names: names.clone(), letters: Letters::new(&key(OWN)) };
+        self.entries.iter().flat_map(|entry| convert::posts(entry, &view)).flatten().collect()
     }
 
     /// A random envelope.
@@ -340,7 +344,11 @@ impl World {
                 let repeated = Sent { repeated: true, ..*sent };
                 return if *known == content { Ok(repeated) } else { Err(Refusal::KeyReused { key, used }) };
             }
-            let post = Post { re: draft.re, key: draft.key.clone(), ..Post::chat(&draft.room, &draft.text) };
+            let said = match &draft.direct {
+                None => Post::chat(&draft.room, &draft.text),
+                Some(letter) => Post::direct(letter.to, &letter.sealed),
+            };
+            let post = Post { re: draft.re, key: draft.key.clone(), ..said };
             let entry = self.append(OWN, vec![post]);
             let id = PostId { feed: entry.envelope.feed(), seq: entry.envelope.first() };
             let sent = Sent { id, offset: entry.offset, at: entry.envelope.body().at, repeated: false };
@@ -402,6 +410,10 @@ impl World {
         let mut found = self.stored();
         found.retain(|stored| {
             query.room.as_ref().is_none_or(|room| *room == stored.post.room)
+                && query.with.is_none_or(|with| {
+                    let to = stored.post.direct.as_ref().map(|letter| letter.to);
+                    to.is_some() && [Some(stored.id.feed.id), to].contains(&Some(with))
+                })
                 && (query.authors.is_empty() || query.authors.contains(&stored.id.feed.id))
                 && query.since_ms.is_none_or(|ms| stored.at.ms >= ms)
                 && query.until_ms.is_none_or(|ms| stored.at.ms < ms)
@@ -479,7 +491,7 @@ impl World {
 /// The few rules that these tests need; the mesh has all of them.
 fn check(draft: &Draft) -> Result<(), Refusal> {
     match draft {
-        Draft { text, .. } if text.is_empty() => Err(Refusal::Empty),
+        Draft { text, direct: None, .. } if text.is_empty() => Err(Refusal::Empty),
         Draft { text, .. } if text.len() > TEXT_LEN_MAX => {
             Err(Refusal::TooLong { len: text.len(), limit: TEXT_LEN_MAX })
         }
@@ -547,7 +559,7 @@ fn answer(world: &mut World, request: Request, names: &Names) -> Vec<Delivery> {
             world.log_reads += 1;
             let _ = reply.send(Ok(world.read_log(after, posts_max, bytes_max)));
         }
-        Request::FindLast { rooms, authors, posts, reply } => {
+        Request::FindLast { rooms, with: _, authors, posts, reply } => {
             let start = world.find_last(&rooms, &authors, posts);
             world.starts.push(start);
             let _ = reply.send(Ok(start));

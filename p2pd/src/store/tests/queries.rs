@@ -11,17 +11,17 @@ use super::kit::*;
 use crate::query::{Authors, HistoryQuery, Place, StoredPost};
 use crate::store::Job;
 
-/// One envelope: who, when, in which rooms. Few of each, so that they meet.
+/// One envelope: who, when, in which rooms or to whom. Few of each, so that they meet.
 type Said = (u8, u64, Vec<u8>, bool, bool);
-/// One question: room, authors, since, until, the place of which post, limit.
-type Asked = (Option<u8>, BTreeSet<u8>, Option<u64>, Option<u64>, Option<prop::sample::Index>, usize);
+/// One question: room or other end, authors, since, until, the place of which post, limit.
+type Asked = ((Option<u8>, Option<u8>), BTreeSet<u8>, Option<u64>, Option<u64>, Option<prop::sample::Index>, usize);
 
 fn room(number: u8) -> String {
     ["", "a", "b", "c"][usize::from(number)].to_owned()
 }
 
 fn said() -> impl Strategy<Value = Vec<Said>> {
-    let rooms = prop::collection::vec(0u8..3, 1..5);
+    let rooms = prop::collection::vec(0u8..7, 1..5);
     prop::collection::vec((0u8..4, 0u64..12, rooms, any::<bool>(), any::<bool>()), 0..40)
 }
 
@@ -29,7 +29,8 @@ fn asked() -> impl Strategy<Value = Vec<Asked>> {
     let authors = prop::collection::btree_set(0u8..5, 0..3);
     let ms = || prop::option::of(0u64..14);
     let before = prop::option::of(any::<prop::sample::Index>());
-    prop::collection::vec((prop::option::of(0u8..4), authors, ms(), ms(), before, 0usize..12), 12)
+    let places = (prop::option::of(0u8..4), prop::option::weighted(0.2, 1u8..4));
+    prop::collection::vec((places, authors, ms(), ms(), before, 0usize..12), 12)
 }
 
 /// Authors 0 and 1 are two runs of one peer; 4 never says anything.
@@ -43,7 +44,10 @@ fn deliveries(said: Vec<Said>) -> Vec<Delivery> {
     said.into_iter()
         .enumerate()
         .map(|(index, (author, ms, rooms, own, late))| {
-            let post = |number: u8| Post::chat(&room(number), &format!("text {index}"));
+            let post = |number: u8| match number {
+                0..3 => Post::chat(&room(number), &format!("text {index}")),
+                _ => Post::direct(author_id(number - 3), &format!("sealed {index}")),
+            };
             let envelope = authors[usize::from(author)].say(ms, rooms.into_iter().map(post).collect());
             let delivery = Delivery { own, late, ..delivery(offset, &envelope) };
             offset = offset + envelope.body().posts.len() as u64 + ms % 2;
@@ -64,8 +68,27 @@ fn posts(delivery: &Delivery) -> impl Iterator<Item = (Place, StoredPost)> {
     })
 }
 
+/// What others say to each other alone is not.
+fn is_shown(place: &Place, post: &StoredPost) -> bool {
+    let me = identity(1);
+    post.post.direct.as_ref().is_none_or(|letter| letter.to == me || place.feed.id == me)
+}
+
+fn is_on_shelf(room: Option<&String>, with: Option<&PeerId>, place: &Place, post: &StoredPost) -> bool {
+    match (with, room, &post.post.direct) {
+        (Some(with), _, Some(letter)) => {
+            let other = if place.feed.id == identity(1) { letter.to } else { place.feed.id };
+            other == *with
+        }
+        (Some(_), _, None) | (None, Some(_), Some(_)) => false,
+        (None, Some(room), None) => !room.is_empty() && *room == post.post.room,
+        (None, None, _) => true,
+    }
+}
+
 fn matches(query: &HistoryQuery, place: &Place, post: &StoredPost) -> bool {
-    query.room.as_ref().is_none_or(|room| !room.is_empty() && *room == post.post.room)
+    is_shown(place, post)
+        && is_on_shelf(query.room.as_ref(), query.with.as_ref(), place, post)
         && (query.authors.is_empty() || query.authors.contains(&place.feed.id))
         && query.since_ms.is_none_or(|ms| place.at.ms >= ms)
         && query.until_ms.is_none_or(|ms| place.at.ms < ms)
@@ -83,10 +106,11 @@ proptest! {
         let mut all: Vec<(Place, StoredPost)> = deliveries.iter().flat_map(posts).collect();
         all.sort_by_key(|(place, _)| *place);
         store.append_at(deliveries).unwrap();
-        for (room_number, authors, since_ms, until_ms, before, limit) in asked {
+        for ((room_number, with), authors, since_ms, until_ms, before, limit) in asked {
             let before = before.filter(|_| !all.is_empty()).map(|index| index.get(&all).0);
             let authors = authors.into_iter().map(author_id).collect();
-            let query = HistoryQuery { room: room_number.map(room), authors, since_ms, until_ms, before, limit };
+            let (room, with) = (room_number.map(room), with.map(author_id));
+            let query = HistoryQuery { room, with, authors, since_ms, until_ms, before, limit };
             let mut expected: Vec<_> = all.iter().filter(|(place, post)| matches(&query, place, post)).collect();
             expected.drain(..expected.len().saturating_sub(limit));
             let expected: Vec<String> = expected.iter().map(|(_, post)| format!("{post:?}")).collect();
@@ -105,20 +129,25 @@ proptest! {
         let all: Vec<(Place, StoredPost)> = deliveries.iter().flat_map(posts).collect();
         let end = deliveries.last().map_or(0, |last| last.offset.0 + last.envelope.body().posts.len() as u64 - 1);
         store.append_at(deliveries).unwrap();
-        for (one_room, authors, _, _, _, wanted) in asked {
+        for ((one_room, with), authors, _, _, _, wanted) in asked {
+            let one_room = if with.is_some() { None } else { one_room };
+            let with = with.map(author_id);
             let rooms: Vec<String> = one_room.into_iter().flat_map(|number| [room(1), room(number.max(1))]).collect();
             let named: Vec<PeerId> = authors.into_iter().map(author_id).collect();
             let authors = if wanted % 2 == 0 { Authors::AllBut(named) } else { Authors::Only(named) };
             let is_match = |place: &Place, post: &StoredPost| {
-                (rooms.is_empty() || rooms.contains(&post.post.room)) && authors.takes(&place.feed.id)
+                let is_there = |room: Option<&String>| is_on_shelf(room, with.as_ref(), place, post);
+                is_shown(place, post)
+                    && if rooms.is_empty() { is_there(None) } else { rooms.iter().any(|room| is_there(Some(room))) }
+                    && authors.takes(&place.feed.id)
             };
             let matching: Vec<u64> =
                 all.iter().filter(|(place, post)| is_match(place, post)).map(|(_, post)| post.offset.0).collect();
             let last = &matching[matching.len().saturating_sub(wanted)..];
             let expected = last.first().map_or(end, |first| first - 1);
             let (asked_rooms, asked_authors) = (rooms.clone(), authors.clone());
-            let job = |reply| Job::FindLast { rooms: asked_rooms, authors: asked_authors, posts: wanted, reply };
-            prop_assert_eq!(store.ask(job).unwrap(), Offset(expected), "{:?} {:?} {}", rooms, authors, wanted);
+            let job = |reply| Job::FindLast { rooms: asked_rooms, with, authors: asked_authors, posts: wanted, reply };
+            prop_assert_eq!(store.ask(job).unwrap(), Offset(expected), "{:?} {:?} {:?} {}", rooms, with, authors, wanted);
         }
         store.close();
     }

@@ -129,13 +129,13 @@ fn keys_and_rooms_of_what_is_dropped_go_with_it() {
     let mut me = Author::new(1, 4);
     let keyed = |room: &str, key: &str| Post { key: Some(key.into()), ..Post::chat(room, "x") };
     let said = [
-        me.say(1, vec![keyed("a", "one"), keyed("b", "two"), Post::chat("", "x")]),
+        me.say(1, vec![keyed("a", "one"), keyed("b", "two"), Post::chat("", "x"), Post::direct(identity(2), "x")]),
         me.say(2, vec![keyed("a", "one"), keyed("c", "three")]),
         me.say(3, vec![Post::chat("d", "x")]),
     ];
     let own = |(offset, envelope)| Delivery { own: true, ..delivery(offset, envelope) };
-    store.append_at([1, 4, 6].into_iter().zip(&said).map(own).collect()).unwrap();
-    assert_eq!(store.retain(before(2)).0, 3);
+    store.append_at([1, 5, 7].into_iter().zip(&said).map(own).collect()).unwrap();
+    assert_eq!(store.retain(before(2)).0, 4);
     let rooms = store.ask(|reply| Job::Rooms { reply }).unwrap();
     let rooms: Vec<_> = rooms.iter().map(|room| (room.name.as_str(), room.posts)).collect();
     assert_eq!(rooms, [("d", 1), ("a", 1), ("c", 1)]);

@@ -122,3 +122,18 @@ proptest! {
         store.close();
     }
 }
+
+#[test]
+fn what_is_sealed_is_not_searched_and_is_in_no_list_of_rooms() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = Store::open(dir.path());
+    let mut author = Author::new(2, 1);
+    let posts = vec![Post::direct(identity(1), "tea"), Post::direct(identity(3), "tea"), Post::chat("@", "tea")];
+    store.append(&[author.say(1, posts)]);
+    let found = all(&store, query(&["tea"], None, 9)).0;
+    assert_eq!(found.iter().map(|post| post.post.room.as_str()).collect::<Vec<_>>(), ["@"]);
+    assert_eq!(all(&store, query(&["tea"], Some("@"), 9)).0.len(), 1);
+    let rooms = store.ask(|reply| Job::Rooms { reply }).unwrap();
+    assert_eq!(rooms.iter().map(|room| (room.name.as_str(), room.posts)).collect::<Vec<_>>(), [("@", 1)]);
+    store.close();
+}

@@ -61,7 +61,7 @@ fn lists_stand_in_the_place_of_the_posts() {
     let mut chat = lively();
     control(&mut chat, 'u');
     enter(&mut chat, "/help");
-    insta::assert_snapshot!("chat_help", drawn(&mut chat, 120, 26));
+    insta::assert_snapshot!("chat_help", drawn(&mut chat, 120, 28));
     insta::assert_snapshot!("chat_help_on_40_columns", drawn(&mut chat, 40, 10));
     press(&mut chat, KeyCode::Esc);
     enter(&mut chat, "/who");

@@ -4,6 +4,7 @@
 
 mod drawing;
 mod reading;
+mod talking;
 mod typing;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};

@@ -9,7 +9,7 @@ use crate::envelope::{Envelope, VerifiedEnvelope};
 use crate::feed::{Runs, StoredFeed};
 use crate::fork::{ForkPlace, ForkProof};
 use crate::id::{Instance, Offset, PostId, Seq};
-use crate::input::{Input, KeyedPost, LostPost, ReadFrom, Settled, Ticket, content_hash};
+use crate::input::{Input, KeyedPost, LostPost, ReadFrom, Settled, Ticket, content_of};
 use crate::limits::LOST_POSTS_MAX;
 
 /// What is stored, and what waits for an answer.
@@ -175,7 +175,7 @@ impl Store {
                 id: PostId { feed: body.feed, seq: body.first.plus(index) },
                 offset: Offset(held.offset.0 + index),
                 at: body.at.plus(index),
-                content: content_hash(&post.room, &post.text, post.re),
+                content: content_of(post),
             })
         })
     }

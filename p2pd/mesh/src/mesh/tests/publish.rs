@@ -3,6 +3,7 @@
 use super::disk::Mood;
 use super::kit::{EPOCH, Peer, draft, id, keyed, run, texts_said};
 use crate::effect::{Refusal, Sent};
+use crate::envelope::{Direct, Post};
 use crate::id::{INTEGER_END, Instance, Offset, PostId, Seq};
 use crate::input::Draft;
 use crate::limits::{BODY_LEN_MAX, KEY_LEN_MAX, OUTBOX_POSTS_MAX, POSTS_PER_ENVELOPE_MAX, TEXT_LEN_MAX};
@@ -278,4 +279,28 @@ fn an_earlier_run_s_feed_is_ours_and_not_continued() {
     let body = append.envelopes[0].envelope.body();
     assert_eq!((body.feed, body.first, body.prev), (run(1), Seq(1), None));
     assert_eq!(append.envelopes[0].offset, Offset(3));
+}
+
+#[test]
+fn what_is_sealed_for_one_goes_the_way_of_all_posts_and_once_for_each_key() {
+    let sealed = |text: &str| Draft {
+        room: String::new(),
+        direct: Some(Direct { to: id(2), sealed: text.into() }),
+        ..keyed("", "k")
+    };
+    let mut peer = Peer::new(1);
+    peer.publish(1, vec![sealed("c2VhbGVk")]);
+    peer.publish(2, vec![sealed("c2VhbGVk"), sealed("b3RoZXI")]);
+    let published = peer.published();
+    assert!(published[1].1[0].as_ref().unwrap().repeated);
+    assert_eq!(published[1].1[1], Err(Refusal::KeyReused { key: "k".into(), used: post_id(1) }));
+    let delivered = peer.delivered();
+    let posts: Vec<&Post> = delivered.iter().flat_map(|delivery| &delivery.envelope.body().posts).collect();
+    assert_eq!(posts, [&Post { key: Some("k".into()), ..Post::direct(id(2), "c2VhbGVk") }]);
+    // A sealed text that fits no envelope is refused as any other.
+    check_refused(sealed(&"A".repeat(BODY_LEN_MAX)), {
+        let limit = BODY_LEN_MAX - 400;
+        let encoded = BODY_LEN_MAX + r#"{"kind":"direct","key":"k","to":"","sealed":""}"#.len() + 52;
+        Refusal::TooLong { len: encoded, limit }
+    });
 }
