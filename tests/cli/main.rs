@@ -5,6 +5,7 @@
 mod chat;
 mod completing;
 mod delivery;
+mod direct;
 mod errors;
 mod examples;
 mod first_run;
