@@ -132,6 +132,10 @@ pub(crate) enum Command {
     Wait(Wait),
     /// Say by the exit code whether the daemon is well: 0 or 1
     Health(Health),
+    /// Look for the usual mistakes, and say what to type
+    ///
+    /// Exit 1 where something is a failure and not only worth a warning.
+    Doctor,
     /// Ask, tune or stop the daemon itself
     Daemon {
         #[command(subcommand)]

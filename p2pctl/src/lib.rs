@@ -48,6 +48,8 @@ pub struct Env {
     pub no_color: bool,
     /// `TERM` is `dumb`: no colour, no bar, no moving of the cursor.
     pub dumb_terminal: bool,
+    /// `LC_ALL`, else `LC_CTYPE`, else `LANG`.
+    pub locale: Option<String>,
 }
 
 /// Everything outside that a command touches, so that a test can hand in its own.
@@ -101,6 +103,12 @@ impl Screen {
 }
 
 impl Env {
+    /// Whether the locale has letters beyond ASCII.
+    fn is_utf8(&self) -> bool {
+        let locale = self.locale.as_deref().unwrap_or_default().to_ascii_lowercase();
+        locale.ends_with("utf-8") || locale.ends_with("utf8")
+    }
+
     /// As this process was started.
     #[must_use]
     pub fn of_process() -> Self {
@@ -115,6 +123,7 @@ impl Env {
             data_dir: Some(data_dir(dir("XDG_DATA_HOME"), dir("HOME"))),
             no_color: text("NO_COLOR").is_some(),
             dumb_terminal: text("TERM").is_some_and(|term| term == "dumb"),
+            locale: text("LC_ALL").or_else(|| text("LC_CTYPE")).or_else(|| text("LANG")),
         }
     }
 }

@@ -6,6 +6,7 @@ mod chat;
 mod completing;
 mod delivery;
 mod direct;
+mod doctoring;
 mod errors;
 mod examples;
 mod first_run;

@@ -14,7 +14,7 @@ pub(crate) async fn run(command: &Daemon, session: &mut Session) -> Outcome {
     let client = session.client().await?;
     match command {
         Daemon::Config => {
-            let config = session.answer("daemon config", client.daemon().config(ConfigRequest {})).await?;
+            let config = session.answer("daemon config", client.daemon().config(ConfigRequest::default())).await?;
             session.show(|style, out| render_config(&config, style, out))
         }
         Daemon::Metrics => {

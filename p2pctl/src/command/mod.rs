@@ -3,6 +3,7 @@
 mod complete;
 mod daemon;
 mod delivery;
+mod doctor;
 mod exec;
 mod graph;
 mod health;
@@ -45,6 +46,8 @@ pub(crate) struct Session {
     pub(crate) timeout: Duration,
     /// Bars and moving cursors are welcome.
     pub(crate) fancy: bool,
+    /// The terminal, by its variables, shows more than ASCII.
+    pub(crate) is_utf8: bool,
     quiet: bool,
     verbose: bool,
     client: Option<Client>,
@@ -57,6 +60,7 @@ pub(crate) struct Choices {
     search: Search,
     timeout: Duration,
     fancy: bool,
+    is_utf8: bool,
     quiet: bool,
     verbose: bool,
 }
@@ -80,6 +84,7 @@ impl Choices {
             search: search.with_token_file(global.token_file.clone()).within(timeout, global.connect_wait),
             timeout,
             fancy: !env.dumb_terminal,
+            is_utf8: env.is_utf8(),
             quiet: global.quiet,
             verbose: global.verbose,
         })
@@ -89,10 +94,10 @@ impl Choices {
 impl Session {
     /// Connects nowhere yet.
     pub(crate) fn new(choices: Choices, io: Io) -> Self {
-        let Choices { format, color, search, timeout, fancy, quiet, verbose } = choices;
+        let Choices { format, color, search, timeout, fancy, is_utf8, quiet, verbose } = choices;
         let columns = (io.screen)().map(|screen| screen.columns);
         let style = Style { format, zone: io.zone.clone(), now: (io.now)(), columns, color };
-        Self { style, search, timeout, fancy, quiet, verbose, client: None, io }
+        Self { style, search, timeout, fancy, is_utf8, quiet, verbose, client: None, io }
     }
 
     /// The connection to the daemon, made when it is first needed.
@@ -215,6 +220,7 @@ pub(crate) async fn run(command: Command, session: &mut Session) -> Outcome {
         Command::Top => crate::tui::run(session).await,
         Command::Wait(args) => wait::run(&args, session).await,
         Command::Health(args) => health::run(&args, session).await,
+        Command::Doctor => doctor::run(session).await,
         Command::Daemon { command } => daemon::run(&command, session).await,
         Command::Schema { kind } => local::schema(kind.as_deref(), session),
         Command::Complete { at, words } => complete::run(at, &words, session).await,

@@ -391,6 +391,24 @@ const TYPES: &[Type] = &[
         fields: &[Field("health", HEALTHS, ""), Field("ready", Kind::Bool, ""), Field("problems", Kind::Texts, "")],
     },
     Type {
+        name: "doctor",
+        about: "doctor",
+        fields: &[
+            Field(
+                "checks",
+                Kind::List(&[
+                    Field("id", Kind::Text, "A word that stays."),
+                    Field("verdict", Kind::OneOf(&["OK", "WARN", "FAIL"]), ""),
+                    Field("finding", Kind::Text, "For people."),
+                    Field("hint", Kind::MaybeText, "What to type, or to do."),
+                ]),
+                "",
+            ),
+            Field("warnings", Kind::Count, ""),
+            Field("failures", Kind::Count, "The exit code is 1 where there is one."),
+        ],
+    },
+    Type {
         name: "config",
         about: "daemon config",
         fields: &[Field(

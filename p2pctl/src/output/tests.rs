@@ -9,6 +9,7 @@ use p2p_proto::v1::{
     SyncStateResponse,
 };
 
+use super::doctor::Check;
 use super::posts::{PostWriter, Scene};
 use super::*;
 use crate::args::GraphFormat;
@@ -519,6 +520,7 @@ fn the_configuration_in_all_formats() {
             value("name", "\"\x1b[2J\"", "/etc/p2pd/config.yaml:3"),
             value("network_secret", "(hidden)", "P2P_NETWORK_SECRET"),
         ],
+        ..ConfigResponse::default()
     };
     insta::assert_snapshot!(in_all_formats(|style, out| operate::render_config(&config, style, out)));
 }
@@ -574,4 +576,14 @@ fn an_empty_list_is_a_list() {
         posts::render_search(&SearchResponse::default(), style, out)?;
         sync::render_sync(&SyncStateResponse::default(), style, out)
     }));
+}
+
+#[test]
+fn what_the_doctor_found_in_all_formats() {
+    let checks = [
+        Check::ok("daemon", "it answers, and is READY (pid 7)"),
+        Check::warn("clocks", "that of \x1b[2Jbob is +90 s from ours", "set the clock: timedatectl set-ntp true"),
+        Check::fail("disk-space", "3 MiB are free in /data", "make room there"),
+    ];
+    insta::assert_snapshot!(in_all_formats(|style, out| doctor::render_doctor(&checks, style, out)));
 }

@@ -408,7 +408,7 @@ impl Daemon for Api {
     async fn config(&self, _: Request<ConfigRequest>) -> Result<Response<ConfigResponse>, Status> {
         self.note("config").await?;
         let value = ConfigValue { key: "name".to_owned(), value: "own".to_owned(), source: "default".to_owned() };
-        Ok(Response::new(ConfigResponse { values: vec![value] }))
+        Ok(Response::new(ConfigResponse { values: vec![value], ..ConfigResponse::default() }))
     }
 
     async fn reload(&self, _: Request<ReloadRequest>) -> Result<Response<ReloadResponse>, Status> {

@@ -331,3 +331,38 @@ async fn a_log_filter_is_shown_and_set_for_a_time() {
     let requests = &fake.state().requests;
     assert_eq!(*requests, ["log  0", "log debug 0", "log debug 600000", "log debug 4294967295"]);
 }
+
+#[tokio::test]
+async fn a_doctor_exits_by_what_it_finds() {
+    let sick = StatusResponse { problems: vec!["disk full in /data".to_owned()], ..status(Health::Degraded, false, 1) };
+    let ran = run_at(&with_status([sick]), &["doctor"]).await;
+    assert_eq!((ran.exit, ran.stderr.as_str()), (Exit::Failed, ""));
+    let shown = ran.stdout;
+    assert!(shown.contains("FAIL  alarms        disk full in /data\n"), "{shown}");
+    assert!(shown.contains("hint: make room"), "{shown}");
+    assert!(shown.contains("WARN  terminal "), "{shown}");
+    assert!(shown.contains(" checks, 1 failure, "), "{shown}");
+
+    let fake = with_status([status(Health::Ready, true, 1)]);
+    let mut setting = Setting::at(&fake);
+    setting.env.locale = Some("de_DE.UTF-8".to_owned());
+    let ran = setting.run(&["doctor", "-o", "json"]).await;
+    assert_eq!(ran.exit, Exit::Ok);
+    let found: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!((&found["failures"], &found["type"]), (&0.into(), &"doctor".into()));
+    assert!(!ran.stdout.contains("LANG"), "{}", ran.stdout);
+
+    let ran = run_at(&with_status([status(Health::Recovering, false, 0)]), &["doctor"]).await;
+    assert_eq!(ran.exit, Exit::Ok);
+    assert!(ran.stdout.starts_with("WARN  daemon        it is RECOVERING"), "{}", ran.stdout);
+}
+
+#[tokio::test]
+async fn a_doctor_without_a_daemon_says_how_to_get_one() {
+    let mut fake = Fake::start();
+    fake.stop();
+    let ran = run_at(&fake, &["doctor"]).await;
+    assert_eq!((ran.exit, ran.stderr.as_str()), (Exit::Failed, ""));
+    assert!(ran.stdout.starts_with("FAIL  daemon        connect: no daemon at "), "{}", ran.stdout);
+    assert!(ran.stdout.contains("hint: start it with: p2pd\n"), "{}", ran.stdout);
+}

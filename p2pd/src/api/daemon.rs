@@ -23,21 +23,22 @@ pub(super) struct DaemonService {
 
 #[tonic::async_trait]
 impl Daemon for DaemonService {
-    async fn config(&self, _request: Request<v1::ConfigRequest>) -> Result<Response<v1::ConfigResponse>, Status> {
+    async fn config(&self, request: Request<v1::ConfigRequest>) -> Result<Response<v1::ConfigResponse>, Status> {
         let choices = self.facts.live.now();
         let rows = choices.config.iter().cloned();
         let values = rows.map(|row| v1::ConfigValue { key: row.key, value: row.value, source: row.source });
-        Ok(Response::new(v1::ConfigResponse { values: values.collect() }))
+        let mut response = v1::ConfigResponse { values: values.collect(), ..v1::ConfigResponse::default() };
+        if request.into_inner().compare {
+            match self.asker.order(Order::Compare).await? {
+                Ok(changes) => response.changes = changes.into_iter().map(change).collect(),
+                Err(errors) => response.mistakes = some_of(&errors),
+            }
+        }
+        Ok(Response::new(response))
     }
 
     async fn reload(&self, _request: Request<v1::ReloadRequest>) -> Result<Response<v1::ReloadResponse>, Status> {
         let reload = self.asker.order(Order::Reload).await?.map_err(|errors| mistaken(&errors))?;
-        let change = |change: Change| v1::ConfigChange {
-            key: change.key.to_owned(),
-            old: change.old,
-            new: change.new,
-            applied: change.is_applied,
-        };
         Ok(Response::new(v1::ReloadResponse {
             changes: reload.changes.into_iter().map(change).collect(),
             warnings: reload.warnings,
@@ -77,10 +78,19 @@ fn refused(why: String) -> Error {
     Error::new(Code::InvalidArgument, why)
 }
 
-/// All mistakes in one message, as far as a header holds them; the log has all.
+fn change(change: Change) -> v1::ConfigChange {
+    v1::ConfigChange { key: change.key.to_owned(), old: change.old, new: change.new, applied: change.is_applied }
+}
+
 fn mistaken(errors: &ConfigErrors) -> Error {
+    refused(format!("nothing was changed: {}", some_of(errors)))
+        .with_hint("see them all: p2pd check, started as the daemon is, or its log")
+}
+
+/// All mistakes in one message, as far as a header holds them; the log has all.
+fn some_of(errors: &ConfigErrors) -> String {
     let mistakes = errors.mistakes();
-    let mut message = String::from("nothing was changed: ");
+    let mut message = String::new();
     let mut told = 0;
     for mistake in mistakes {
         if told > 0 && message.len() + mistake.len() > MISTAKES_BYTES_MAX {
@@ -93,7 +103,7 @@ fn mistaken(errors: &ConfigErrors) -> Error {
     if told < mistakes.len() {
         message.push_str(&format!("; and {} more mistakes", mistakes.len() - told));
     }
-    refused(message).with_hint("see them all: p2pd check, started as the daemon is, or its log")
+    message
 }
 
 /// An error travels in a header, where every byte may take three, and some readers stop at 8 KiB.

@@ -166,6 +166,8 @@ pub enum Request {
 pub enum Order {
     /// Read the configuration again.
     Reload(oneshot::Sender<Result<Reload, ConfigErrors>>),
+    /// Say what a reload would change, and change nothing.
+    Compare(oneshot::Sender<Result<Vec<Change>, ConfigErrors>>),
     /// Log by another filter, or only tell the present one.
     Log {
         /// None to be told only.

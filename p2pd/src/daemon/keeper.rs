@@ -55,6 +55,10 @@ impl Keeper {
         // Whoever asked may be gone.
         match order {
             Order::Reload(reply) => drop(reply.send(self.reload("a user").await)),
+            Order::Compare(reply) => {
+                let found = config::reload(&self.args, std::env::vars_os(), &self.loaded);
+                let _ = reply.send(found.map(|found| found.changes));
+            }
             Order::Log { wish, reply } => drop(reply.send(self.set_log(wish))),
         }
     }

@@ -26,7 +26,7 @@ use crate::api::{ApiConfig, ApiError, Subscribers, serve};
 
 async fn call(endpoint: &Endpoint, token: Option<&str>) -> Result<(), Error> {
     let client = Client::connect(endpoint, token, Duration::from_secs(10)).await?;
-    client.daemon().config(v1::ConfigRequest {}).await?;
+    client.daemon().config(v1::ConfigRequest::default()).await?;
     Ok(())
 }
 
@@ -54,7 +54,7 @@ async fn channel(daemon: &Daemon, origin: Option<&'static str>) -> Channel {
 }
 
 async fn call_with(channel: Channel, headers: &[(&'static str, String)]) -> Result<(), tonic::Status> {
-    let mut request = tonic::Request::new(v1::ConfigRequest {});
+    let mut request = tonic::Request::new(v1::ConfigRequest::default());
     for (name, value) in headers {
         request.metadata_mut().insert(*name, value.parse().unwrap());
     }

@@ -202,7 +202,7 @@ async fn reconnect_is_for_all_or_for_one_that_is_known() {
 #[tokio::test]
 async fn the_configuration_is_shown_with_its_sources() {
     let daemon = Daemon::start().await;
-    let config = daemon.client().await.daemon().config(v1::ConfigRequest {}).await.unwrap().into_inner();
+    let config = daemon.client().await.daemon().config(v1::ConfigRequest::default()).await.unwrap().into_inner();
     let row = v1::ConfigValue { key: "name".into(), value: "me".into(), source: "default".into() };
     assert_eq!(config.values, [row]);
 }
