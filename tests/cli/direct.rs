@@ -54,7 +54,7 @@ fn a_direct_message_is_held_by_all_and_read_by_two_also_over_restarts() {
         assert_eq!(said(&one, &["-t", "two"]), here);
         // The third holds three posts, and knows one.
         assert_eq!((three.status().posts, three.status().missing_posts), (3, 0));
-        assert_eq!(said(&three, &[]), [open.clone()]);
+        assert_eq!(said(&three, &[]), std::slice::from_ref(&open));
         let watched = three.p2pctl(&["watch", "--all", "--until-caught-up", "-o", "json"]);
         assert_eq!(watched.stdout.lines().filter(|line| line.contains(r#""type":"post""#)).count(), 1);
         assert!(!watched.stdout.contains("gap") && !watched.stderr.contains("gap"), "{watched:?}");
