@@ -74,6 +74,30 @@ impl Drop for Spinner {
     }
 }
 
+/// How many of so many are done; nothing where nobody looks.
+pub(crate) struct Bar(ProgressBar);
+
+impl Bar {
+    /// 0 is for where nobody knows how many there will be.
+    pub(crate) fn new(visible: bool, total: u64) -> Self {
+        match (visible, total) {
+            (false, _) => Self(ProgressBar::hidden()),
+            (true, 0) => Self(drawn(ProgressBar::new_spinner(), "{spinner} {pos} {elapsed}")),
+            (true, total) => Self(drawn(ProgressBar::new(total), "{wide_bar} {pos}/{len} {per_sec} {eta}")),
+        }
+    }
+
+    pub(crate) fn set(&self, done: u64) {
+        self.0.set_position(done);
+    }
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
+}
+
 /// How much of what was missing has come.
 pub(crate) struct Missing(ProgressBar);
 

@@ -78,11 +78,7 @@ fn a_blocked_peer_an_open_network_and_few_descriptors_are_found() {
     let network = Network::new();
     let open = [("P2P_OPEN_NETWORK", "true"), ("P2P_NETWORK_SECRET_FILE", "")];
     let open: Vec<(String, String)> = open.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
-    let two = network.start_with(Options {
-        name: "two".to_owned(),
-        env: open.clone(),
-        ..Options::default()
-    });
+    let two = network.start_with(Options { name: "two".to_owned(), env: open.clone(), ..Options::default() });
     finds(&two, "open-network WARN");
     let mut one = network.start_with(Options {
         name: "one".to_owned(),

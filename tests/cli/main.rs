@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod benching;
 mod chat;
 mod completing;
 mod delivery;

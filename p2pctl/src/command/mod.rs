@@ -1,5 +1,6 @@
 //! What each command asks the daemon. Rendering is in `output`.
 
+mod bench;
 mod complete;
 mod daemon;
 mod delivery;
@@ -220,6 +221,7 @@ pub(crate) async fn run(command: Command, session: &mut Session) -> Outcome {
         Command::Top => crate::tui::run(session).await,
         Command::Wait(args) => wait::run(&args, session).await,
         Command::Health(args) => health::run(&args, session).await,
+        Command::Bench { command } => bench::run(&command, session).await,
         Command::Doctor => doctor::run(session).await,
         Command::Daemon { command } => daemon::run(&command, session).await,
         Command::Schema { kind } => local::schema(kind.as_deref(), session),

@@ -1,5 +1,6 @@
 //! Rendering: messages of the daemon to text, JSON and YAML. Nothing here asks anybody anything.
 
+pub(crate) mod bench;
 pub(crate) mod doctor;
 pub(crate) mod document;
 pub(crate) mod escape;

@@ -391,6 +391,31 @@ const TYPES: &[Type] = &[
         fields: &[Field("health", HEALTHS, ""), Field("ready", Kind::Bool, ""), Field("problems", Kind::Texts, "")],
     },
     Type {
+        name: "bench",
+        about: "bench",
+        fields: &[
+            Field("what", Kind::OneOf(&["send", "latency", "watch"]), ""),
+            Field("posts", Kind::Count, ""),
+            Field("bytes", Kind::Count, "Of their texts."),
+            Field("elapsed_us", Kind::Count, ""),
+            Field("posts_per_second", Kind::Count, ""),
+            Field("bytes_per_second", Kind::Count, ""),
+            Field("min_us", Kind::Count, "Until it was stored; `watch`: from its author's clock until it was here."),
+            Field("p50_us", Kind::Count, ""),
+            Field("p90_us", Kind::Count, ""),
+            Field("p99_us", Kind::Count, ""),
+            Field("max_us", Kind::Count, ""),
+            Field(
+                "buckets",
+                Kind::List(&[
+                    Field("to_us", Kind::Count, "Posts that took up to this, and more than the one before."),
+                    Field("posts", Kind::Count, ""),
+                ]),
+                "",
+            ),
+        ],
+    },
+    Type {
         name: "doctor",
         about: "doctor",
         fields: &[

@@ -587,3 +587,12 @@ fn what_the_doctor_found_in_all_formats() {
     ];
     insta::assert_snapshot!(in_all_formats(|style, out| doctor::render_doctor(&checks, style, out)));
 }
+
+#[test]
+fn what_a_benchmark_measured_in_all_formats() {
+    let mut measured = bench::Measured::new("send", 64);
+    let times_us = (0..1_000).map(|n: u64| 900 + n * n / 50);
+    times_us.for_each(|us| measured.add(std::time::Duration::from_micros(us)));
+    measured.elapsed = std::time::Duration::from_millis(250);
+    insta::assert_snapshot!(in_all_formats(|style, out| bench::render_bench(&measured, style, out)));
+}
