@@ -6,9 +6,9 @@ use super::disk::Mood;
 use super::kit::{Peer, chain, content, draft, envelope, keyed, pushed, sealed, texts};
 use super::world::World;
 use crate::effect::Event;
-use crate::envelope::{Envelope, VerifiedEnvelope};
+use crate::envelope::{Direct, Envelope, VerifiedEnvelope};
 use crate::id::Seq;
-use crate::input::Command;
+use crate::input::{Command, Draft};
 use crate::limits::{FORK_PROOFS_BYTES_MAX, FORKS_BURST, FORKS_PER_FEED_MAX};
 use crate::wire::message::{ByeCode, Fork, Have, Message};
 
@@ -491,6 +491,30 @@ fn a_machine_that_was_resumed_twice_loses_no_post_and_says_none_twice() {
     let stored: Vec<_> = world.peer(1).store.stored.clone();
     let again = stored.iter().flat_map(|held| held.envelope.body().posts.clone()).filter(|post| post.was.is_some());
     assert_eq!(again.count(), 2);
+}
+
+#[test]
+fn what_is_sealed_for_one_is_said_again_as_it_was_when_it_lost_its_number() {
+    let mut world = World::meshed(2);
+    world.say(2, "before");
+    world.run_for(3_000);
+    world.resume_twice(2, 7);
+    world.cut(2, 1);
+    let letter = |sealed: &str| Direct { to: super::kit::id(1), sealed: sealed.into() };
+    for (n, sealed) in [(2, "b25l"), (7, "dHdv")] {
+        let posts = vec![Draft { room: String::new(), direct: Some(letter(sealed)), ..draft("") }];
+        world.command(n, Command::Publish { token: 0, posts });
+    }
+    world.run_for(120_000);
+    for n in [1, 2, 7] {
+        let stored = &world.peer(n).store.stored;
+        let kept = stored.iter().filter(|held| !held.forked).flat_map(|held| held.envelope.body().posts.clone());
+        let (mut letters, again): (Vec<Direct>, Vec<bool>) =
+            kept.filter_map(|post| Some((post.direct?, post.was.is_some()))).unzip();
+        letters.sort_by(|a, b| a.sealed.cmp(&b.sealed));
+        assert_eq!(letters, [letter("b25l"), letter("dHdv")], "peer {n}");
+        assert_eq!(again.iter().filter(|is_again| **is_again).count(), 1, "peer {n}");
+    }
 }
 
 #[test]
