@@ -183,6 +183,19 @@ fn check_access(path: &Path, metadata: &std::fs::Metadata) -> Result<(), KeyFile
 ///
 /// `Exists`, or the system refuses.
 pub(crate) fn create(path: &Path, text: &str) -> Result<(), KeyFileError> {
+    write(path, text, place)
+}
+
+/// The same for a file that may be there: what it held is gone then.
+///
+/// # Errors
+///
+/// The system refuses; the file is then as it was.
+pub(crate) fn replace(path: &Path, text: &str) -> Result<(), KeyFileError> {
+    write(path, text, |from, to| std::fs::rename(from, to))
+}
+
+fn write(path: &Path, text: &str, place: impl FnOnce(&Path, &Path) -> io::Result<()>) -> Result<(), KeyFileError> {
     let failed = |source: io::Error| KeyFileError::Io { path: path.to_owned(), act: "written", source };
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut file_name = path.file_name().ok_or_else(|| KeyFileError::NotAFile(path.to_owned()))?.to_owned();
@@ -234,6 +247,18 @@ mod tests {
         std::os::unix::fs::symlink("nowhere", &path).unwrap();
         assert!(matches!(create(&path, "new"), Err(KeyFileError::Exists(_))));
         assert!(path.is_symlink());
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "nothing is left behind");
+    }
+
+    #[test]
+    fn a_key_that_is_replaced_is_the_new_one_or_the_old_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("k");
+        create(&path, "old").unwrap();
+        replace(&path, "new").unwrap();
+        assert_eq!(read(&path, "x").unwrap().as_str(), "new");
+        let gone = dir.path().join("gone").join("k");
+        assert!(matches!(replace(&gone, "new"), Err(KeyFileError::Io { .. })));
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "nothing is left behind");
     }
 

@@ -10,6 +10,7 @@ pub mod exit;
 pub mod group;
 pub mod health;
 pub mod identity;
+pub mod invite;
 pub mod keyfile;
 pub mod letters;
 pub mod link;

@@ -4,6 +4,7 @@
 //! changed by installing the new one, using it, and removing the old one.
 
 use std::path::Path;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use p2p_mesh::id::{IdError, base32, from_base32};
 use zeroize::Zeroizing;
@@ -52,6 +53,11 @@ pub enum NetworkKeyError {
     TooMany(usize),
 }
 
+/// The keys of the networks that this daemon is in: the first is used for dialing, all for accepting. Shared, and may
+/// change while links are open.
+#[derive(Clone, Debug)]
+pub struct Ring(Arc<RwLock<Arc<[NetworkKey]>>>);
+
 /// What `p2pd keygen` did.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Keygen {
@@ -79,6 +85,17 @@ pub(crate) fn parse(text: &str, place: &Path) -> Result<Vec<NetworkKey>, KeyFile
     })
 }
 
+/// Puts keys into a key file, instead of what is there.
+///
+/// # Errors
+///
+/// The system refuses; then the file is as it was.
+pub fn save(path: &Path, keys: &[NetworkKey]) -> Result<(), KeyFileError> {
+    let lines: Vec<Secret> = keys.iter().map(NetworkKey::to_line).collect();
+    let text: Zeroizing<String> = Zeroizing::new(lines.iter().map(Secret::reveal).collect());
+    keyfile::replace(path, &text)
+}
+
 /// Makes a network key file. If several do so at once, one of them makes it.
 ///
 /// # Errors
@@ -92,6 +109,41 @@ pub fn keygen(path: &Path, if_missing: bool) -> Result<Keygen, KeyFileError> {
         Ok(()) => Ok(Keygen::Made),
         Err(KeyFileError::Exists(_)) if if_missing => Ok(Keygen::Kept),
         Err(error) => Err(error),
+    }
+}
+
+impl Ring {
+    /// Holds these.
+    ///
+    /// # Panics
+    ///
+    /// There is none.
+    #[must_use]
+    pub fn new(keys: Vec<NetworkKey>) -> Self {
+        assert!(!keys.is_empty(), "a daemon always has a network, an open one in the worst case");
+        Self(Arc::new(RwLock::new(keys.into())))
+    }
+
+    /// From now on these are held.
+    ///
+    /// # Panics
+    ///
+    /// There is none.
+    pub fn set(&self, keys: Vec<NetworkKey>) {
+        assert!(!keys.is_empty(), "a daemon always has a network");
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = keys.into();
+    }
+
+    /// Those that are held now: at least one.
+    #[must_use]
+    pub fn now(&self) -> Arc<[NetworkKey]> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The public id of the network that is dialed.
+    #[must_use]
+    pub fn id(&self) -> [u8; 16] {
+        self.now()[0].id
     }
 }
 
