@@ -113,6 +113,19 @@ pub(crate) enum Command {
     /// BEHIND counts the posts that are held here and that the peer is not known to hold. PEER is an id, the first 6 characters
     /// of one or more, a petname, a name, or name~key.
     Peers(Peers),
+    /// Make a ticket, which lets somebody else into this network
+    ///
+    /// Prints one line to hand on; whoever has it can get in. Where this is a terminal, a QR code of it too. The daemon must run
+    /// and be reachable when the ticket is used.
+    Invite(Invite),
+    /// Get into the network of a ticket
+    ///
+    /// Ends when its issuer is linked and everything that was said there has come. Only for a daemon that knows nobody yet.
+    /// Without TICKET, reads it from stdin, where no other user of the machine sees it. White space in it is left out.
+    Join {
+        /// What `p2pctl invite` printed
+        ticket: Vec<String>,
+    },
     /// Show the daemon's state
     Status(Watching),
     /// Show what is held of each author, what is missing, and who agrees
@@ -289,6 +302,29 @@ pub(crate) struct WatchStart {
     /// Begin with everything there is
     #[arg(long)]
     pub(crate) all: bool,
+}
+
+/// What `invite` takes. Its help is with the command.
+#[derive(Debug, Args)]
+pub(crate) struct Invite {
+    /// How long the ticket lets somebody in, by the clock of this daemon; 24h where nothing is said
+    #[arg(long, value_name = "SPAN", value_parser = span)]
+    pub(crate) expires: Option<Duration>,
+    /// How many different peers may use it; 1 where nothing is said
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) uses: Option<u32>,
+    /// Where others reach this daemon: HOST:PORT; can be repeated
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) address: Vec<String>,
+    /// Put the network's secret itself into the ticket: it works without this daemon, for everybody and for ever
+    #[arg(long, conflicts_with_all = ["expires", "uses"])]
+    pub(crate) offline: bool,
+    /// Show the invites that were made here
+    #[arg(long, conflicts_with_all = ["expires", "uses", "address", "offline", "revoke"])]
+    pub(crate) list: bool,
+    /// Take an invite back; who is in already stays
+    #[arg(long, value_name = "ID", conflicts_with_all = ["expires", "uses", "address", "offline"])]
+    pub(crate) revoke: Option<String>,
 }
 
 /// What `chat` takes. Its help is with the command.

@@ -142,6 +142,8 @@ pub(crate) fn exit_of(code: Code) -> Exit {
         | Code::NameInvalid
         | Code::KeyTooLong
         | Code::TooLarge
+        | Code::TicketInvalid
+        | Code::TicketRefused
         | Code::PeerOffline => Exit::Rejected,
         Code::KeyReused | Code::NameTaken => Exit::Conflict,
         Code::Untrusted => Exit::Untrusted,

@@ -94,6 +94,9 @@ pub struct ConfigArgs {
     /// Where to serve /metrics, /livez and /readyz over HTTP: HOST:PORT, or off
     #[arg(long, value_name = "ADDR")]
     pub metrics: Option<String>,
+    /// Get into the network of this ticket; better given as P2P_JOIN, because others see flags
+    #[arg(long, value_name = "TICKET")]
+    pub join: Option<String>,
     /// What to log, such as `info` or `info,p2pd::link=debug`
     #[arg(long, value_name = "FILTER")]
     pub log_level: Option<String>,
@@ -159,6 +162,7 @@ impl ConfigArgs {
             name: self.name.or(outer.name),
             api: list(self.api, outer.api),
             metrics: self.metrics.or(outer.metrics),
+            join: self.join.or(outer.join),
             log_level: self.log_level.or(outer.log_level),
             log_format: self.log_format.or(outer.log_format),
         }
@@ -175,6 +179,7 @@ impl ConfigArgs {
             ("name", "--name", one(&self.name)),
             ("api_addr", "--api", self.api.clone()),
             ("metrics_addr", "--metrics", one(&self.metrics)),
+            ("join", "--join", one(&self.join)),
             ("log_level", "--log-level", one(&self.log_level)),
             ("log_format", "--log-format", one(&self.log_format)),
         ];

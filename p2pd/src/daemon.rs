@@ -1,5 +1,6 @@
 //! From a configuration to a running daemon, and back to nothing.
 
+mod door;
 mod keeper;
 mod log_level;
 mod signals;
@@ -31,17 +32,19 @@ use crate::config::{Config, Loaded};
 use crate::driver::{Clock, Driver, Retention, Rooms};
 use crate::health::{Progress, Stage};
 use crate::identity::{DataDir, DataDirError};
+use crate::invite::Invites;
 use crate::keyfile::KeyFileError;
 use crate::letters::Letters;
 use crate::link::{self, BindError, LinkConfig, LinkEvent, Links};
 use crate::logging::{self, LogError, LogHandle};
 use crate::names::Names;
-use crate::network::NetworkKey;
+use crate::network::Ring;
 use crate::notify::Notifier;
 use crate::paths::Surroundings;
 use crate::store::{self, Opened, StoreError};
 use crate::{config, epoch, exit, metrics, panics};
 
+use door::Door;
 use keeper::Keeper;
 use log_level::LogLevel;
 use signals::Signals;
@@ -87,7 +90,7 @@ pub enum DaemonError {
 struct Ground {
     dir: DataDir,
     key: SigningKey,
-    networks: Vec<NetworkKey>,
+    networks: Ring,
     listeners: Vec<TcpListener>,
     /// Where figures are served.
     metrics: Vec<TcpListener>,
@@ -151,7 +154,7 @@ async fn live(loaded: &Loaded, args: &RunArgs, log: LogHandle) -> Result<u8, Dae
     let (alarms, live) = (Alarms::default(), Live::default());
     live.set(choices(loaded));
     let facts = facts(loaded, &ground, (live.clone(), alarms.clone()));
-    let (network, progress) = (facts.network.clone(), facts.progress.clone());
+    let (networks, progress) = (facts.networks.clone(), facts.progress.clone());
     let subscribers = Subscribers::new(config.message_buffer_size);
     let (request_sender, requests) = mpsc::channel(REQUESTS_WAITING_MAX);
     let (order_sender, orders) = mpsc::channel(ORDERS_WAITING_MAX);
@@ -159,9 +162,11 @@ async fn live(loaded: &Loaded, args: &RunArgs, log: LogHandle) -> Result<u8, Dae
     let (endpoints, token_file) = (config.api_addr.clone(), ground.dir.path().join(TOKEN_FILE));
     let api_config = ApiConfig { endpoints, group: config.api_group.clone(), token_file, orders: order_sender };
     let asked = (request_sender.clone(), orders);
-    let keeper = keeper(loaded, args, &ground.listen, (live, log), &notifier, asked);
+    let invites = Invites::default();
+    let door = door(config, &ground, invites.clone(), &request_sender, &alarms);
+    let keeper = keeper(loaded, args, &ground.listen, (live, log), &notifier, asked, door.clone());
     let served = api::serve(api_config, request_sender, subscribers.clone(), facts, stop_api.clone()).await?;
-    let Ground { dir, key, networks, listeners, metrics, listen } = ground;
+    let Ground { dir, key, listeners, metrics, listen, .. } = ground;
     let places = Places { listen, metrics: addrs_of(&metrics), api: served.endpoints.clone() };
     serve_metrics(metrics, &served);
 
@@ -177,9 +182,10 @@ async fn live(loaded: &Loaded, args: &RunArgs, log: LogHandle) -> Result<u8, Dae
     };
     let instance = Instance { id, epoch };
     let (setup, store) = set_up(key.clone(), epoch, mesh_config(config, &places.listen), store, subscribers.names());
-    let Opened { jobs, events: store_events, thread: store_thread, .. } = store;
+    let Opened { jobs, events: store_events, thread: store_thread, invites: kept, .. } = store;
+    invites.set(kept);
 
-    let (links, link_events) = start_links(config, key, networks, listeners);
+    let (links, link_events) = start_links(config, key, (networks.clone(), invites), listeners);
     let clock = Clock::start();
     let rooms = Rooms {
         links,
@@ -196,10 +202,13 @@ async fn live(loaded: &Loaded, args: &RunArgs, log: LogHandle) -> Result<u8, Dae
     };
     let driver = Driver::new(Mesh::new(setup, clock.now()), clock, rooms);
     progress.reach(Stage::Running);
-    greet(instance, &network, config, &places);
+    greet(instance, &base32(&networks.id()), config, &places);
     args.ready_file.as_ref().map_or(Ok(()), |path| write_ready(path, instance, &places))?;
     notifier.ready();
     notifier.status(&driver.summary());
+    if let Some(ticket) = config.join.clone() {
+        tokio::spawn(door.join_at_start(ticket, leave.clone()));
+    }
     let ends = Ends { stop_asked, stop_api, leave, served };
     let code = turn(driver, keeper, &mut signals, ends).await?;
     // Every sender of jobs is gone, so the thread flushes what it has and ends.
@@ -214,7 +223,7 @@ async fn live(loaded: &Loaded, args: &RunArgs, log: LogHandle) -> Result<u8, Dae
 async fn prepare(config: &Config) -> Result<Ground, DaemonError> {
     let dir = DataDir::open(&config.data_dir)?;
     let key = dir.identity()?;
-    let networks = config.networks()?;
+    let networks = Ring::new(config.networks()?);
     let listeners = link::bind(&config.listen_addr).await?;
     let metrics = match &config.metrics_addr {
         Some(addr) => link::bind(addr).await.map_err(DaemonError::Metrics)?,
@@ -261,11 +270,12 @@ async fn close_early(
 fn start_links(
     config: &Config,
     key: SigningKey,
-    networks: Vec<NetworkKey>,
+    (networks, invites): (Ring, Invites),
     listeners: Vec<TcpListener>,
 ) -> (Links, mpsc::Receiver<LinkEvent>) {
     let (sender, events) = mpsc::channel(LINK_EVENTS_WAITING_MAX);
-    let config = LinkConfig { key, networks, connect_timeout: config.connect_timeout, user_timeout: USER_TIMEOUT };
+    let (connect_timeout, user_timeout) = (config.connect_timeout, USER_TIMEOUT);
+    let config = LinkConfig { key, networks, invites, connect_timeout, user_timeout };
     (Links::start(config, listeners, sender, CancellationToken::new()), events)
 }
 
@@ -328,6 +338,7 @@ fn keeper(
     (live, log): (Live, LogHandle),
     notifier: &Notifier,
     (requests, orders): (mpsc::Sender<Request>, mpsc::Receiver<Order>),
+    door: Door,
 ) -> Keeper {
     Keeper {
         args: args.config.clone(),
@@ -338,6 +349,20 @@ fn keeper(
         notifier: notifier.clone(),
         requests,
         orders,
+        door,
+    }
+}
+
+fn door(config: &Config, ground: &Ground, invites: Invites, requests: &mpsc::Sender<Request>, alarms: &Alarms) -> Door {
+    Door {
+        key: ground.key.clone(),
+        networks: ground.networks.clone(),
+        invites,
+        place: door::Place::of(config),
+        port: ground.listen.first().map_or(0, SocketAddr::port),
+        requests: requests.clone(),
+        alarms: alarms.clone(),
+        joining: Arc::default(),
     }
 }
 
@@ -438,11 +463,6 @@ fn advertised(config: &Config, listen: &[SocketAddr]) -> Vec<Addr> {
     specific.map(|addr| Addr::of(addr.ip(), addr.port())).collect()
 }
 
-fn network_text(config: &Config, networks: &[NetworkKey]) -> String {
-    let id = networks.first().filter(|_| !config.open_network).map(|network| base32(&network.id));
-    id.unwrap_or_else(|| base32(&NetworkKey::open().id))
-}
-
 fn facts(loaded: &Loaded, ground: &Ground, (live, alarms): (Live, Alarms)) -> Facts {
     let id = PeerId(ground.key.verifying_key().to_bytes());
     Facts {
@@ -450,7 +470,7 @@ fn facts(loaded: &Loaded, ground: &Ground, (live, alarms): (Live, Alarms)) -> Fa
         instance: Instance { id, epoch: Epoch(0) },
         live,
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        network: network_text(&loaded.config, &ground.networks),
+        networks: ground.networks.clone(),
         open_network: loaded.config.open_network,
         listen: ground.listen.clone(),
         data_dir: ground.dir.path().to_owned(),

@@ -34,6 +34,10 @@ pub enum Code {
     NameInvalid,
     /// Somebody else has this petname.
     NameTaken,
+    /// What was given is no ticket, or is damaged.
+    TicketInvalid,
+    /// The ticket lets nobody in here, or not any more.
+    TicketRefused,
     /// The peer is blocked.
     Untrusted,
     /// The idempotency key is over the limit.
@@ -85,6 +89,8 @@ impl Code {
             Self::RoomInvalid => "ROOM_INVALID",
             Self::NameInvalid => "NAME_INVALID",
             Self::NameTaken => "NAME_TAKEN",
+            Self::TicketInvalid => "TICKET_INVALID",
+            Self::TicketRefused => "TICKET_REFUSED",
             Self::Untrusted => "UNTRUSTED",
             Self::KeyTooLong => "KEY_TOO_LONG",
             Self::KeyReused => "KEY_REUSED",
@@ -119,11 +125,12 @@ impl Code {
             | Self::TextInvalid
             | Self::RoomInvalid
             | Self::NameInvalid
+            | Self::TicketInvalid
             | Self::KeyTooLong => GrpcCode::InvalidArgument,
             Self::KeyReused | Self::NameTaken => GrpcCode::AlreadyExists,
             Self::TooLarge | Self::Busy | Self::StoreFailed => GrpcCode::ResourceExhausted,
             Self::Timeout | Self::Partial => GrpcCode::DeadlineExceeded,
-            Self::PeerOffline | Self::Untrusted => GrpcCode::FailedPrecondition,
+            Self::PeerOffline | Self::Untrusted | Self::TicketRefused => GrpcCode::FailedPrecondition,
         }
     }
 
@@ -145,6 +152,8 @@ impl Code {
             | Self::RoomInvalid
             | Self::NameInvalid
             | Self::NameTaken
+            | Self::TicketInvalid
+            | Self::TicketRefused
             | Self::Untrusted
             | Self::KeyTooLong
             | Self::KeyReused
@@ -240,7 +249,7 @@ impl From<Failure> for Error {
 
 const CODE_KEY: &str = "p2p-code";
 const HINT_KEY: &str = "p2p-hint-bin";
-const ALL: [Code; 22] = [
+const ALL: [Code; 24] = [
     Code::Failed,
     Code::Unreachable,
     Code::PermissionDenied,
@@ -253,6 +262,8 @@ const ALL: [Code; 22] = [
     Code::RoomInvalid,
     Code::NameInvalid,
     Code::NameTaken,
+    Code::TicketInvalid,
+    Code::TicketRefused,
     Code::Untrusted,
     Code::KeyTooLong,
     Code::KeyReused,

@@ -41,8 +41,8 @@ fn a_first_start_says_who_it_is_where_it_listens_and_how_others_join() {
     assert!(line("identity_made").contains(&format!("peer=\"{short}\" file=\"{home}/.local/share/p2p/identity.key\"")));
     let made = line("network_made");
     assert!(made.contains(&format!("network={}", status["network"])), "{made}");
-    assert!(made.contains(&format!("copy {home}/.local/share/p2p/network.key to the other machine")), "{made}");
-    assert!(made.contains("127.0.0.1:0 is for this machine only"), "{made}");
+    assert!(made.contains(&format!("file=\"{home}/.local/share/p2p/network.key\"")), "{made}");
+    assert!(made.contains("invite_someone=\"p2pctl invite; 127.0.0.1:0 is for this machine only"), "{made}");
     let ready = line("ready");
     for part in [short, status["network"].as_str().unwrap(), status["listen"][0].as_str().unwrap(), &user.runtime_dir] {
         assert!(ready.contains(part), "{part} is not in {ready}");

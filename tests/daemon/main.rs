@@ -13,6 +13,7 @@ mod forks;
 mod group;
 mod health;
 mod install;
+mod joining;
 mod mangled;
 mod members;
 mod metrics;

@@ -9,7 +9,9 @@ mod exec;
 mod graph;
 mod health;
 mod history;
+mod invite;
 mod items;
+mod join;
 pub(crate) mod live;
 mod local;
 mod peers;
@@ -145,6 +147,11 @@ impl Session {
         self.fancy && self.io.terminals.stderr && !self.quiet
     }
 
+    /// Nothing is wanted but results.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
     /// Renders to stdout and lets the reader have it.
     pub(crate) fn show(&mut self, render: impl FnOnce(&Style, &mut dyn Write) -> io::Result<()>) -> Outcome {
         self.style.now = (self.io.now)();
@@ -213,6 +220,8 @@ pub(crate) async fn run(command: Command, session: &mut Session) -> Outcome {
         Command::Receipts(args) => receipts::run(&args, session).await,
         Command::Rooms => rooms(session).await,
         Command::Peers(args) => peers::run(args, session).await,
+        Command::Invite(args) => invite::run(args, session).await,
+        Command::Join { ticket } => join::run(ticket, session).await,
         Command::Status(args) => status::run(&args, session).await,
         Command::Sync(args) => sync::run(&args, session).await,
         Command::Ping(args) => ping::run(args, session).await,

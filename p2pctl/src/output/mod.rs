@@ -5,6 +5,7 @@ pub(crate) mod doctor;
 pub(crate) mod document;
 pub(crate) mod escape;
 pub(crate) mod graph;
+pub(crate) mod invites;
 pub(crate) mod names;
 pub(crate) mod operate;
 pub(crate) mod peers;

@@ -236,6 +236,16 @@ const GRAPH_PEER: &[Field] = &[
     Field("strangers", Kind::Count, "How many more it is linked to."),
 ];
 
+const INVITE: &[Field] = &[
+    Field("id", Kind::Text, ""),
+    Field("made", Kind::Time, ""),
+    Field("expires", Kind::Time, ""),
+    Field("uses", Kind::Count, "Peers that used it."),
+    Field("uses_max", Kind::Count, ""),
+    Field("revoked", Kind::Bool, "It was taken back."),
+    Field("open", Kind::Bool, "It lets somebody in now."),
+];
+
 const STATUS: &[Field] = &[
     Field("id", Kind::Text, ""),
     Field("name", Kind::MaybeText, ""),
@@ -348,6 +358,30 @@ const TYPES: &[Type] = &[
         name: "reconnect",
         about: "peers reconnect",
         fields: &[Field("ok", Kind::Bool, "It was done."), Field("dials", Kind::Count, "")],
+    },
+    Type {
+        name: "invited",
+        about: "invite: a ticket for somebody.",
+        fields: &[
+            Field("ticket", Kind::Text, "Whoever has it can get in."),
+            Field("id", Kind::MaybeText, "Names the invite; null for an offline ticket."),
+            Field("expires", Kind::Time, "Null for never."),
+            Field("addresses", Kind::Texts, "Where it says that this daemon is."),
+        ],
+    },
+    Type { name: "invites", about: "invite --list", fields: &[Field("invites", Kind::List(INVITE), "")] },
+    Type { name: "invite_revoked", about: "invite --revoke", fields: DONE },
+    Type {
+        name: "joined",
+        about: "join: this daemon is in the network, linked, and has what was said there.",
+        fields: &[
+            Field("network", Kind::Text, "The network's public id."),
+            Field("issuer", Kind::Text, "Who made the ticket."),
+            Field("issuer_name", Kind::MaybeText, ""),
+            Field("repeated", Kind::Bool, "This daemon was in that network before."),
+            Field("posts", Kind::Count, "Posts of others that came."),
+            Field("peers_up", Kind::Count, ""),
+        ],
     },
     Type { name: "status", about: "status", fields: STATUS },
     Type {

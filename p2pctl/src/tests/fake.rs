@@ -32,6 +32,7 @@ pub(super) struct State {
     pub(super) holds: bool,
     /// So many streams of states are given; whoever asks for more is denied. None: no limit.
     pub(super) streams_max: Option<usize>,
+    pub(super) invites: Vec<Invite>,
     /// One script a call of Watch. Where there is none left, the stream stays open and silent.
     pub(super) watches: VecDeque<Vec<Result<WatchResponse, Status>>>,
     /// What History says of its end, and of what is not held any more.
@@ -383,6 +384,44 @@ impl Mesh for Api {
     async fn reconnect(&self, request: Request<ReconnectRequest>) -> Result<Response<ReconnectResponse>, Status> {
         self.note(format!("reconnect {}", request.into_inner().id)).await?;
         Ok(Response::new(ReconnectResponse { dials: 2 }))
+    }
+
+    async fn invite(&self, request: Request<InviteRequest>) -> Result<Response<InviteResponse>, Status> {
+        let InviteRequest { expires_ms, uses, offline, addresses } = request.into_inner();
+        self.note(format!("invite {expires_ms} {uses} {offline} {addresses:?}")).await?;
+        let id = if offline { String::new() } else { "aebagbafaydqq".to_owned() };
+        let expires_us = if offline { 0 } else { 1_795_348_800_000_000 };
+        let addresses = if addresses.is_empty() { vec!["127.0.0.1:8080".to_owned()] } else { addresses };
+        Ok(Response::new(InviteResponse { ticket: "p2p1abc".to_owned(), id, expires_us, addresses }))
+    }
+
+    async fn invites(&self, _: Request<InvitesRequest>) -> Result<Response<InvitesResponse>, Status> {
+        self.note("invites").await?;
+        Ok(Response::new(InvitesResponse { invites: self.lock().invites.clone() }))
+    }
+
+    async fn revoke_invite(
+        &self,
+        request: Request<RevokeInviteRequest>,
+    ) -> Result<Response<RevokeInviteResponse>, Status> {
+        self.note(format!("revoke {}", request.into_inner().id)).await?;
+        Ok(Response::new(RevokeInviteResponse {}))
+    }
+
+    async fn join(&self, request: Request<JoinRequest>) -> Result<Response<JoinResponse>, Status> {
+        let ticket = request.into_inner().ticket;
+        self.note(format!("join {ticket}")).await?;
+        if ticket.contains("used") {
+            let error = Error::new(Code::TicketRefused, "the ticket is already used").with_hint("ask for a new one");
+            return Err(error.into());
+        }
+        let network = "n".repeat(26);
+        Ok(Response::new(JoinResponse {
+            network,
+            issuer: ALICE.to_owned(),
+            repeated: ticket.contains("again"),
+            offline: false,
+        }))
     }
 
     async fn ping(&self, request: Request<PingRequest>) -> Result<Response<PingResponse>, Status> {

@@ -8,6 +8,7 @@ mod fake;
 mod reading;
 mod sending;
 mod state;
+mod tickets;
 
 use std::io::{self, Cursor, Write};
 use std::sync::{Arc, Mutex};

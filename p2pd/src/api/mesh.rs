@@ -17,7 +17,7 @@ use super::ask::{Asker, unknown_peer};
 use super::changes::changes;
 use super::convert::{count, invalid, parse_peer_id};
 use super::sync::SyncReader;
-use super::{Facts, convert, status};
+use super::{Facts, convert, invites, status};
 use crate::names::{Names, NoteChange};
 
 /// Answers `Mesh`.
@@ -162,6 +162,26 @@ impl Mesh for MeshService {
         Ok(Response::new(v1::ReconnectResponse { dials }))
     }
 
+    async fn invite(&self, request: Request<v1::InviteRequest>) -> Result<Response<v1::InviteResponse>, Status> {
+        Ok(Response::new(invites::invite(&self.asker, request.into_inner()).await?))
+    }
+
+    async fn invites(&self, _request: Request<v1::InvitesRequest>) -> Result<Response<v1::InvitesResponse>, Status> {
+        Ok(Response::new(invites::list(&self.asker).await?))
+    }
+
+    async fn revoke_invite(
+        &self,
+        request: Request<v1::RevokeInviteRequest>,
+    ) -> Result<Response<v1::RevokeInviteResponse>, Status> {
+        invites::revoke(&self.asker, &request.into_inner().id).await?;
+        Ok(Response::new(v1::RevokeInviteResponse {}))
+    }
+
+    async fn join(&self, request: Request<v1::JoinRequest>) -> Result<Response<v1::JoinResponse>, Status> {
+        Ok(Response::new(invites::join(&self.asker, request.into_inner()).await?))
+    }
+
     async fn ping(&self, request: Request<v1::PingRequest>) -> Result<Response<v1::PingResponse>, Status> {
         let request = request.into_inner();
         let rtt_us = self.ping_peer(&request.id, ping_timeout(request.timeout_ms)).await?;
@@ -236,7 +256,7 @@ fn ping_timeout(ms: u32) -> Duration {
 }
 
 /// What a user wrote, for an error that repeats it.
-fn shorten(text: &str) -> String {
+pub(super) fn shorten(text: &str) -> String {
     format!("{:?}", text.chars().take(SHOWN_MAX).collect::<String>())
 }
 

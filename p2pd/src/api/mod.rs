@@ -13,6 +13,7 @@ mod drafts;
 mod health;
 mod history;
 mod incoming;
+mod invites;
 mod mesh;
 mod receipts;
 mod reporter;
@@ -43,8 +44,11 @@ use tokio::sync::{mpsc, oneshot};
 use crate::config::{Change, ConfigErrors};
 use crate::group::Group;
 use crate::health::Progress;
+use crate::invite::{AdmissionError, Invite, InviteChange, InviteError, InviteId, Ticket, TicketError, Ties};
+use crate::keyfile::Secret;
 use crate::letters::Letters;
 use crate::names::{NoteChange, NoteError};
+use crate::network::{NetworkKey, Ring};
 use crate::query::{
     Answer, Authors, HistoryQuery, LogPage, RoomFeeds, RoomSummary, SearchPage, SearchQuery, StoreSummary, StoredPost,
 };
@@ -157,6 +161,24 @@ pub enum Request {
         /// Gets the answer.
         reply: oneshot::Sender<u32>,
     },
+    /// Change what is kept of invites; answers when it is on disk.
+    ChangeInvites {
+        /// How.
+        change: InviteChange,
+        /// Gets the answer.
+        reply: oneshot::Sender<Result<(), InviteError>>,
+    },
+    /// All invites that are kept, the newest first.
+    Invites(oneshot::Sender<Answer<Vec<Invite>>>),
+    /// What binds this daemon to its network.
+    Ties(oneshot::Sender<Ties>),
+    /// Ask the issuer of a ticket for the keys of its network.
+    Enter {
+        /// It holds an invite.
+        ticket: Box<Ticket>,
+        /// Gets the answer.
+        reply: oneshot::Sender<Result<Vec<NetworkKey>, AdmissionError>>,
+    },
     /// Stop the daemon.
     Stop,
 }
@@ -168,6 +190,19 @@ pub enum Order {
     Reload(oneshot::Sender<Result<Reload, ConfigErrors>>),
     /// Say what a reload would change, and change nothing.
     Compare(oneshot::Sender<Result<Vec<Change>, ConfigErrors>>),
+    /// Make a ticket for somebody.
+    Invite {
+        /// Of which kind.
+        wish: InviteWish,
+        /// `HOST:PORT` to put into it; what others are told where there is none.
+        addrs: Vec<Addr>,
+        /// Gets the answer.
+        reply: oneshot::Sender<Result<Invited, DoorError>>,
+    },
+    /// Take an invite back.
+    RevokeInvite(InviteId, oneshot::Sender<Result<(), DoorError>>),
+    /// Get into the network of a ticket.
+    Join(Secret, oneshot::Sender<Result<Joined, DoorError>>),
     /// Log by another filter, or only tell the present one.
     Log {
         /// None to be told only.
@@ -176,6 +211,98 @@ pub enum Order {
         reply: oneshot::Sender<Result<LogFilter, String>>,
     },
 }
+
+/// A ticket that a user wants for somebody.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum InviteWish {
+    /// With an invite.
+    Invite {
+        /// How long it lets somebody in.
+        time: Duration,
+        /// So many may use it.
+        uses_max: u32,
+    },
+    /// With the network's secret itself.
+    Offline,
+}
+
+/// A ticket for somebody.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Invited {
+    /// What to hand on. Whoever has it can get in.
+    pub ticket: Secret,
+    /// Which invite it is; none where it holds the secret itself.
+    pub id: Option<InviteId>,
+    /// Seconds since 1970; none for never.
+    pub expires_s: Option<u64>,
+    /// Where it says that this daemon is.
+    pub addrs: Vec<Addr>,
+}
+
+/// A network that this daemon is in now.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Joined {
+    /// Its public id.
+    pub network: String,
+    /// Who let us in.
+    pub issuer: PeerId,
+    /// It was in it before.
+    pub is_repeated: bool,
+    /// The ticket held the secret itself: any member may be at its addresses.
+    pub is_offline: bool,
+}
+
+/// Why nobody is invited, or this daemon joins no network.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum DoorError {
+    /// What was given is no ticket.
+    #[error("{0}")]
+    Ticket(#[from] TicketError),
+    /// Too long ago.
+    #[error("the ticket expired at {0}")]
+    Expired(String),
+    /// It is not let in.
+    #[error("{0}")]
+    Admission(#[from] AdmissionError),
+    /// It is bound to another network.
+    #[error("this daemon is in network {ours}, with {} and {} of others, and the ticket is for network {theirs}", counted(.ties.peers as u64, "peer"), counted(.ties.posts, "post"))]
+    Elsewhere {
+        /// The start of our network's id.
+        ours: String,
+        /// The start of the ticket's.
+        theirs: String,
+        /// What binds it.
+        ties: Ties,
+    },
+    /// The configuration says what its network is.
+    #[error("the configuration sets {0}, and that says which network this daemon is in")]
+    Configured(&'static str),
+    /// Everybody may join.
+    #[error("open_network is set, so nobody needs a ticket")]
+    Open,
+    /// Nothing to put into a ticket.
+    #[error("it is not known where others reach this daemon")]
+    NoAddress,
+    /// More are open than may be.
+    #[error("{0} invites are open, the limit is {OPEN_INVITES_MAX}")]
+    TooMany(usize),
+    /// There is none of this name, or it does not allow it.
+    #[error("no invite {0} is known here")]
+    Unknown(String),
+    /// The disk does not take it.
+    #[error("{0}")]
+    NotKept(String),
+    /// The daemon is on its way out.
+    #[error("the daemon is stopping")]
+    Stopping,
+}
+
+fn counted(number: u64, what: &str) -> String {
+    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
+}
+
+/// Invites that may be used at a time.
+pub const OPEN_INVITES_MAX: usize = 100;
 
 /// What became of a reload.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -263,8 +390,8 @@ pub struct Facts {
     pub live: Live,
     /// Of the program.
     pub version: String,
-    /// The network's public id: 26 base32 characters.
-    pub network: String,
+    /// The keys of the networks, of which the public id of the first is told.
+    pub networks: Ring,
     /// Nobody is asked for a secret.
     pub open_network: bool,
     /// Where links are accepted.

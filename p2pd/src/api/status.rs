@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use p2p_mesh::id::base32;
 use p2p_mesh::status::Status;
 use p2p_proto::endpoint::Endpoint;
 use p2p_proto::error::Error;
@@ -86,7 +87,7 @@ fn of_facts(facts: &Facts, api: &[Endpoint]) -> StatusResponse {
         name: choices.name.clone(),
         epoch: facts.instance.epoch.0,
         version: facts.version.clone(),
-        network: facts.network.clone(),
+        network: base32(&facts.networks.id()),
         open_network: facts.open_network,
         listen: facts.listen.iter().map(ToString::to_string).collect(),
         api: api.iter().map(ToString::to_string).collect(),

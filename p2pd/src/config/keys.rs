@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::text::{self, show_age, show_duration, show_size};
 use super::{Config, Durability, LogFormat, Secret};
+use crate::invite::Ticket;
 use crate::logging;
 use crate::network::NetworkKey;
 use crate::paths::Surroundings;
@@ -223,6 +224,15 @@ pub(super) const KEYS: &[Key] = &[
         show: |config| if config.network_secret.is_some() { Shown::Hidden } else { Shown::Nothing },
     },
     Key {
+        name: "join",
+        about: "The ticket of a network to get into, made there by `p2pctl invite`. Once this daemon is in it, it says nothing new\n\
+                and may stay. This file must then be readable by you only (0600). The variable is P2P_JOIN.",
+        default: Some("none"),
+        take: None,
+        read: Read::One(|config, value| put_some(&mut config.join, ticket(value))),
+        show: |config| if config.join.is_some() { Shown::Hidden } else { Shown::Nothing },
+    },
+    Key {
         name: "open_network",
         about: "true lets everybody join and read, without a network key.",
         default: None,
@@ -322,6 +332,7 @@ impl Config {
             advertise_addr: Vec::new(),
             network_secret_file: None,
             network_secret: None,
+            join: None,
             open_network: false,
             allow: Vec::new(),
             block: Vec::new(),
@@ -336,6 +347,11 @@ impl Config {
 
 fn log_level(value: &str) -> Result<String, String> {
     logging::parse_filter(value).map(|_| value.to_owned()).map_err(|error| error.to_string())
+}
+
+/// Checked here, so that a mistyped one is found before anything is written. Its errors do not repeat it.
+fn ticket(value: &str) -> Result<Secret, String> {
+    Ticket::parse(value).map(|_| Secret::new(value)).map_err(|error| error.to_string())
 }
 
 /// Checked here, so that `p2pd check` finds a bad one. Its errors do not repeat it.

@@ -157,12 +157,12 @@ impl Layers {
             Ok(entries) => entries,
             Err(error) => return self.mistakes.push(file_mistake(path, &error)),
         };
-        let secret = entries.iter().find(|entry| entry.key == SECRET_KEY && entry.value != Raw::Null);
+        let is_secret = |entry: &&Entry| SECRET_KEYS.contains(&entry.key.as_str()) && entry.value != Raw::Null;
+        let secret = entries.iter().find(is_secret);
         if let (Some(entry), true) = (secret, opened.readable_by_others) {
-            let line = entry.line;
-            self.mistakes.push(format!(
-                "{shown}: {SECRET_KEY} (line {line}): the file can be read by others: chmod 600 {shown}"
-            ));
+            let Entry { key, line, .. } = entry;
+            self.mistakes
+                .push(format!("{shown}: {key} (line {line}): the file can be read by others: chmod 600 {shown}"));
         }
         self.lay_entries(path, &entries);
     }
@@ -368,4 +368,6 @@ fn distance(from: &str, to: &str) -> usize {
 
 const CONFIG_VARIABLE: &str = "P2P_CONFIG";
 const SECRET_KEY: &str = "network_secret";
+/// What nobody else may read.
+const SECRET_KEYS: [&str; 2] = [SECRET_KEY, "join"];
 const DISTANCE_LEN_MAX: usize = 64;

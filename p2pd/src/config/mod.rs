@@ -69,6 +69,8 @@ pub struct Config {
     pub network_secret_file: Option<PathBuf>,
     /// The network key itself, as the file would hold it.
     pub network_secret: Option<Secret>,
+    /// The ticket of a network to get into.
+    pub join: Option<Secret>,
     /// Nobody is asked for a secret.
     pub open_network: bool,
     /// Only these may link; empty means everybody of the network.
@@ -124,8 +126,8 @@ impl Config {
                 let networks = network::load(&file)?;
                 match (made, networks.first()) {
                     (Keygen::Made, Some(new)) => {
-                        let (network, invite) = (base32(&new.id), self.invite());
-                        tracing::info!(network, ?file, ?invite, "network_made");
+                        let (network, invite_someone) = (base32(&new.id), self.invite());
+                        tracing::info!(network, ?file, ?invite_someone, "network_made");
                     }
                     (Keygen::Made, None) | (Keygen::Kept, _) => (),
                 }
@@ -136,22 +138,13 @@ impl Config {
 
     /// What the owner of a new network does to get a second peer into it.
     fn invite(&self) -> String {
+        let invite = "p2pctl invite".to_owned();
         let (host, port) = self.listen_addr.rsplit_once(':').unwrap_or((&self.listen_addr, "8080"));
-        let port = if port == "0" { "PORT" } else { port };
-        let addr = match self.advertise_addr.first() {
-            Some(addr) => addr.to_string(),
-            None => format!("THIS_HOST:{port}"),
-        };
-        let file = self.network_file();
-        let name = file.file_name().unwrap_or_default().display();
-        let copy = format!(
-            "copy {} to the other machine and start there: P2P_NETWORK_SECRET_FILE={name} p2pd -p {addr}",
-            file.display()
-        );
         if !is_loopback(host) {
-            return copy;
+            return invite;
         }
-        format!("{copy}; {} is for this machine only, so start here with -l 0.0.0.0:{port}", self.listen_addr)
+        let port = if port == "0" { "PORT" } else { port };
+        format!("{invite}; {} is for this machine only, so start here with -l 0.0.0.0:{port}", self.listen_addr)
     }
 }
 

@@ -87,6 +87,10 @@ fn check_file(args: &ConfigArgs, surroundings: &Surroundings, old: &Loaded) -> R
 
 /// Secrets are not shown, so they are compared themselves.
 fn is_same(was: &Effective, is: &Effective, old: &Config, new: &Config) -> bool {
-    let reveal = |config: &Config| config.network_secret.as_ref().map(|secret| secret.reveal().to_owned());
-    was.value == is.value && (was.key != "network_secret" || reveal(old) == reveal(new))
+    let secret_of = |config: &Config| match was.key {
+        "network_secret" => config.network_secret.clone(),
+        "join" => config.join.clone(),
+        _ => None,
+    };
+    was.value == is.value && secret_of(old) == secret_of(new)
 }

@@ -520,20 +520,36 @@ fn a_network_key_is_made_in_the_data_dir_and_nowhere_else() {
 
 #[test]
 fn a_new_network_comes_with_the_way_into_it() {
-    let invite = |listen_addr: &str, advertise: &[&str]| {
+    let invite = |listen_addr: &str| {
         let mut config = Machine::with_yaml("data_dir: /d\n").load().unwrap().config;
         config.listen_addr = listen_addr.to_owned();
-        config.advertise_addr = advertise.iter().map(|addr| addr.parse().unwrap()).collect();
         config.invite()
     };
-    let copy = "copy /d/network.key to the other machine and start there: P2P_NETWORK_SECRET_FILE=network.key p2pd -p";
-    assert_eq!(invite("0.0.0.0:8080", &[]), format!("{copy} THIS_HOST:8080"));
-    assert_eq!(invite("[::]:0", &[]), format!("{copy} THIS_HOST:PORT"));
-    assert_eq!(invite("0.0.0.0:8080", &["chat.example:80", "b:1"]), format!("{copy} chat.example:80"));
-    for (listen_addr, port) in [("localhost:8080", "8080"), ("127.0.0.1:9", "9"), ("[::1]:9", "9")] {
+    assert_eq!(invite("0.0.0.0:8080"), "p2pctl invite");
+    assert_eq!(invite("[::]:0"), "p2pctl invite");
+    for (listen_addr, port) in [("localhost:8080", "8080"), ("127.0.0.1:0", "PORT"), ("[::1]:9", "9")] {
         let only = format!("{listen_addr} is for this machine only, so start here with -l 0.0.0.0:{port}");
-        assert_eq!(invite(listen_addr, &[]), format!("{copy} THIS_HOST:{port}; {only}"));
+        assert_eq!(invite(listen_addr), format!("p2pctl invite; {only}"));
     }
+}
+
+#[test]
+fn h_12_a_mistyped_ticket_is_a_mistake_that_does_not_repeat_it() {
+    let key = ed25519_dalek::SigningKey::from_bytes(&[7; 32]);
+    let issuer = p2p_mesh::id::PeerId(key.verifying_key().to_bytes());
+    let pass = crate::invite::Pass::Bearer(zeroize::Zeroizing::new([4; 32]));
+    let ticket = crate::invite::Ticket { network: [3; 16], issuer, addrs: vec!["a:1".parse().unwrap()], pass };
+    let text = ticket.to_text(&key).to_string();
+    let loaded = Machine::new().var("P2P_JOIN", &text).load().unwrap();
+    assert!(loaded.values.iter().any(|value| value.key == "join" && value.value == "(hidden)"));
+    assert_eq!(loaded.config.join.unwrap().reveal(), text);
+    let cut_off = "P2P_JOIN: the ticket is cut off: its end is missing behind character 60";
+    assert_eq!(Machine::new().var("P2P_JOIN", &text[..60]).mistakes(), [cut_off]);
+    let machine = Machine::with_yaml(&format!("join: {text}\n"));
+    let file = machine.args.config.clone().unwrap();
+    fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+    let mistakes = machine.mistakes();
+    assert!(mistakes[0].contains("join (line 1): the file can be read by others: chmod 600"), "{mistakes:?}");
 }
 
 /// What a file says after it said something else: (key, is it applied) of each change.

@@ -7,6 +7,7 @@ use p2p_mesh::status::{PeerState, PeerStatus, Status};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
+use super::door::Door;
 use super::log_level::LogLevel;
 use super::signals::{Signal, Signals};
 use super::{choices, mesh_config};
@@ -27,6 +28,7 @@ pub(super) struct Keeper {
     pub(super) notifier: Notifier,
     pub(super) requests: mpsc::Sender<Request>,
     pub(super) orders: mpsc::Receiver<Order>,
+    pub(super) door: Door,
 }
 
 impl Keeper {
@@ -60,6 +62,19 @@ impl Keeper {
                 let _ = reply.send(found.map(|found| found.changes));
             }
             Order::Log { wish, reply } => drop(reply.send(self.set_log(wish))),
+            Order::Invite { wish, addrs, reply } => {
+                let door = self.door.clone();
+                tokio::spawn(async move { drop(reply.send(door.invite(wish, addrs).await)) });
+            }
+            Order::RevokeInvite(id, reply) => {
+                let door = self.door.clone();
+                tokio::spawn(async move { drop(reply.send(door.revoke(id).await)) });
+            }
+            // It dials, so it may take its time.
+            Order::Join(ticket, reply) => {
+                let door = self.door.clone();
+                tokio::spawn(async move { drop(reply.send(door.join(&ticket).await)) });
+            }
         }
     }
 

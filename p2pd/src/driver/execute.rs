@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 
 use super::{Driver, LINKS_ALARM};
 use crate::api::Request;
+use crate::invite::Ties;
 use crate::names::{NoteChange, NoteError};
 use crate::store::Job;
 use crate::{epoch, panics};
@@ -77,6 +78,10 @@ impl Driver {
                 self.tell_service_soon();
                 answer(reply, dials);
             }
+            Request::ChangeInvites { change, reply } => self.job(Job::ChangeInvites { change, reply }),
+            Request::Invites(reply) => self.job(Job::Invites { reply }),
+            Request::Ties(reply) => answer(reply, self.ties()),
+            Request::Enter { ticket, reply } => self.rooms.links.enter(ticket, reply),
             Request::Stop => self.rooms.stop_asked.cancel(),
         }
     }
@@ -150,6 +155,17 @@ impl Driver {
             self.command(Command::Reconnect(Some(peer)));
         }
         self.job(Job::SaveNote { peer, note, reply });
+    }
+
+    /// What binds this daemon to the network that it is in.
+    fn ties(&self) -> Ties {
+        let me = self.mesh.record().id;
+        let peers = self.mesh.peers(self.clock.now());
+        let feeds = self.mesh.sync_state().feeds;
+        Ties {
+            peers: peers.iter().filter(|peer| peer.id.is_some_and(|id| id != me)).count(),
+            posts: feeds.iter().filter(|feed| feed.feed.id != me).map(|feed| feed.have).sum(),
+        }
     }
 
     /// What the mesh tells of itself, and what only the rooms around it count.

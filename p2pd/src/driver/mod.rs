@@ -19,6 +19,7 @@ use tokio::time::Sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{Alarms, Batch, Request, Subscribers};
+use crate::invite::InviteChange;
 use crate::link::{LinkEvent, Links};
 use crate::notify::Notifier;
 use crate::store::{Job, StoreError, StoreEvent};
@@ -243,6 +244,10 @@ impl Driver {
             LinkEvent::Input(input) => {
                 self.note_link(&input);
                 self.handle(input);
+            }
+            LinkEvent::Entry { invite: id, peer, reply } => {
+                let now_s = self.clock.now().unix_ms / 1_000;
+                self.job(Job::ChangeInvites { change: InviteChange::Use { id, peer, now_s }, reply });
             }
             LinkEvent::Frames { link, frames } => {
                 for frame in frames {

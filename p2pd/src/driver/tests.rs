@@ -6,8 +6,9 @@ use p2p_mesh::id::{Epoch, Offset};
 use zeroize::Zeroizing;
 
 use super::*;
+use crate::invite::Invites;
 use crate::link::LinkConfig;
-use crate::network::NetworkKey;
+use crate::network::{NetworkKey, Ring};
 
 /// A driver among rooms in which nobody is, and the far ends of their channels.
 struct Stage {
@@ -35,9 +36,10 @@ fn stage() -> Stage {
         block: BTreeSet::new(),
     };
     let key = SigningKey::from_bytes(&[1; 32]);
-    let networks = vec![NetworkKey { id: [7; 16], secret: Zeroizing::new([7; 32]) }];
+    let networks = Ring::new(vec![NetworkKey { id: [7; 16], secret: Zeroizing::new([7; 32]) }]);
+    let invites = Invites::default();
     let (connect_timeout, user_timeout) = (Duration::from_secs(1), Duration::from_secs(1));
-    let link_config = LinkConfig { key: key.clone(), networks, connect_timeout, user_timeout };
+    let link_config = LinkConfig { key: key.clone(), networks, invites, connect_timeout, user_timeout };
     let (link_sender, link_events) = mpsc::channel(1);
     let (job_sender, jobs) = mpsc::channel(1);
     let (store, store_events) = mpsc::channel(1);

@@ -19,15 +19,26 @@ use tokio::time::{sleep, timeout};
 use super::LinkEvent;
 use super::descriptors::is_reserved;
 use super::run::{Origin, run};
-use super::secure::{HandshakeError, Secured, initiate};
+use super::secure::{Entry, HandshakeError, Secured, initiate, initiate_entry};
 use super::shared::Shared;
 use super::socket::tune;
 
+/// By what an address is asked to let us in.
+#[derive(Clone, Copy)]
+pub(super) enum Handshake<'a> {
+    /// The network's key; somebody certain may be expected.
+    Network(Option<PeerId>),
+    /// An invite.
+    Entry(&'a Entry<'a>),
+}
+
 /// What became of one address, or of the whole dial.
 #[derive(Debug)]
-struct Failure {
-    reason: DialFailure,
-    detail: String,
+pub(super) struct Failure {
+    pub(super) reason: DialFailure,
+    pub(super) detail: String,
+    /// Who was there instead of the peer that was dialed.
+    pub(super) met: Option<PeerId>,
 }
 
 /// Dials `addr` and runs the link that it leads to.
@@ -41,7 +52,7 @@ pub(super) async fn dial(shared: &Shared, dial: DialId, addr: Addr, expected: Op
     };
     match result {
         Ok((socket, secured)) => run(shared, socket, secured, Origin::Dialed(dial)).await,
-        Err(Failure { reason, detail }) => {
+        Err(Failure { reason, detail, .. }) => {
             tracing::debug!(%addr, ?reason, ?detail, "dial_failed");
             shared.tell(LinkEvent::Input(Input::DialFailed { dial, reason, detail })).await;
         }
@@ -50,12 +61,21 @@ pub(super) async fn dial(shared: &Shared, dial: DialId, addr: Addr, expected: Op
 
 /// Tries every address of the name, until one leads to the right peer.
 async fn open(shared: &Shared, addr: &Addr, expected: Option<PeerId>) -> Result<(TcpStream, Secured), Failure> {
+    open_with(shared, addr, Handshake::Network(expected)).await
+}
+
+/// The same with a handshake of the caller's choice.
+pub(super) async fn open_with(
+    shared: &Shared,
+    addr: &Addr,
+    handshake: Handshake<'_>,
+) -> Result<(TcpStream, Secured), Failure> {
     let addrs = resolve(shared, addr).await?;
     let mut race = Race::new(addrs, shared.connect_timeout);
     let mut worst = Failure::unreachable("no address answered");
     while let Some(connected) = race.next().await {
         let failure = match connected {
-            Ok(mut socket) => match secure(shared, &mut socket, expected).await {
+            Ok(mut socket) => match secure(shared, &mut socket, handshake).await {
                 Ok(secured) => return Ok((socket, secured)),
                 Err(failure) => failure,
             },
@@ -91,10 +111,17 @@ async fn resolve(shared: &Shared, addr: &Addr) -> Result<VecDeque<SocketAddr>, F
     Ok(distinct)
 }
 
-async fn secure(shared: &Shared, socket: &mut TcpStream, expected: Option<PeerId>) -> Result<Secured, Failure> {
+async fn secure(shared: &Shared, socket: &mut TcpStream, handshake: Handshake<'_>) -> Result<Secured, Failure> {
     tune(socket, shared.user_timeout);
     let limit = shared.handshake_timeout.min(shared.connect_timeout);
-    match timeout(limit, initiate(socket, &shared.identity, expected)).await {
+    let identity = &shared.identity;
+    let handshake = async {
+        match handshake {
+            Handshake::Network(expected) => initiate(socket, identity, expected).await,
+            Handshake::Entry(entry) => initiate_entry(socket, identity, entry).await,
+        }
+    };
+    match timeout(limit, handshake).await {
         Ok(result) => result.map_err(Failure::from),
         Err(_) => Err(Failure::unreachable(format!("no answer to the handshake within {limit:?}"))),
     }
@@ -158,10 +185,10 @@ async fn connect(addr: SocketAddr, limit: Duration) -> Result<TcpStream, Failure
 
 impl Failure {
     fn unreachable(detail: impl Into<String>) -> Self {
-        Self { reason: DialFailure::Unreachable, detail: detail.into() }
+        Self { reason: DialFailure::Unreachable, detail: detail.into(), met: None }
     }
 
-    fn weight(&self) -> u8 {
+    pub(super) fn weight(&self) -> u8 {
         match self.reason {
             DialFailure::Unreachable => 0,
             DialFailure::Refused => 1,
@@ -183,7 +210,17 @@ impl From<HandshakeError> for Failure {
             | HandshakeError::Damaged
             | HandshakeError::Identity => DialFailure::Refused,
         };
-        Self { reason, detail: error.to_string() }
+        let met = match &error {
+            HandshakeError::WrongPeer { got, .. } => Some(*got),
+            HandshakeError::NotP2pd
+            | HandshakeError::WrongSecret
+            | HandshakeError::Refused { .. }
+            | HandshakeError::Ended
+            | HandshakeError::Damaged
+            | HandshakeError::Identity
+            | HandshakeError::Socket(_) => None,
+        };
+        Self { reason, detail: error.to_string(), met }
     }
 }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 
+use super::admission;
 use super::descriptors::is_reserved;
 use super::half_open::Slot;
 use super::run::{Origin, run};
@@ -85,7 +86,10 @@ async fn secure(shared: &Shared, mut socket: TcpStream, remote: SocketAddr, slot
         result = timeout(shared.handshake_timeout, handshake) => result,
     };
     match result {
-        Ok(Ok(secured)) => run(shared, socket, secured, Origin::Accepted(slot)).await,
+        Ok(Ok(secured)) => match secured.invite {
+            Some(invite) => admission::admit(shared, socket, secured, invite, slot).await,
+            None => run(shared, socket, secured, Origin::Accepted(slot)).await,
+        },
         Ok(Err(error)) => {
             tracing::debug!(%remote, %error, "handshake_failed");
             shared.refuse(remote, reason(&error));

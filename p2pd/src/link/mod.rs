@@ -8,6 +8,7 @@
 //! Everything here is bounded: accepted links that said no hello, frames that wait for one link, events that wait for
 //! the driver. A driver that is busy makes the readers wait, and TCP then holds the peers back.
 
+mod admission;
 mod bind;
 mod descriptors;
 mod dialer;
@@ -33,10 +34,11 @@ use p2p_mesh::id::{DialId, LinkId, PeerId};
 use p2p_mesh::input::Input;
 use p2p_mesh::membership::record::Addr;
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::network::NetworkKey;
+use crate::invite::{AdmissionError, InviteError, InviteId, Invites, Ticket};
+use crate::network::{NetworkKey, Ring};
 
 pub use bind::{BindError, bind};
 pub use port_owner::PortOwner;
@@ -55,6 +57,15 @@ pub enum LinkEvent {
         /// In order.
         frames: Vec<Bytes>,
     },
+    /// Somebody with an invite wants the network's key, and gets it when the use is noted.
+    Entry {
+        /// By which.
+        invite: InviteId,
+        /// Who, proven.
+        peer: PeerId,
+        /// Gets whether he may.
+        reply: oneshot::Sender<Result<(), InviteError>>,
+    },
 }
 
 /// What links need to know.
@@ -63,7 +74,9 @@ pub struct LinkConfig {
     /// Proves who we are.
     pub key: SigningKey,
     /// The first is used for dialing, all for accepting: at least one, at most 3.
-    pub networks: Vec<NetworkKey>,
+    pub networks: Ring,
+    /// Who has one of these gets the keys of the networks.
+    pub invites: Invites,
     /// For a name to be resolved, again for a TCP connection, and again for its handshake, which has at most 5 s.
     pub connect_timeout: Duration,
     /// After which an unanswered write ends the connection.
@@ -84,7 +97,7 @@ impl Links {
     ///
     /// # Panics
     ///
-    /// There is no network in `config`, or no tokio runtime around.
+    /// There is no tokio runtime around.
     #[must_use]
     pub fn start(
         config: LinkConfig,
@@ -110,6 +123,13 @@ impl Links {
     pub fn dial(&self, dial: DialId, addr: Addr, expected: Option<PeerId>) {
         let shared = Arc::clone(&self.shared);
         tokio::spawn(async move { dialer::dial(&shared, dial, addr, expected).await });
+    }
+
+    /// Asks the issuer of a ticket for the keys of its network; the ticket holds an invite.
+    pub fn enter(&self, ticket: Box<Ticket>, reply: oneshot::Sender<Result<Vec<NetworkKey>, AdmissionError>>) {
+        let shared = Arc::clone(&self.shared);
+        // Whoever asked may be gone.
+        tokio::spawn(async move { drop(reply.send(admission::ask(&shared, &ticket).await)) });
     }
 
     /// Writes a frame, its length included; answered by `Written`, for many frames at once where they are written at

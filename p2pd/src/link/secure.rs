@@ -9,6 +9,9 @@
 //! | 2, from the accepting side | its proof of identity | 192 |
 //! | 3, from the dialing side | its proof of identity | 160 |
 //!
+//! Who has an invite instead of a network key says which in front of the first message: eight bytes that say nothing to
+//! others. So it is looked up and not tried, and strangers cost no more for it. Such a link carries one answer and ends.
+//!
 //! A **proof of identity** is the Ed25519 key and its signature over `"p2pd link v1\n" || role || handshake hash`. The
 //! role is `i` for the side that dialed and `r` for the side that accepted; the hash is the one *before* the message
 //! that carries the proof: both sides know it then, and it covers the fresh key of whoever reads the proof. A proof
@@ -28,7 +31,8 @@ use snow::{Builder, HandshakeState, StatelessTransportState};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use zeroize::Zeroizing;
 
-use crate::network::NetworkKey;
+use crate::invite::{self, InviteId, Invites};
+use crate::network::{NetworkKey, Ring};
 
 /// Bytes of the length in front of a Noise message.
 pub(super) const MESSAGE_PREFIX_LEN: usize = 2;
@@ -40,13 +44,24 @@ pub(super) struct Identity {
     key: SigningKey,
     /// Fresh in each process: what proves who we are is the signature of `key`.
     static_key: Zeroizing<[u8; 32]>,
-    networks: Vec<NetworkKey>,
+    pub(super) networks: Ring,
+    invites: Invites,
+}
+
+/// The invite that a handshake is made with, as the dialing side knows it.
+pub(super) struct Entry<'a> {
+    pub(super) network: &'a [u8; 16],
+    pub(super) id: InviteId,
+    pub(super) key: &'a [u8; 32],
+    pub(super) issuer: PeerId,
 }
 
 /// What a handshake leads to.
 pub(super) struct Secured {
     /// Who is there, proven.
     pub(super) peer: PeerId,
+    /// Who dialed has no network key, but this invite.
+    pub(super) invite: Option<InviteId>,
     /// For what we say.
     pub(super) sealer: Sealer,
     /// For what they say.
@@ -117,25 +132,41 @@ enum Role {
 }
 
 impl Identity {
-    /// `networks` holds at least one.
-    pub(super) fn new(key: SigningKey, networks: Vec<NetworkKey>) -> Self {
-        assert!(!networks.is_empty(), "a daemon always has a network, an open one in the worst case");
-        Self { key, static_key: Zeroizing::new(rand::random()), networks }
+    pub(super) fn new(key: SigningKey, networks: Ring, invites: Invites) -> Self {
+        Self { key, static_key: Zeroizing::new(rand::random()), networks, invites }
     }
 
     fn start(&self, network: &NetworkKey, role: Role) -> HandshakeState {
-        let prologue = [PROLOGUE, &network.id].concat();
-        let psk = network.psk();
+        self.start_with(&network.id, &network.psk(), role)
+    }
+
+    fn start_with(&self, network: &[u8; 16], psk: &[u8; 32], role: Role) -> HandshakeState {
+        let prologue = [PROLOGUE, network].concat();
         let pattern = PATTERN.parse().expect("the name of the pattern is well-formed");
         let builder = Builder::new(pattern)
             .local_private_key(&*self.static_key)
             .and_then(|builder| builder.prologue(&prologue))
-            .and_then(|builder| builder.psk(0, &psk));
+            .and_then(|builder| builder.psk(0, psk));
         let state = builder.and_then(|builder| match role {
             Role::Initiator => builder.build_initiator(),
             Role::Responder => builder.build_responder(),
         });
         state.expect("everything that the pattern needs is given")
+    }
+
+    /// Reads the first message with whatever secret it was made with.
+    fn open_first(&self, first: &[u8]) -> Option<(HandshakeState, Option<InviteId>)> {
+        if let Some((id, message)) = first.split_first_chunk::<{ InviteId::LEN }>()
+            && let Some(psk) = self.invites.psk(InviteId(*id), &self.networks.id())
+        {
+            let mut state = self.start_with(&self.networks.id(), &psk, Role::Responder);
+            open_payload(&mut state, message).ok()?;
+            return Some((state, Some(InviteId(*id))));
+        }
+        self.networks.now().iter().find_map(|network| {
+            let mut state = self.start(network, Role::Responder);
+            open_payload(&mut state, first).is_ok().then_some((state, None))
+        })
     }
 
     /// Key and signature, for the message that is written next.
@@ -158,31 +189,71 @@ pub(super) async fn initiate<S: AsyncRead + AsyncWrite + Unpin>(
     identity: &Identity,
     expected: Option<PeerId>,
 ) -> Result<Secured, HandshakeError> {
-    let network = &identity.networks[0];
-    let mut state = identity.start(network, Role::Initiator);
-    write_message(socket, &mut state, &[]).await?;
+    let network = &identity.networks.now()[0];
+    let state = identity.start(network, Role::Initiator);
+    go_on(socket, identity, (state, &[]), expected).await.map_err(|error| match error {
+        GoOnError::Refused => HandshakeError::Refused { ours: base32(&network.id)[..8].to_owned() },
+        GoOnError::Other(error) => error,
+    })
+}
 
+/// The same with an invite. An issuer that is somebody else than expected never learns who we are.
+///
+/// # Errors
+///
+/// `Refused` where the other side does not know the invite, or what `initiate` gives.
+pub(super) async fn initiate_entry<S: AsyncRead + AsyncWrite + Unpin>(
+    socket: &mut S,
+    identity: &Identity,
+    entry: &Entry<'_>,
+) -> Result<Secured, HandshakeError> {
+    let psk = invite::psk(entry.id, entry.network, entry.key);
+    let state = identity.start_with(entry.network, &psk, Role::Initiator);
+    go_on(socket, identity, (state, &entry.id.0), Some(entry.issuer)).await.map_err(|error| match error {
+        GoOnError::Refused => HandshakeError::Refused { ours: base32(entry.network)[..8].to_owned() },
+        GoOnError::Other(error) => error,
+    })
+}
+
+/// How the dialing side fails.
+enum GoOnError {
+    /// The other side read our first message and closed.
+    Refused,
+    Other(HandshakeError),
+}
+
+impl From<HandshakeError> for GoOnError {
+    fn from(error: HandshakeError) -> Self {
+        Self::Other(error)
+    }
+}
+
+/// All three messages of the dialing side, the first behind `prefix`.
+async fn go_on<S: AsyncRead + AsyncWrite + Unpin>(
+    socket: &mut S,
+    identity: &Identity,
+    (mut state, prefix): (HandshakeState, &[u8]),
+    expected: Option<PeerId>,
+) -> Result<Secured, GoOnError> {
+    write_behind(socket, &mut state, prefix, &[]).await?;
     let answer = match read_message(socket).await {
-        Err(HandshakeError::Ended) => {
-            let ours = base32(&network.id)[..8].to_owned();
-            return Err(HandshakeError::Refused { ours });
-        }
+        Err(HandshakeError::Ended) => return Err(GoOnError::Refused),
         other => other?,
     };
     let hash = state.get_handshake_hash().to_vec();
     let peer = verify(&open_payload(&mut state, &answer)?, Role::Responder, &hash)?;
     match expected {
-        Some(expected) if expected != peer => return Err(HandshakeError::WrongPeer { expected, got: peer }),
+        Some(expected) if expected != peer => return Err(HandshakeError::WrongPeer { expected, got: peer }.into()),
         Some(_) | None => (),
     }
 
     let proof = identity.prove(&state, Role::Initiator);
     write_message(socket, &mut state, &proof).await?;
-    Ok(secured(state, peer))
+    Ok(secured(state, peer, None))
 }
 
 /// The handshake of the side that accepted. Nothing is written before the other side showed that it knows one of the
-/// secrets; that moment is told by `known`.
+/// secrets; that moment is told by `known`, unless it is only that of an invite.
 ///
 /// # Errors
 ///
@@ -193,12 +264,10 @@ pub(super) async fn respond<S: AsyncRead + AsyncWrite + Unpin>(
     known: impl FnOnce(),
 ) -> Result<Secured, HandshakeError> {
     let first = read_message(socket).await?;
-    let opened = identity.networks.iter().find_map(|network| {
-        let mut state = identity.start(network, Role::Responder);
-        open_payload(&mut state, &first).is_ok().then_some(state)
-    });
-    let mut state = opened.ok_or(HandshakeError::WrongSecret)?;
-    known();
+    let (mut state, invite) = identity.open_first(&first).ok_or(HandshakeError::WrongSecret)?;
+    if invite.is_none() {
+        known();
+    }
 
     let proof = identity.prove(&state, Role::Responder);
     write_message(socket, &mut state, &proof).await?;
@@ -206,7 +275,7 @@ pub(super) async fn respond<S: AsyncRead + AsyncWrite + Unpin>(
     let third = read_message(socket).await?;
     let hash = state.get_handshake_hash().to_vec();
     let peer = verify(&open_payload(&mut state, &third)?, Role::Initiator, &hash)?;
-    Ok(secured(state, peer))
+    Ok(secured(state, peer, invite))
 }
 
 impl Sealer {
@@ -269,11 +338,11 @@ pub(super) fn missing_bytes(bytes: &[u8]) -> usize {
     }
 }
 
-fn secured(state: HandshakeState, peer: PeerId) -> Secured {
+fn secured(state: HandshakeState, peer: PeerId, invite: Option<InviteId>) -> Secured {
     let transport = state.into_stateless_transport_mode().expect("all three messages went through");
     let transport = Arc::new(RwLock::new(transport));
     let direction = || Direction { transport: Arc::clone(&transport), messages: 0, rekey_every: REKEY_EVERY };
-    Secured { peer, sealer: Sealer(direction()), opener: Opener(direction()) }
+    Secured { peer, invite, sealer: Sealer(direction()), opener: Opener(direction()) }
 }
 
 async fn write_message<S: AsyncWrite + Unpin>(
@@ -281,11 +350,19 @@ async fn write_message<S: AsyncWrite + Unpin>(
     state: &mut HandshakeState,
     payload: &[u8],
 ) -> Result<(), HandshakeError> {
-    let mut bytes = [0; MESSAGE_PREFIX_LEN + HANDSHAKE_LEN_MAX];
-    let len =
-        state.write_message(payload, &mut bytes[MESSAGE_PREFIX_LEN..]).expect("it is our turn and the buffer has room");
-    bytes[..MESSAGE_PREFIX_LEN].copy_from_slice(&u16::try_from(len).expect("the buffer is small").to_be_bytes());
-    Ok(socket.write_all(&bytes[..MESSAGE_PREFIX_LEN + len]).await?)
+    write_behind(socket, state, &[], payload).await
+}
+
+async fn write_behind<S: AsyncWrite + Unpin>(
+    socket: &mut S,
+    state: &mut HandshakeState,
+    prefix: &[u8],
+    payload: &[u8],
+) -> Result<(), HandshakeError> {
+    let mut message = [0; HANDSHAKE_LEN_MAX];
+    let len = state.write_message(payload, &mut message).expect("it is our turn and the buffer has room");
+    let sent_len = u16::try_from(prefix.len() + len).expect("the buffer is small");
+    Ok(socket.write_all(&[&sent_len.to_be_bytes()[..], prefix, &message[..len]].concat()).await?)
 }
 
 async fn read_message<S: AsyncRead + Unpin>(socket: &mut S) -> Result<Vec<u8>, HandshakeError> {

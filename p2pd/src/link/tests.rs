@@ -22,6 +22,7 @@ use zeroize::Zeroizing;
 use super::shared::Resolver;
 use super::*;
 
+mod entering;
 mod handshake;
 mod names;
 
@@ -42,7 +43,8 @@ fn network(seed: u8) -> NetworkKey {
 fn config(seed: u8, networks: &[u8]) -> LinkConfig {
     LinkConfig {
         key: SigningKey::from_bytes(&[seed; 32]),
-        networks: networks.iter().map(|seed| network(*seed)).collect(),
+        networks: Ring::new(networks.iter().map(|seed| network(*seed)).collect()),
+        invites: Invites::default(),
         connect_timeout: Duration::from_secs(10),
         user_timeout: Duration::from_secs(60),
     }
@@ -86,6 +88,7 @@ impl Peer {
         match self.next().await {
             LinkEvent::Input(input) => input,
             LinkEvent::Frames { .. } => panic!("frames where none are expected"),
+            LinkEvent::Entry { .. } => panic!("somebody with an invite where none is expected"),
         }
     }
 
@@ -130,7 +133,7 @@ impl Peer {
                     self.waiting = others;
                     return frames;
                 }
-                other @ LinkEvent::Input(_) => others.push_back(other),
+                other @ (LinkEvent::Input(_) | LinkEvent::Entry { .. }) => others.push_back(other),
             }
         }
     }
@@ -186,7 +189,7 @@ async fn exchange(peer: &mut Peer, link: LinkId, frames: &[Bytes]) -> Vec<Bytes>
             LinkEvent::Frames { frames, .. } => got.extend(frames),
             LinkEvent::Input(Input::Written { link: on, bytes }) if on == link => in_flight -= bytes,
             LinkEvent::Input(Input::Written { .. }) => (),
-            other @ LinkEvent::Input(_) => panic!("{other:?}"),
+            other @ (LinkEvent::Input(_) | LinkEvent::Entry { .. }) => panic!("{other:?}"),
         }
     }
     got
@@ -237,7 +240,7 @@ async fn a_hang_up_lets_the_last_frame_through_and_both_sides_hear_of_it_once() 
                 assert_eq!((link, reason), (here, CloseReason::HungUp));
                 break;
             }
-            other @ LinkEvent::Input(_) => panic!("{other:?}"),
+            other @ (LinkEvent::Input(_) | LinkEvent::Entry { .. }) => panic!("{other:?}"),
         }
     }
     // Orders for links that are gone are nothing: the next thing that happens is the next link.
@@ -251,7 +254,8 @@ async fn a_hang_up_lets_the_last_frame_through_and_both_sides_hear_of_it_once() 
 async fn after_a_hang_up_the_other_side_is_heard_until_it_closes_too() {
     let mut near = Peer::start(1).await;
     let mut far = TcpStream::connect(near.addr).await.unwrap();
-    let identity = secure::Identity::new(SigningKey::from_bytes(&[2; 32]), vec![network(7)]);
+    let identity =
+        secure::Identity::new(SigningKey::from_bytes(&[2; 32]), Ring::new(vec![network(7)]), Invites::default());
     let mut secured = secure::initiate(&mut far, &identity, Some(near.id)).await.unwrap();
     let here = near.opened().await.link;
     near.links.send(here, frame(b"bye"));
@@ -265,7 +269,7 @@ async fn after_a_hang_up_the_other_side_is_heard_until_it_closes_too() {
     assert_eq!(near.written().await, 7);
     match near.next().await {
         LinkEvent::Frames { frames, .. } => assert_eq!(frames, [&b"said before the bye was heard"[..]]),
-        other @ LinkEvent::Input(_) => panic!("{other:?}"),
+        other @ (LinkEvent::Input(_) | LinkEvent::Entry { .. }) => panic!("{other:?}"),
     }
     drop(far);
     assert_eq!(near.closed().await, (here, CloseReason::HungUp));
@@ -332,7 +336,7 @@ async fn w_01_a_frame_over_the_limit_closes_the_link_behind_a_goodbye_and_no_oth
     near.links.send(other_here.link, frame(b"{}"));
     match far.next().await {
         LinkEvent::Frames { link, frames } => assert_eq!((link, frames.len()), (other_there.link, 1)),
-        other @ LinkEvent::Input(_) => panic!("{other:?}"),
+        other @ (LinkEvent::Input(_) | LinkEvent::Entry { .. }) => panic!("{other:?}"),
     }
 }
 
@@ -376,7 +380,7 @@ async fn a_peer_whose_driver_stands_still_holds_up_nobody_else() {
             },
             event = stuck.events.recv() => match event.unwrap() {
                 LinkEvent::Frames { frames, .. } => received += frames.len(),
-                other @ LinkEvent::Input(_) => panic!("{other:?}"),
+                other @ (LinkEvent::Input(_) | LinkEvent::Entry { .. }) => panic!("{other:?}"),
             },
         }
     }

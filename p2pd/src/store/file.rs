@@ -10,7 +10,7 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use super::StoreError;
 use super::fault::{Fault, full};
-use super::{forks, notes};
+use super::{forks, invites, notes};
 
 /// Where the history of a data directory is.
 pub(super) fn path(dir: &Path) -> PathBuf {
@@ -62,6 +62,7 @@ fn open_database(path: &Path, me: &PeerId) -> Result<Connection, Fault> {
     }
     forks::prepare(&db)?;
     notes::prepare(&db)?;
+    invites::prepare(&db)?;
     Ok(db)
 }
 

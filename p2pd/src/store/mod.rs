@@ -15,6 +15,7 @@ use p2p_mesh::membership::record::Record;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::config::Durability;
+use crate::invite::{Invite, InviteChange, InviteError};
 use crate::names::{FirstUse, Note, NoteError, Noted};
 use crate::query::{
     Answer, Authors, HistoryQuery, LogPage, RoomFeeds, RoomSummary, SearchPage, SearchQuery, StoreSummary, StoredPost,
@@ -28,6 +29,7 @@ mod forks;
 mod gaps;
 mod history;
 mod index;
+mod invites;
 mod log;
 mod notes;
 mod retain;
@@ -111,6 +113,13 @@ pub enum Job {
         /// Gets the answer, once it is flushed.
         reply: oneshot::Sender<Result<(), NoteError>>,
     },
+    /// Changes what is kept of invites.
+    ChangeInvites {
+        /// How.
+        change: InviteChange,
+        /// Gets the answer, once it is flushed.
+        reply: oneshot::Sender<Result<(), InviteError>>,
+    },
     /// Notes that this run has an epoch: see `note_epoch`.
     NoteEpoch {
         /// Of this run.
@@ -171,6 +180,11 @@ pub enum Job {
         after: Offset,
         /// Gets the answer.
         reply: oneshot::Sender<Answer<RoomFeeds>>,
+    },
+    /// All invites that are kept, the newest first.
+    Invites {
+        /// Gets the answer.
+        reply: oneshot::Sender<Answer<Vec<Invite>>>,
     },
     /// What is held, and what was.
     Summary {
@@ -243,6 +257,8 @@ pub struct Opened {
     pub forgotten: Vec<(PeerId, u64)>,
     /// What the user noted of peers, and who used which name first.
     pub noted: Noted,
+    /// The invites that are kept.
+    pub invites: Vec<Invite>,
 }
 
 /// A store that cannot do what it should.

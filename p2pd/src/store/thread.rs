@@ -1,5 +1,6 @@
 //! The thread that owns the database: it takes jobs, does them in groups and answers.
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -17,9 +18,11 @@ use tokio::time::timeout_at;
 use super::fault::Fault;
 use super::writer::{Write, Writer};
 use super::{
-    Job, Limits, Opened, Retained, StoreError, StoreEvent, append, book, file, forks, history, log, notes, search,
+    Job, Limits, Opened, Retained, StoreError, StoreEvent, append, book, file, forks, history, invites, log, notes,
+    search,
 };
 use crate::config::Durability;
+use crate::invite::{Invite, InviteError};
 use crate::names::{NoteError, Noted};
 use crate::query::{
     Answer, Authors, HistoryQuery, LogPage, RoomFeeds, RoomSummary, SearchPage, SearchQuery, StoreSummary, StoredPost,
@@ -55,11 +58,22 @@ fn open(dir: &Path, me: &PeerId, durability: Durability) -> Result<(Desk, mpsc::
     let forks = forks::load(&writer.db).map_err(told)?;
     let forgotten = book::load_forgotten(&writer.db).map_err(told)?;
     let noted_of_peers = notes::load(&writer.db).map_err(told)?;
+    let invites = invites::load(&writer.db).map_err(told)?;
     let (jobs, job_receiver) = mpsc::channel(JOBS_WAITING_MAX);
     let (event_sender, events) = mpsc::channel(EVENTS_WAITING_MAX);
     let desk = Desk { writer, dir: dir.to_owned(), me: *me, events: event_sender, failure: None, retry_due: None };
-    let found =
-        Found { jobs, events, feeds, forks, next_offset, newest_own_epoch, book, forgotten, noted: noted_of_peers };
+    let found = Found {
+        jobs,
+        events,
+        feeds,
+        forks,
+        next_offset,
+        newest_own_epoch,
+        book,
+        forgotten,
+        noted: noted_of_peers,
+        invites,
+    };
     Ok((desk, job_receiver, found))
 }
 
@@ -74,12 +88,13 @@ struct Found {
     book: Vec<(Record, u64)>,
     forgotten: Vec<(PeerId, u64)>,
     noted: Noted,
+    invites: Vec<Invite>,
 }
 
 impl Found {
     fn with(self, thread: JoinHandle<()>) -> Opened {
-        let Self { jobs, events, feeds, forks, next_offset, newest_own_epoch, book, forgotten, noted } = self;
-        Opened { jobs, events, thread, feeds, forks, next_offset, newest_own_epoch, book, forgotten, noted }
+        let Self { jobs, events, feeds, forks, next_offset, newest_own_epoch, book, forgotten, noted, invites } = self;
+        Opened { jobs, events, thread, feeds, forks, next_offset, newest_own_epoch, book, forgotten, noted, invites }
     }
 }
 
@@ -112,6 +127,7 @@ enum Question {
     Search(SearchQuery, Reply<SearchPage>),
     RoomFeeds { room: String, after: Offset, reply: Reply<RoomFeeds> },
     Summary(oneshot::Sender<StoreSummary>),
+    Invites(Reply<Vec<Invite>>),
 }
 
 /// Jobs by what is done with them, each in order.
@@ -236,6 +252,10 @@ impl Desk {
             Write::Append(append) => self.tell(Input::Appended(append.ticket)),
             Write::NoteEpoch(_, reply) => drop(reply.send(Ok(()))),
             Write::SaveNote(_, _, reply) => drop(reply.send(Ok(()))),
+            Write::ChangeInvites { outcome, reply, .. } => {
+                let done = outcome.get().unwrap_or(Ok(()));
+                drop(reply.send(done.map_err(InviteError::Refused)));
+            }
             Write::SaveRecord(..) | Write::ForgetRecord(_) | Write::SaveName(_) => (),
         }
     }
@@ -254,6 +274,7 @@ impl Desk {
             Write::RenewEpoch(_) => self.tell(Input::EpochDrawn(None)),
             Write::NoteEpoch(_, reply) => drop(reply.send(Err(error.clone()))),
             Write::SaveNote(_, _, reply) => drop(reply.send(Err(NoteError::NotKept(error.to_string())))),
+            Write::ChangeInvites { reply, .. } => drop(reply.send(Err(InviteError::NotKept(error.to_string())))),
             Write::SaveRecord(..) | Write::ForgetRecord(_) | Write::SaveName(_) => {
                 tracing::warn!(%error, "record_not_stored");
             }
@@ -291,6 +312,7 @@ impl Desk {
             Question::History(query, reply) => send(reply, history::history(db, index, &query), self),
             Question::Rooms(reply) => send(reply, history::rooms(db), self),
             Question::Search(query, reply) => send(reply, search::search(db, index, &query), self),
+            Question::Invites(reply) => send(reply, invites::load(db), self),
             Question::Summary(reply) => drop(reply.send(self.summary())),
             Question::RoomFeeds { room, after, reply } => {
                 send(reply, history::room_feeds(db, index, &room, after), self);
@@ -421,6 +443,10 @@ fn sort(batch: Vec<Job>) -> Sorted {
             Job::ForgetRecord(peer) => writes.push(Write::ForgetRecord(peer)),
             Job::SaveName(first) => writes.push(Write::SaveName(first)),
             Job::SaveNote { peer, note, reply } => writes.push(Write::SaveNote(peer, note, reply)),
+            Job::ChangeInvites { change, reply } => {
+                writes.push(Write::ChangeInvites { change, outcome: Cell::default(), reply });
+            }
+            Job::Invites { reply } => questions.push(Question::Invites(reply)),
             Job::NoteEpoch { epoch, reply } => writes.push(Write::NoteEpoch(epoch, reply)),
             Job::Settle(settle) => writes.push(Write::Settle(settle)),
             Job::RenewEpoch(epoch) => writes.push(Write::RenewEpoch(epoch)),

@@ -1,5 +1,6 @@
 //! Transactions: what is written together, when it is flushed, and when the log goes into the file.
 
+use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use p2p_mesh::effect::{Append, Settle};
@@ -13,8 +14,9 @@ use tokio::sync::oneshot;
 use super::append::Rooms;
 use super::fault::Fault;
 use super::index::Index;
-use super::{Limits, Retained, StoreError, append, book, file, forks, notes, retain};
+use super::{Limits, Retained, StoreError, append, book, file, forks, invites, notes, retain};
 use crate::config::Durability;
+use crate::invite::{InviteChange, InviteError, Refusal};
 use crate::names::{FirstUse, Note, NoteError};
 
 /// A job that changes something.
@@ -30,6 +32,13 @@ pub(super) enum Write {
     SaveName(FirstUse),
     /// `Job::SaveNote`.
     SaveNote(PeerId, Note, oneshot::Sender<Result<(), NoteError>>),
+    /// `Job::ChangeInvites`.
+    ChangeInvites {
+        change: InviteChange,
+        /// Set by the transaction.
+        outcome: Cell<Option<Result<(), Refusal>>>,
+        reply: oneshot::Sender<Result<(), InviteError>>,
+    },
     /// `Job::NoteEpoch`.
     NoteEpoch(Epoch, oneshot::Sender<Result<(), StoreError>>),
     /// `Job::RenewEpoch`.
@@ -200,7 +209,9 @@ impl Writer {
     fn wants_flush(&self, write: &Write) -> bool {
         match (self.durability, write) {
             // An epoch that comes back after a power cut would bring numbers back that others know.
-            (Durability::Always, _) | (_, Write::NoteEpoch(..) | Write::RenewEpoch(_)) => true,
+            // A use of an invite that is forgotten could be used again.
+            (Durability::Always, _)
+            | (_, Write::NoteEpoch(..) | Write::RenewEpoch(_) | Write::ChangeInvites { .. }) => true,
             (Durability::Batch, Write::Append(append)) => append.flush,
             (Durability::Batch, Write::SaveNote(..)) => true,
             (
@@ -259,7 +270,7 @@ impl Write {
             Self::Settle(settle) => settle.proof.bytes_len(),
             Self::SaveName(first) => first.name.len(),
             Self::SaveNote(_, note, _) => note.petname.len(),
-            Self::ForgetRecord(_) | Self::NoteEpoch(..) | Self::RenewEpoch(_) => 0,
+            Self::ForgetRecord(_) | Self::NoteEpoch(..) | Self::RenewEpoch(_) | Self::ChangeInvites { .. } => 0,
         }
     }
 }
@@ -278,6 +289,7 @@ fn transact(db: &Connection, index: &mut Index, group: &[Write]) -> Result<Vec<S
             }
             Write::SaveName(first) => notes::save_name(db, first)?,
             Write::SaveNote(peer, note, _) => notes::save(db, peer, note)?,
+            Write::ChangeInvites { change, outcome, .. } => outcome.set(Some(invites::change(db, change)?)),
             Write::NoteEpoch(epoch, _) | Write::RenewEpoch(epoch) => book::save_epoch(db, *epoch)?,
             Write::Settle(settle) => settled.push(forks::settle(db, index, settle)?),
         }

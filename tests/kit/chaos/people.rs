@@ -342,6 +342,8 @@ fn refused(error: &Error) -> Outcome {
         | Code::Partial
         | Code::NameInvalid
         | Code::NameTaken
+        | Code::TicketInvalid
+        | Code::TicketRefused
         | Code::Untrusted
         | Code::PeerOffline => Outcome::Unknown,
     }

@@ -25,8 +25,10 @@ use crate::api::convert::View;
 use crate::api::serve::{Pace, serve_at_pace};
 use crate::api::{Alarms, ApiConfig, Batch, Choices, ConfigRow, Facts, Live, Request, Subscribers, convert};
 use crate::health::{Progress, Stage};
+use crate::invite::Invite;
 use crate::letters::Letters;
 use crate::names::{Names, NoteChange};
+use crate::network::{NetworkKey, Ring};
 use crate::query::{
     Authors, HistoryQuery, LogGap, LogPage, Place, RoomFeeds, RoomSummary, SearchPage, SearchPlace, SearchQuery,
     StoreSummary, StoredPost,
@@ -79,6 +81,7 @@ pub(super) struct World {
     /// What every receipt says.
     pub(super) holders: Vec<Holder>,
     pub(super) added: Vec<String>,
+    pub(super) invites: Vec<Invite>,
     /// What was noted of peers.
     pub(super) noted: Vec<(PeerId, NoteChange)>,
     /// Answers pages of random size, and lets posts arrive between a question and its answer.
@@ -206,7 +209,7 @@ pub(super) fn facts() -> Facts {
         instance: Instance { id: id(OWN), epoch: Epoch(7) },
         live,
         version: "1.2.3".into(),
-        network: "n".repeat(26),
+        networks: Ring::new(vec![NetworkKey { id: [7; 16], secret: Default::default() }]),
         open_network: false,
         listen: vec![([127, 0, 0, 1], 8_080).into()],
         data_dir: "/data".into(),
@@ -263,6 +266,7 @@ pub(super) fn say(text: &str) -> v1::Outgoing {
 impl World {
     pub(super) fn new() -> Self {
         Self {
+            invites: Vec::new(),
             entries: Vec::new(),
             gap: None,
             lost_at_end: 0,
@@ -582,6 +586,10 @@ fn answer(world: &mut World, request: Request, names: &Names) -> Vec<Delivery> {
             world.noted.push((peer, change));
             let _ = reply.send(noted.map(drop));
         }
+        Request::ChangeInvites { reply, .. } => drop(reply.send(Ok(()))),
+        Request::Invites(reply) => drop(reply.send(Ok(world.invites.clone()))),
+        // Only the daemon around the driver asks for these.
+        Request::Ties(_) | Request::Enter { .. } => (),
         Request::Stop => world.stops += 1,
     }
     Vec::new()

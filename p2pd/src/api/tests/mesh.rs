@@ -40,7 +40,7 @@ async fn status_tells_all_that_is_known() {
         health: v1::Health::Syncing.into(),
         ready: false,
         problems: vec![],
-        network: "n".repeat(26),
+        network: p2p_mesh::id::base32(&[7; 16]),
         open_network: false,
         listen: vec!["127.0.0.1:8080".into()],
         advertise: vec!["10.0.0.1:8080".into()],

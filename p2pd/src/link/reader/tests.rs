@@ -54,7 +54,9 @@ impl Far {
                 assert_eq!(link, LinkId(1));
                 frames
             }
-            LinkEvent::Input(input) => panic!("a reader tells only frames, not {input:?}"),
+            other @ (LinkEvent::Input(_) | LinkEvent::Entry { .. }) => {
+                panic!("a reader tells only frames, not {other:?}")
+            }
         }
     }
 

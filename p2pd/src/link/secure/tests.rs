@@ -10,7 +10,8 @@ fn network(seed: u8) -> NetworkKey {
 }
 
 fn identity(seed: u8, networks: &[u8]) -> Identity {
-    Identity::new(SigningKey::from_bytes(&[seed; 32]), networks.iter().map(|seed| network(*seed)).collect())
+    let networks = Ring::new(networks.iter().map(|seed| network(*seed)).collect());
+    Identity::new(SigningKey::from_bytes(&[seed; 32]), networks, Invites::default())
 }
 
 fn id(seed: u8) -> PeerId {
@@ -61,8 +62,8 @@ async fn h_02_a_wrong_secret_is_refused_at_the_first_message_and_names_our_netwo
 
 #[tokio::test]
 async fn the_secret_alone_does_not_help_into_a_network_of_another_id() {
-    let mut other = identity(2, &[7]);
-    other.networks[0].id = [9; 16];
+    let other = identity(2, &[7]);
+    other.networks.set(vec![NetworkKey { id: [9; 16], ..network(7) }]);
     let (dialing, accepting) = shake(&identity(1, &[7]), &other, None).await;
     assert!(matches!(accepting, Err(HandshakeError::WrongSecret)));
     assert!(dialing.is_err());
@@ -80,7 +81,7 @@ async fn h_06_somebody_else_than_expected_never_learns_who_dialed() {
 
 /// Plays the accepting side and proves with whatever `proof` makes of the right hash. Gives the socket back, open.
 async fn answer_with(mut socket: DuplexStream, accepting: &Identity, proof: impl Fn(&[u8]) -> Vec<u8>) -> DuplexStream {
-    let mut state = accepting.start(&accepting.networks[0], Role::Responder);
+    let mut state = accepting.start(&accepting.networks.now()[0], Role::Responder);
     let first = read_message(&mut socket).await.unwrap();
     open_payload(&mut state, &first).unwrap();
     let payload = proof(state.get_handshake_hash());
@@ -140,7 +141,7 @@ async fn h_05_the_accepting_side_refuses_a_replayed_proof_too() {
     let (dialing, accepting) = (identity(1, &[7]), identity(2, &[7]));
     let (mut near, mut far) = duplex(1024);
     let dial = async {
-        let mut state = dialing.start(&dialing.networks[0], Role::Initiator);
+        let mut state = dialing.start(&dialing.networks.now()[0], Role::Initiator);
         write_message(&mut near, &mut state, &[]).await.unwrap();
         let answer = read_message(&mut near).await.unwrap();
         open_payload(&mut state, &answer).unwrap();

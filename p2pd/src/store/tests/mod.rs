@@ -5,6 +5,7 @@ pub(super) mod kit;
 
 mod crash;
 mod forks;
+mod invites;
 mod jobs;
 mod open;
 mod queries;
