@@ -5,9 +5,10 @@ use std::net::TcpListener;
 
 use ed25519_dalek::SigningKey;
 use p2p_mesh::id::PeerId;
+use p2p_proto::v1;
 use p2p_tests::daemon::{Network, Options, TestPeer};
 use p2p_tests::program::{Output, PATIENCE, eventually};
-use p2pd::invite::Ticket;
+use p2pd::invite::{Pass, Ticket};
 
 use super::check_equal;
 
@@ -126,6 +127,85 @@ fn h_12_a_ticket_that_is_used_over_or_taken_back_lets_nobody_in() {
     check_refused(&one.p2pctl(&["invite", "--revoke", "nonsense"]), 5, "no invite");
     assert_ne!(second.status().network, one.status().network);
     assert!(second.p2pctl(&["peers", "-a"]).ok().lines().count() <= 1, "it knows nobody");
+}
+
+#[test]
+fn h_12_a_ticket_that_ended_long_ago_is_refused_without_asking_its_issuer() {
+    let network = Network::new();
+    let (one, joiner) = (network.start("one", &[]), fresh(&network, "joiner", &[]));
+    let mut ticket = Ticket::parse(&invite(&one, &[])).unwrap();
+    let key = SigningKey::from_bytes(&[7; 32]);
+    ticket.issuer = PeerId(key.verifying_key().to_bytes());
+    if let Pass::Invite { expires_s, .. } = &mut ticket.pass {
+        *expires_s = 1_000_000_000;
+    }
+    check_refused(&join(&joiner, &ticket.to_text(&key)), 6, "the ticket expired at 2001-09-09T01:46:40Z");
+    assert_eq!(one.status().counters["links_refused_total"], 0);
+}
+
+#[test]
+fn h_12_a_ticket_whose_issuer_is_gone_or_does_not_know_it_says_which() {
+    let network = Network::new();
+    let mut one = lasting(&network, "one");
+    let joiner = fresh(&network, "joiner", &[]);
+    let ticket = invite(&one, &[]);
+    one.stop();
+    check_refused(&join(&joiner, &ticket), 6, "(PEER_OFFLINE)");
+    // It comes back without its history, and so without its invites.
+    for name in ["history.db", "history.db-wal", "history.db-shm"] {
+        drop(fs::remove_file(one.data_dir().join(name)));
+    }
+    one.restart();
+    check_refused(&join(&joiner, &ticket), 6, "its issuer does not know the ticket, or not any more");
+}
+
+#[test]
+fn a_hundred_invites_are_open_at_most_and_one_taken_back_makes_room() {
+    let network = Network::new();
+    let one = network.start("one", &[]);
+    one.ask(async |client| {
+        for _ in 0..100 {
+            let made = client.mesh().invite(v1::InviteRequest::default()).await.expect("an invite").into_inner();
+            assert!(made.ticket.starts_with("p2p1") && !made.id.is_empty());
+        }
+    });
+    check_refused(&one.p2pctl(&["invite"]), 11, "100 invites are open, the limit is 100");
+    let list = one.p2pctl(&["invite", "--list"]).ok();
+    assert_eq!(list.lines().count(), 101);
+    let id = list.lines().nth(7).unwrap().split_whitespace().next().unwrap().to_owned();
+    drop(one.p2pctl(&["invite", "--revoke", &id]).ok());
+    drop(invite(&one, &[]));
+}
+
+#[test]
+fn who_listens_everywhere_puts_an_address_of_this_machine_into_the_ticket_or_asks_for_one() {
+    let network = Network::new();
+    let one =
+        network.start_with(Options { name: "one".into(), listen: Some("0.0.0.0:0".into()), ..Options::default() });
+    let made = one.p2pctl(&["invite"]);
+    if made.code == Some(0) {
+        let port = one.addr().rsplit_once(':').unwrap().1.to_owned();
+        for addr in Ticket::parse(&made.stdout).unwrap().addrs.iter().map(ToString::to_string) {
+            assert!(
+                addr.ends_with(&format!(":{port}")) && !addr.starts_with("0.0.0.0") && !addr.starts_with("127."),
+                "{addr}"
+            );
+        }
+    } else {
+        check_refused(&made, 6, "it is not known where others reach this daemon");
+    }
+    check_refused(&one.p2pctl(&["invite", "--address", "chat.example"]), 6, "a port is missing");
+    let five = ["--address", "a:1"].repeat(5);
+    check_refused(&one.p2pctl(&[&["invite"], &five[..]].concat()), 6, "5 addresses are over the limit of 4");
+}
+
+#[test]
+fn an_open_network_needs_no_tickets_and_takes_none() {
+    let network = Network::new();
+    let open = fresh(&network, "open", &[("P2P_OPEN_NETWORK", "true")]);
+    let one = network.start("one", &[]);
+    check_refused(&open.p2pctl(&["invite"]), 6, "nobody needs a ticket");
+    check_refused(&join(&open, &invite(&one, &[])), 6, "the configuration sets open_network");
 }
 
 #[test]

@@ -49,10 +49,15 @@ pub(super) async fn admit(shared: &Shared, socket: TcpStream, secured: Secured, 
 async fn answer(shared: &Shared, mut socket: TcpStream, mut secured: Secured, invite: InviteId) {
     let peer = secured.peer;
     let (reply, noted) = oneshot::channel();
-    if !shared.tell(LinkEvent::Entry { invite, peer, reply }).await {
-        return;
-    }
-    let answer = match noted.await {
+    let noted = {
+        // One after the other: whoever has a ticket, used or not, could else keep the disk flushing.
+        let _alone = shared.entering.lock().await;
+        if !shared.tell(LinkEvent::Entry { invite, peer, reply }).await {
+            return;
+        }
+        noted.await
+    };
+    let answer = match noted {
         Ok(Ok(())) => {
             tracing::info!(?peer, ?invite, "invite_used");
             let networks = shared.identity.networks.now();

@@ -30,6 +30,8 @@ pub(super) struct Shared {
     pub(super) events: mpsc::Sender<LinkEvent>,
     pub(super) stop: CancellationToken,
     pub(super) half_open: Arc<HalfOpen>,
+    /// Held by whoever has an invite while its use is noted.
+    pub(super) entering: tokio::sync::Mutex<()>,
     refusals: Mutex<Refusals>,
     links: Mutex<BTreeMap<LinkId, Handle>>,
     next: AtomicU64,
@@ -75,6 +77,7 @@ impl Shared {
             events,
             stop,
             half_open: Arc::default(),
+            entering: tokio::sync::Mutex::default(),
             refusals: Mutex::default(),
             links: Mutex::default(),
             next: AtomicU64::new(1),
