@@ -206,9 +206,7 @@ async fn live(loaded: &Loaded, args: &RunArgs, log: LogHandle) -> Result<u8, Dae
     args.ready_file.as_ref().map_or(Ok(()), |path| write_ready(path, instance, &places))?;
     notifier.ready();
     notifier.status(&driver.summary());
-    if let Some(ticket) = config.join.clone() {
-        tokio::spawn(door.join_at_start(ticket, leave.clone()));
-    }
+    door.start_joining(config.join.clone(), &leave);
     let ends = Ends { stop_asked, stop_api, leave, served };
     let code = turn(driver, keeper, &mut signals, ends).await?;
     // Every sender of jobs is gone, so the thread flushes what it has and ends.

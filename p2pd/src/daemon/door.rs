@@ -187,8 +187,15 @@ impl Door {
         Ok(())
     }
 
+    /// Joins by the ticket of the configuration, where there is one.
+    pub(super) fn start_joining(self, ticket: Option<Secret>, stop: &CancellationToken) {
+        if let Some(ticket) = ticket {
+            tokio::spawn(self.join_at_start(ticket, stop.clone()));
+        }
+    }
+
     /// Joins at the start, again and again while nobody answers. Says how it went, also in the status.
-    pub(super) async fn join_at_start(self, ticket: Secret, stop: CancellationToken) {
+    async fn join_at_start(self, ticket: Secret, stop: CancellationToken) {
         let mut pause = FIRST_PAUSE;
         loop {
             let error = match self.join(&ticket).await {

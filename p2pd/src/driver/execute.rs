@@ -42,10 +42,7 @@ impl Driver {
                 self.command(Command::Reconnect(peer));
                 answer(reply, dials);
             }
-            Request::Status(reply) => {
-                self.look_at_links();
-                answer(reply, self.status());
-            }
+            Request::Status(reply) => answer(reply, self.status()),
             Request::Peers(reply) => answer(reply, self.mesh.peers(self.clock.now())),
             Request::ReadLog { after, posts_max, bytes_max, reply } => {
                 self.job(Job::ReadLog { after, posts_max, bytes_max, reply });
@@ -170,6 +167,7 @@ impl Driver {
 
     /// What the mesh tells of itself, and what only the rooms around it count.
     fn status(&self) -> Status {
+        self.look_at_links();
         let mut status = self.mesh.status();
         status.counters.insert("links_refused_total", self.rooms.links.refused_count());
         status.counters.insert("panics_total", panics::total());
