@@ -76,7 +76,7 @@ impl Door {
         };
         let issuer = PeerId(self.key.verifying_key().to_bytes());
         let ticket = Ticket { network: first.id, issuer, addrs: addrs.clone(), pass };
-        tracing::info!(id = ?id, ?addrs, ?expires_s, "invited");
+        tracing::info!(id = id.map(tracing::field::debug), ?addrs, expires_s, "invited");
         Ok(Invited { ticket: Secret::new(&ticket.to_text(&self.key)), id, expires_s, addrs })
     }
 
