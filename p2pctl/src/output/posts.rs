@@ -75,18 +75,7 @@ impl PostWriter {
         if wide && let Some(was) = &post.was {
             tail += &format!(" (was {})", short_id(Some(was)));
         }
-        if post.late {
-            tail += " (late)";
-        }
-        if post.forked {
-            tail += " (forked)";
-        }
-        if post.unreadable {
-            tail += " (cannot be read)";
-        }
-        if post.unsupported {
-            tail += &format!(" ({}: not supported by this version)", escape::name(&post.kind));
-        }
+        tail += &marks(post);
         let plain = format!("{head}{name}{tail}: ");
         let painted = if self.style.color {
             let paint = paint(author(post));
@@ -222,6 +211,20 @@ fn paint(id: &str) -> Paint {
 /// The number of a key's colour, among however many there are.
 pub(crate) fn color_of(id: &str) -> usize {
     id.bytes().fold(0, |sum: usize, byte| sum.wrapping_mul(31).wrapping_add(byte.into()))
+}
+
+/// What is particular about a post, behind its author's name.
+pub(crate) fn marks(post: &Post) -> String {
+    let mut marks = String::new();
+    for (is_so, mark) in [(post.late, " (late)"), (post.forked, " (forked)"), (post.unreadable, " (cannot be read)")] {
+        if is_so {
+            marks += mark;
+        }
+    }
+    if post.unsupported {
+        marks += &format!(" ({}: not supported by this version)", escape::name(&post.kind));
+    }
+    marks
 }
 
 /// Below this the gutter would eat the text.

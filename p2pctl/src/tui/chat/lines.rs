@@ -89,19 +89,7 @@ impl Chat {
             style = style.add_modifier(Modifier::BOLD);
         }
         let clock = time::clock(post.time_us, &self.zone);
-        let mut tail = String::new();
-        if post.late {
-            tail += " (late)";
-        }
-        if post.forked {
-            tail += " (forked)";
-        }
-        if post.unreadable {
-            tail += " (cannot be read)";
-        }
-        if post.unsupported {
-            tail += &format!(" ({}: not supported by this version)", escape::name(&post.kind));
-        }
+        let tail = posts::marks(post);
         let head = vec![
             Span::styled(format!("{} ", &clock[..CLOCK_COLUMNS.min(clock.len())]), DIM),
             Span::styled(name, style),
