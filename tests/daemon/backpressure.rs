@@ -278,6 +278,6 @@ fn a_peer_with_a_full_disk_delays_nobody_and_gets_everything_when_there_is_room(
 
 const STEADY: Duration = Duration::from_millis(20);
 /// What a healthy peer may take on beside the trouble of another one, caches that fill up included.
-const GROWTH_BYTES_MAX: u64 = 64 << 20;
-/// Posts that arrive while a watcher sleeps: more than all buffers on the way hold.
-const FLOOD: usize = 100_000;
+const GROWTH_BYTES_MAX: u64 = 128 << 20;
+/// Posts that arrive while a watcher sleeps: more than all buffers on the way hold, and kept in memory, more than that.
+const FLOOD: usize = 200_000;
