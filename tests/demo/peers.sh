@@ -1,8 +1,9 @@
 # shellcheck shell=bash
 # Peers as processes on this machine, for scripts: source this with `dir` (where they keep everything) and `bin`
-# (where the programs are) set. Nothing of this machine's own configuration leaks in.
+# (where the programs are) set; `prefix` stands in front of a peer's own name. Nothing of this machine's own configuration
+# leaks in.
 
-: "${dir:?}" "${bin:?}"
+: "${dir:?}" "${bin:?}" "${prefix=peer-}"
 
 fail() {
     echo "${0##*/}: $1" >&2
@@ -43,7 +44,7 @@ start_peer() {
     done
     mkdir -p "$dir/$peer"
     rm -f "$dir/$peer/ready.json"
-    "$bin/p2pd" run -c "$dir/config.yaml" --name "peer-$peer" -l 127.0.0.1:0 --data-dir "$dir/$peer/data" \
+    "$bin/p2pd" run -c "$dir/config.yaml" --name "$prefix$peer" -l 127.0.0.1:0 --data-dir "$dir/$peer/data" \
         --api "unix:$dir/$peer/p2pd.sock" --ready-file "$dir/$peer/ready.json" "${args[@]}" \
         </dev/null >>"$dir/$peer/log" 2>&1 &
     echo $! >"$dir/$peer/pid"

@@ -13,32 +13,16 @@ python=${1:-python3}
 pictures=p2pctl/pictures
 dir=$(mktemp -d)
 people=(alice bob carol dave)
-declare -A pid
 screen="tmux -L p2pd-pictures-$$"
+prefix=
+. tests/demo/peers.sh
 
 end() {
     $screen kill-server 2>/dev/null || true
-    for name in "${!pid[@]}"; do kill "${pid[$name]}" 2>/dev/null || true; done
-    wait
+    for name in "${people[@]}"; do stop_peer "$name"; done
     rm -rf "$dir"
 }
 trap end EXIT
-
-ctl() {
-    local name=$1
-    shift
-    "$bin/p2pctl" -s "$dir/$name/p2pd.sock" "$@"
-}
-
-start() {
-    local name=$1 dials=()
-    mkdir -p "$dir/$name"
-    if [[ $name != alice ]]; then dials=(-p "$(sed -E 's/.*"listen":\["([^"]+)".*/\1/' "$dir/alice/ready")"); fi
-    P2P_NETWORK_SECRET_FILE=$dir/key "$bin/p2pd" --name "$name" -l 127.0.0.1:0 --data-dir "$dir/$name/data" \
-        --api "unix:$dir/$name/p2pd.sock" --ready-file "$dir/$name/ready" "${dials[@]}" >"$dir/$name/log" 2>&1 &
-    pid[$name]=$!
-    until [[ -s $dir/$name/ready ]]; do sleep 0.05; done
-}
 
 # await TEXT: until the terminal shows it.
 await() {
@@ -47,8 +31,7 @@ await() {
         sleep 0.05
     done
     $screen capture-pane -p >&2
-    echo "the terminal never showed: $1" >&2
-    exit 1
+    fail "the terminal never showed: $1"
 }
 
 # show COLUMNS ROWS COMMAND…: in a terminal of its own.
@@ -78,8 +61,9 @@ PYTHON
     $screen kill-server
 }
 
-"$bin/p2pd" keygen "$dir/key" >/dev/null
-for name in "${people[@]}"; do start "$name"; done
+make_network
+start_peer alice
+for name in bob carol dave; do start_peer "$name" alice; done
 ctl alice wait --ready --peers 3 --timeout 30s >/dev/null
 
 ctl bob send "the new build is on all four machines" >/dev/null
@@ -87,7 +71,7 @@ ctl carol send -r deploy "rolling out 1.4.2 to rack 7" >/dev/null
 id=$(ctl carol send "did anybody look at the queue on node-12?")
 ctl dave send --re "$id" "yes: it was the disk, and it is swapped" >/dev/null
 ctl alice wait --synced --timeout 30s >/dev/null
-ctl dave daemon stop >/dev/null
+stop_peer dave
 until [[ $(ctl alice status -o json) == *'"peers_up":2'* ]]; do sleep 0.05; done
 
 show 96 16 "$bin/p2pctl" -s "$dir/alice/p2pd.sock" chat
@@ -103,7 +87,7 @@ await "/reply"
 await "deploy 1"
 take chat 96 "p2pctl chat"
 
-start dave
+start_peer dave alice
 (for number in {1..400}; do echo "sample $number"; sleep 0.03; done | ctl bob send -q -l -r samples >/dev/null) &
 talking=$!
 show 96 12 "$bin/p2pctl" -s "$dir/alice/p2pd.sock" top

@@ -233,17 +233,12 @@ pub fn bytes_from_base64url(text: &str) -> Result<Vec<u8>, IdError> {
     Ok(bytes)
 }
 
-/// The 64 bytes of a signature from their base64url text.
+/// Bytes from their base64url text without padding (RFC 4648).
 ///
 /// # Errors
 ///
-/// The text is not 86 characters of base64url.
-pub fn signature_from_base64url(text: &str) -> Result<[u8; 64], IdError> {
-    from_base(text, BASE64URL, 6)
-}
-
-/// The eight bytes of a shortened hash from their base64url text.
-pub(crate) fn hash8_from_base64url(text: &str) -> Result<[u8; 8], IdError> {
+/// The text is not exactly what [`base64url`] makes of `N` bytes.
+pub fn from_base64url<const N: usize>(text: &str) -> Result<[u8; N], IdError> {
     from_base(text, BASE64URL, 6)
 }
 

@@ -10,7 +10,7 @@ use p2p_proto::v1;
 
 use super::ask::{stopping, store_failed};
 use crate::letters::{Letters, Opened};
-use crate::names::{Names, NoteError};
+use crate::names::{Called, Names, NoteError};
 use crate::query::{RoomSummary, StoredPost};
 
 /// With whose eyes our user sees posts: what he calls peers, and which letters he can open.
@@ -27,21 +27,17 @@ pub(super) fn posts(entry: &Delivery, view: &View) -> Vec<Option<v1::Post>> {
     // The same for all of them, and the costly part of each.
     let author = body.feed.id.to_string();
     let called = names.called(&body.feed.id);
-    let author_name_owner = called.owner.map(|owner| owner.to_string()).unwrap_or_default();
     let mut posts = Vec::with_capacity(body.posts.len());
     for (index, said) in (0..).zip(&body.posts) {
         let id = v1::PostId { author: author.clone(), epoch: body.feed.epoch.0, seq: body.first.plus(index).0 };
         posts.push(said_of(said, &body.feed.id, view).map(|said| v1::Post {
             id: Some(id),
-            author_name: called.name.clone(),
-            author_petname: called.petname.clone(),
-            author_name_owner: author_name_owner.clone(),
             offset: entry.offset.0.saturating_add(index),
             time_us: time_us(body.at.ms),
             own: entry.own,
             late: entry.late,
             forked: entry.forked,
-            ..said
+            ..by(called.clone(), said)
         }));
     }
     posts
@@ -64,16 +60,23 @@ pub(super) fn stored_post(stored: &StoredPost, view: &View) -> Option<v1::Post> 
     let called = view.names.called(&stored.id.feed.id);
     Some(v1::Post {
         id: Some(post_id(stored.id)),
-        author_name: called.name,
-        author_petname: called.petname,
-        author_name_owner: called.owner.map(|owner| owner.to_string()).unwrap_or_default(),
         offset: stored.offset.0,
         time_us: time_us(stored.at.ms),
         own: stored.own,
         late: stored.late,
         forked: stored.forked,
-        ..said_of(&stored.post, &stored.id.feed.id, view)?
+        ..by(called, said_of(&stored.post, &stored.id.feed.id, view)?)
     })
+}
+
+/// What was said, with how its author is called.
+fn by(author: Called, said: v1::Post) -> v1::Post {
+    v1::Post {
+        author_name: author.name,
+        author_petname: author.petname,
+        author_name_owner: author.owner.map(|owner| owner.to_string()).unwrap_or_default(),
+        ..said
+    }
 }
 
 fn said_of(post: &Post, author: &PeerId, view: &View) -> Option<v1::Post> {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use p2p_mesh::envelope::Stamp;
 // A page's name has as many bytes as a signature, so it is read the same way.
-use p2p_mesh::id::{Epoch, Instance, PeerId, Seq, base64url, signature_from_base64url as bytes_from_base64url};
+use p2p_mesh::id::{Epoch, Instance, PeerId, Seq, base64url, from_base64url};
 use p2p_proto::error::Error;
 use p2p_proto::v1;
 
@@ -136,7 +136,7 @@ fn encode_page(place: &Place) -> String {
 }
 
 fn parse_page(page: &str) -> Result<Place, Error> {
-    let bytes = bytes_from_base64url(page).map_err(|why| {
+    let bytes: [u8; 64] = from_base64url(page).map_err(|why| {
         invalid(format!("the page is not one that was given out: {why}")).with_hint("begin without a page")
     })?;
     let (numbers, id) = bytes.split_at(32);

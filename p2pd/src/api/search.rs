@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 // A page's name has as many bytes as a signature, so it is read the same way.
-use p2p_mesh::id::{Hash, base64url, signature_from_base64url as bytes_from_base64url};
+use p2p_mesh::id::{Hash, base64url, from_base64url};
 use p2p_mesh::input::content_hash;
 use p2p_proto::error::Error;
 use p2p_proto::v1;
@@ -91,7 +91,7 @@ fn encode_page(place: &SearchPlace, query: &SearchQuery) -> String {
 fn parse_page(page: &str, query: &SearchQuery) -> Result<SearchPlace, Error> {
     let odd =
         |why: &str| invalid(format!("the page is not one that was given out: {why}")).with_hint("begin without a page");
-    let bytes = bytes_from_base64url(page).map_err(|why| odd(&why.to_string()))?;
+    let bytes: [u8; 64] = from_base64url(page).map_err(|why| odd(&why.to_string()))?;
     let (numbers, hash) = bytes.split_at(32);
     let (numbers, _) = numbers.as_chunks::<8>();
     let [ms, feed, offset, 0] = numbers.iter().map(|number| u64::from_be_bytes(*number)).collect::<Vec<_>>()[..] else {

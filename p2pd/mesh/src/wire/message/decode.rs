@@ -7,7 +7,7 @@ use super::{
     VIEW_ID_LEN, View, Want,
 };
 use crate::envelope::Envelope;
-use crate::id::{Epoch, FeedId, Instance, Seq, hash8_from_base64url, signature_from_base64url};
+use crate::id::{Epoch, FeedId, Instance, Seq, from_base64url};
 use crate::json::{Bodies, JsonError, Object, Value, parse_object};
 use crate::limits::{
     ADDR_LEN_MAX, ENVELOPES_PER_FRAME_MAX, FRAME_DEPTH_MAX, HAVES_PER_FRAME_MAX, HEADS_PER_FRAME_MAX, NAME_LEN_MAX,
@@ -111,7 +111,7 @@ fn parse_records(object: &Object<'_>) -> Result<Vec<Record>, MessageError> {
 }
 
 fn parse_record(object: &Object<'_>) -> Result<Record, MessageError> {
-    Ok(Record::parse(object.raw("body")?, signature_from_base64url(object.text("sig")?)?)?)
+    Ok(Record::parse(object.raw("body")?, from_base64url(object.text("sig")?)?)?)
 }
 
 fn parse_view(object: &Object<'_>) -> Result<View, MessageError> {
@@ -125,7 +125,7 @@ fn parse_view(object: &Object<'_>) -> Result<View, MessageError> {
 fn parse_envelopes(object: &Object<'_>, frame: &Bytes) -> Result<Envelopes, MessageError> {
     let items = parse_list(object, "items", ENVELOPES_PER_FRAME_MAX, |item| {
         let item = item.object("items")?;
-        Ok((item.raw("body")?, signature_from_base64url(item.text("sig")?)?))
+        Ok((item.raw("body")?, from_base64url(item.text("sig")?)?))
     })?;
     // A body keeps the frame that it lies in, so it may lie only in one that holds little else.
     let is_dense = items.iter().map(|(body, _)| body.len()).sum::<usize>() * 2 >= frame.len();
@@ -140,7 +140,7 @@ fn parse_envelopes(object: &Object<'_>, frame: &Bytes) -> Result<Envelopes, Mess
 /// Of two that share a frame each gets bytes of its own, so that one can be kept without the other.
 fn parse_envelope(object: &Object<'_>, key: &'static str) -> Result<Envelope, MessageError> {
     let item = object.required(key)?.object(key)?;
-    let signature = signature_from_base64url(item.text("sig")?)?;
+    let signature = from_base64url(item.text("sig")?)?;
     Ok(Envelope::parse(Bytes::copy_from_slice(item.raw("body")?.as_bytes()), signature)?)
 }
 
@@ -171,7 +171,7 @@ fn parse_head(value: &Value<'_>) -> Result<Head, MessageError> {
     };
     let id = author.text("h")?.parse().map_err(|_| JsonError::Field { field: "h", want: PEER_ID })?;
     let feed = Instance { id, epoch: Epoch(epoch.integer("h")?) };
-    let hash = hash8_from_base64url(hash.text("h")?)?;
+    let hash = from_base64url(hash.text("h")?)?;
     Ok(Head { feed, floor: Seq(floor.integer("h")?), head: Seq(head.integer("h")?), hash })
 }
 
