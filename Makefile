@@ -129,16 +129,16 @@ docker-build: ## Build the image: make docker-build IMAGE=p2pd PROFILE=release
 	docker build --build-arg PROFILE=$(PROFILE) -t $(IMAGE) .
 
 docker-run: ## Run one peer of the image, with the volume p2pd: make docker-run ARGS="--name alice -p HOST:8080"
-	$(DOCKER_DEMO) run $(ARGS)
+	@$(DOCKER_DEMO) run $(ARGS)
 
 demo: ## Six peers in containers: build and start them, wait until all are linked, and see what to type
-	$(DOCKER_DEMO) start
+	@$(DOCKER_DEMO) start
 
 demo-logs: ## Follow what the six log
-	$(DOCKER_DEMO) logs
+	@$(DOCKER_DEMO) logs
 
 demo-status: ## Show each of the six: health, links, posts, digest
-	$(DOCKER_DEMO) status
+	@$(DOCKER_DEMO) status
 
 DEMO_CONNECT := $(addprefix demo-connect-,bootstrap peer1 peer2 peer3 peer4 peer5)
 .PHONY: $(DEMO_CONNECT)
@@ -157,22 +157,22 @@ demo-watch: ## Watch at one: make demo-watch PEER=peer2
 	@$(DOCKER_DEMO) watch $(PEER)
 
 demo-partition: ## Cut peer3, peer4 and peer5 off from the others, for real
-	$(DOCKER_DEMO) partition
+	@$(DOCKER_DEMO) partition
 
 demo-heal: ## Join both sides again, and wait until they hold the same
-	$(DOCKER_DEMO) heal
+	@$(DOCKER_DEMO) heal
 
 demo-kill: ## Kill one with kill -9, and start it again: make demo-kill PEER=peer3
-	$(DOCKER_DEMO) kill $(PEER)
+	@$(DOCKER_DEMO) kill $(PEER)
 
 demo-verify: ## Show that all six hold the same history; exit 1 and who differs, if not
 	@$(DOCKER_DEMO) verify
 
 demo-stop: ## End the six; what was said stays
-	$(DOCKER_DEMO) stop
+	@$(DOCKER_DEMO) stop
 
 demo-clean: ## End the six and remove all they had: volumes, networks, image. Nothing of anybody else
-	$(DOCKER_DEMO) clean
+	@$(DOCKER_DEMO) clean
 
 # Where things go, and how a package is packed. BIN_DIR holds programs that are built already; without it they are built
 # for release.

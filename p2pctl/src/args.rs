@@ -57,7 +57,7 @@ pub(crate) struct Global {
     /// When names are coloured
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
     pub(crate) color: Color,
-    /// Nothing on stderr but errors
+    /// Nothing on stderr but warnings and errors
     #[arg(short, long, global = true)]
     pub(crate) quiet: bool,
     /// Say on stderr what is done even where it is no terminal

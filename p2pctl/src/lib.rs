@@ -242,7 +242,9 @@ fn parse_stop(error: &clap::Error) -> Result<String, Stop> {
     let what = what.strip_prefix("error: ").unwrap_or(&what).to_owned();
     let parts: Vec<String> = parts.collect();
     let part = |prefix: &str| parts.iter().find_map(|part| part.strip_prefix(prefix).map(str::to_owned));
-    let hint = part("tip: ").or(part("Usage: ").map(|usage| format!("usage: {usage}"))).unwrap_or_default();
+    // Of several ways to use a command, the first is the one without more words.
+    let usage = || text.lines().find_map(|line| line.strip_prefix("Usage: ")).map(|usage| format!("usage: {usage}"));
+    let hint = part("tip: ").or_else(usage).unwrap_or_default();
     Err(Problem::usage(what).with_hint(hint).into())
 }
 

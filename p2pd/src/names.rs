@@ -244,8 +244,11 @@ impl Book {
 
     /// A petname as it is kept: nobody else is called so, and it looks like no name with its key and like no address.
     fn check_petname(&self, peer: PeerId, petname: &str) -> Result<String, NoteError> {
-        let petname = petname.trim();
         let wrong = |why| NoteError::Petname { petname: petname.chars().take(PETNAME_CHARS_MAX).collect(), why };
+        if !petname.is_empty() && petname.trim().is_empty() {
+            return Err(wrong("has nothing but spaces"));
+        }
+        let petname = petname.trim();
         if petname.chars().count() > PETNAME_CHARS_MAX {
             return Err(wrong("has more than 32 characters"));
         }
@@ -359,7 +362,7 @@ mod tests {
     fn a_petname_looks_like_nothing_else() {
         let names = Names::default();
         let whole_id = id(3).to_string();
-        for odd in ["a~b", "host:80", "x\u{202e}y", "tab\ty", "é".repeat(33).as_str(), whole_id.as_str()] {
+        for odd in ["a~b", "host:80", "x\u{202e}y", "tab\ty", " \t", "é".repeat(33).as_str(), whole_id.as_str()] {
             assert!(matches!(names.note(id(1), petname(odd)), Err(NoteError::Petname { .. })), "{odd:?}");
         }
         assert!(names.noted().is_empty());

@@ -18,7 +18,7 @@ pub enum Endpoint {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EndpointError {
     /// Neither form.
-    #[error("{0:?} is not unix:PATH or 127.0.0.1:PORT")]
+    #[error("{0:?} is no path with a slash, unix:PATH or 127.0.0.1:PORT")]
     Form(String),
     /// An address that others can reach.
     #[error("{0} is not a loopback address: the API has no encryption, so it is served on this machine only")]
@@ -36,7 +36,7 @@ impl FromStr for Endpoint {
         }
         // `run/p2pd.sock` is a path too; what has a colon before its first slash is an address, if anything.
         let is_path = text.split_once('/').is_some_and(|(before, _)| !before.contains(':'));
-        if is_path || text.starts_with('.') {
+        if is_path || text.starts_with('.') || text.ends_with(".sock") {
             return Ok(Self::Unix(text.into()));
         }
         let text = text.strip_prefix("http://").unwrap_or(text);
@@ -66,6 +66,7 @@ mod tests {
         assert_eq!("/run/x".parse(), unix("/run/x"));
         assert_eq!("./x".parse(), unix("./x"));
         assert_eq!("run/p2pd.sock".parse(), unix("run/p2pd.sock"));
+        assert_eq!("p2pd.sock".parse(), unix("p2pd.sock"));
         assert_eq!("http://127.0.0.1:9".parse(), Ok(Endpoint::Tcp(([127, 0, 0, 1], 9).into())));
         assert_eq!("localhost:9".parse(), Ok(Endpoint::Tcp(([127, 0, 0, 1], 9).into())));
         assert_eq!("[::1]:9".parse::<Endpoint>().unwrap().to_string(), "[::1]:9");

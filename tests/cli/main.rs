@@ -20,6 +20,7 @@ mod parted;
 mod searching;
 mod terminal;
 mod top;
+mod transcripts;
 
 use p2p_tests::daemon::TestPeer;
 use serde_json::Value;

@@ -70,7 +70,7 @@ fn who_has_a_ticket_is_in_without_a_restart_gets_the_history_and_stays_in() {
     check_equal(&[&one, &two, &three, &joiner], 4);
 
     let again = join(&joiner, &ticket).ok();
-    assert!(again.starts_with("was in network "), "{again}");
+    assert!(again.starts_with("already in network "), "{again}");
     joiner.kill_9();
     joiner.restart();
     joiner.wait_for_peers(1);

@@ -172,7 +172,10 @@ const HOUSES: &[House] = &[
     House {
         src: "p2pd/src/",
         steps: &[
-            Step { rooms: &["config", "health", "invite", "letters", "metrics", "names", "network", "query"], is_shared: true },
+            Step {
+                rooms: &["config", "health", "invite", "letters", "metrics", "names", "network", "query"],
+                is_shared: true,
+            },
             Step { rooms: &["link", "store", "api"], is_shared: false },
             Step { rooms: &["driver"], is_shared: false },
             Step { rooms: &["daemon"], is_shared: false },

@@ -119,9 +119,9 @@ async fn forget(written: &str, session: &mut Session) -> Outcome {
 
 async fn call(written: &str, name: String, session: &mut Session) -> Outcome {
     let id = who::resolve(written, session).await?;
-    let text = match name.trim() {
+    let text = match name.as_str() {
         "" => format!("{written} has no petname"),
-        name => format!("{written} is called {name}"),
+        name => format!("{written} is called {}", name.trim()),
     };
     update(UpdatePeerRequest { id, petname: Some(name), blocked: None }, "peers name", session).await?;
     session.show(|style, out| render_done("peer_named", &text, style, out))

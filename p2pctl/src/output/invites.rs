@@ -112,7 +112,7 @@ pub(crate) fn render_joined(arrival: &Arrival<'_>, style: &Style, out: &mut dyn 
     match style.write_data(document, out)? {
         Shape::Data => Ok(()),
         Shape::Text | Shape::Wide => {
-            let did = if joined.repeated { "was in" } else { "joined" };
+            let did = if joined.repeated { "already in" } else { "joined" };
             let (network, posts) =
                 (short(&joined.network), format!("{} {}", grouped(*posts), if *posts == 1 { "post" } else { "posts" }));
             let peers = counted(u64::from(*peers_up), "peer");

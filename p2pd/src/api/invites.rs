@@ -52,7 +52,8 @@ fn wish_of(request: &v1::InviteRequest) -> Result<InviteWish, Error> {
 
 pub(super) async fn list(asker: &Asker) -> Result<v1::InvitesResponse, Error> {
     let now_s = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
-    let invites = asker.ask_store(Request::Invites).await?;
+    let mut invites = asker.ask_store(Request::Invites).await?;
+    invites.sort_by_key(|invite| (invite.made_s, invite.id));
     Ok(v1::InvitesResponse { invites: invites.iter().map(|invite| shown(invite, now_s)).collect() })
 }
 
