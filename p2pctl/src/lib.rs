@@ -149,7 +149,7 @@ impl Io {
             stderr: Box::new(std::io::stderr()),
             terminals,
             screen: Screen::of_stdout,
-            zone: TimeZone::system(),
+            zone: zone(TimeZone::system(), std::env::var("TZ").ok(), std::fs::read_link("/etc/localtime").ok()),
             now: Timestamp::now,
             interrupted: Box::pin(async {
                 if tokio::signal::ctrl_c().await.is_err() {
@@ -159,6 +159,14 @@ impl Io {
             }),
         }
     }
+}
+
+/// The zone of the system, as jiff finds it. Containers seldom have the database of zones, but what they mean is UTC: they
+/// say so, or, as the C library reads it, they say nothing.
+fn zone(system: TimeZone, variable: Option<String>, link: Option<PathBuf>) -> TimeZone {
+    let said = variable.or_else(|| link.map(|link| link.display().to_string()));
+    let is_utc = said.is_none_or(|said| ["", "UTC0"].contains(&said.as_str()) || said.ends_with("UTC"));
+    if system.is_unknown() && is_utc { TimeZone::UTC } else { system }
 }
 
 /// The data directory that p2pd has where nobody says which. Users that exist only as a number have `/` for a home.

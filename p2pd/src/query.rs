@@ -171,11 +171,13 @@ pub struct RoomFeeds {
     pub end: Offset,
 }
 
-/// One room, summed up.
+/// One room, or what we and a peer say to each other alone, summed up.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RoomSummary {
-    /// Its name.
+    /// Its name; empty where it is no room.
     pub name: String,
+    /// The other end, where it is no room.
+    pub with: Option<PeerId>,
     /// Posts held.
     pub posts: u64,
     /// The newest post's clock, milliseconds since 1970.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use p2p_proto::v1::{Peer, Post};
+use p2p_proto::v1::{Conversation, Peer, Post};
 
 use super::escape;
 
@@ -40,6 +40,13 @@ impl Names {
         self.add(&peer.name, &peer.id);
         self.call(&peer.id, &peer.petname);
         self.owe(&peer.name, &peer.id, &peer.name_owner);
+    }
+
+    /// The same with all that a conversation tells of its other end.
+    pub(crate) fn add_partner(&mut self, talk: &Conversation) {
+        self.add(&talk.name, &talk.peer);
+        self.call(&talk.peer, &talk.petname);
+        self.owe(&talk.name, &talk.peer, &talk.name_owner);
     }
 
     /// The same with all that a post tells of its author, and of whom it is for.

@@ -5,35 +5,57 @@ use std::io::{self, Write};
 use p2p_proto::v1::{MetricsResponse, RoomsResponse, SendResponse};
 
 use super::document::{self, Document, Fields};
+use super::names::Names;
 use super::{Shape, Style, escape, posts, table, time};
 
-/// Writes all rooms.
+/// Writes all rooms, and with whom we speak alone.
 pub(crate) fn render_rooms(rooms: &RoomsResponse, style: &Style, out: &mut dyn Write) -> io::Result<()> {
-    let document = || {
-        let rooms = rooms.rooms.iter().map(|room| {
-            Fields::new()
-                .add("name", room.name.as_str())
-                .add("posts", room.posts)
-                .add("newest", Document::time(room.newest_us))
-                .done()
-        });
-        Fields::document("rooms").add("rooms", Document::List(rooms.collect())).done()
-    };
-    match style.write_data(document, out)? {
+    match style.write_data(|| rooms_document(rooms), out)? {
         Shape::Data => Ok(()),
         Shape::Text | Shape::Wide => {
-            let head = ["ROOM", "POSTS", "NEWEST"].map(str::to_owned);
-            let rows = rooms.rooms.iter().map(|room| {
-                let newest = if room.newest_us == 0 {
-                    "-".to_owned()
-                } else {
-                    time::date_and_clock(room.newest_us, &style.zone)
+            let mut rows = vec![["ROOM", "POSTS", "NEWEST"].map(str::to_owned)];
+            let mut add = |name: String, posts: u64, newest_us: i64| {
+                let newest = match newest_us {
+                    0 => "-".to_owned(),
+                    newest_us => time::date_and_clock(newest_us, &style.zone),
                 };
-                [escape::line(&room.name).into_owned(), room.posts.to_string(), newest]
-            });
-            table::write(&std::iter::once(head).chain(rows).collect::<Vec<_>>(), out)
+                rows.push([name, posts.to_string(), newest]);
+            };
+            for room in &rooms.rooms {
+                add(escape::line(&room.name).into_owned(), room.posts, room.newest_us);
+            }
+            let mut names = Names::default();
+            rooms.conversations.iter().for_each(|talk| names.add_partner(talk));
+            for talk in &rooms.conversations {
+                add(format!("@{}", names.show(&talk.name, &talk.peer)), talk.posts, talk.newest_us);
+            }
+            table::write(&rows, out)
         }
     }
+}
+
+fn rooms_document(rooms: &RoomsResponse) -> Document<'_> {
+    let conversations = rooms.conversations.iter().map(|talk| {
+        Fields::new()
+            .add("peer", talk.peer.as_str())
+            .add("name", talk.name.as_str())
+            .add("petname", Document::filled(&talk.petname))
+            .add("name_owner", Document::filled(&talk.name_owner))
+            .add("posts", talk.posts)
+            .add("newest", Document::time(talk.newest_us))
+            .done()
+    });
+    let rooms = rooms.rooms.iter().map(|room| {
+        Fields::new()
+            .add("name", room.name.as_str())
+            .add("posts", room.posts)
+            .add("newest", Document::time(room.newest_us))
+            .done()
+    });
+    Fields::document("rooms")
+        .add("rooms", Document::List(rooms.collect()))
+        .add("conversations", Document::List(conversations.collect()))
+        .done()
 }
 
 /// Writes what became of a post that was sent.

@@ -145,6 +145,15 @@ const POST: &[Field] = &[
     Field("unreadable", Kind::Bool, "It is direct and cannot be opened: `text` is empty."),
 ];
 
+const CONVERSATION: &[Field] = &[
+    Field("peer", Kind::Text, "The id of the other one."),
+    Field("name", Kind::Text, ""),
+    Field("petname", Kind::MaybeText, "What this user calls it."),
+    Field("name_owner", Kind::MaybeText, "Whose name that was first."),
+    Field("posts", Kind::Count, ""),
+    Field("newest", Kind::Time, ""),
+];
+
 const PEER: &[Field] = &[
     Field("id", Kind::MaybeText, "Null for a configured address that never answered."),
     Field("name", Kind::MaybeText, "What it calls itself; it proves nothing."),
@@ -337,15 +346,18 @@ const TYPES: &[Type] = &[
     Type {
         name: "rooms",
         about: "rooms",
-        fields: &[Field(
-            "rooms",
-            Kind::List(&[
-                Field("name", Kind::Text, ""),
-                Field("posts", Kind::Count, ""),
-                Field("newest", Kind::Time, ""),
-            ]),
-            "",
-        )],
+        fields: &[
+            Field(
+                "rooms",
+                Kind::List(&[
+                    Field("name", Kind::Text, ""),
+                    Field("posts", Kind::Count, ""),
+                    Field("newest", Kind::Time, ""),
+                ]),
+                "",
+            ),
+            Field("conversations", Kind::List(CONVERSATION), "With whom direct messages were exchanged."),
+        ],
     },
     Type { name: "peers", about: "peers", fields: &[Field("peers", Kind::List(PEER), "")] },
     Type { name: "peer", about: "peers show", fields: PEER },

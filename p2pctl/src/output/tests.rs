@@ -3,10 +3,10 @@
 #![allow(clippy::unwrap_used)]
 
 use p2p_proto::v1::{
-    ConfigChange, ConfigResponse, ConfigValue, FeedState, GraphPeer, GraphResponse, Health, HistoryResponse, Holder,
-    HolderState, Hole, MetricsResponse, Peer, PeerState, PeerSync, PeersResponse, Post, PostId, Receipt,
-    ReloadResponse, Room, RoomsResponse, SearchResponse, SendResponse, SetLogFilterResponse, StatusResponse,
-    SyncStateResponse,
+    ConfigChange, ConfigResponse, ConfigValue, Conversation, FeedState, GraphPeer, GraphResponse, Health,
+    HistoryResponse, Holder, HolderState, Hole, MetricsResponse, Peer, PeerState, PeerSync, PeersResponse, Post,
+    PostId, Receipt, ReloadResponse, Room, RoomsResponse, SearchResponse, SendResponse, SetLogFilterResponse,
+    StatusResponse, SyncStateResponse,
 };
 
 use super::doctor::Check;
@@ -438,7 +438,18 @@ fn health_in_all_formats() {
 #[test]
 fn rooms_in_all_formats() {
     let room = |name: &str, newest_us| Room { name: name.to_owned(), posts: 17, newest_us };
-    let rooms = RoomsResponse { rooms: vec![room("general", before(60)), room("empty\x1b[2J", 0)] };
+    let talk = |peer: &str, name: &str, petname: &str| Conversation {
+        peer: peer.to_owned(),
+        name: name.to_owned(),
+        petname: petname.to_owned(),
+        posts: 2,
+        newest_us: before(90),
+        ..Conversation::default()
+    };
+    let rooms = RoomsResponse {
+        rooms: vec![room("general", before(60)), room("empty\x1b[2J", 0)],
+        conversations: vec![talk(ALICE, "alice\n", ""), talk(MALLORY, "alice\n", ""), talk(BOB, "bob", "boss\x1b[2J")],
+    };
     insta::assert_snapshot!(in_all_formats(|style, out| rest::render_rooms(&rooms, style, out)));
 }
 

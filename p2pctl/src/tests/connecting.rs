@@ -142,3 +142,20 @@ async fn the_daemon_s_version_is_shown_where_there_is_one() {
     let alone = Setting::nowhere().run(&["version", "-s", "/nowhere/sock"]).await;
     assert_eq!((alone.exit, alone.stdout, alone.stderr.as_str()), (Exit::Ok, own, ""));
 }
+
+#[test]
+fn a_machine_without_a_database_of_zones_is_in_utc_unless_it_says_another() {
+    let zone = |said: Option<&str>, link: Option<&str>| {
+        zone(TimeZone::unknown(), said.map(str::to_owned), link.map(PathBuf::from)).is_unknown()
+    };
+    for said in ["UTC", "UTC0", "", "Etc/UTC", ":UTC"] {
+        assert!(!zone(Some(said), Some("/usr/share/zoneinfo/Europe/Berlin")), "{said}");
+    }
+    assert!(!zone(None, None) && !zone(None, Some("/usr/share/zoneinfo/Etc/UTC")));
+    assert!(zone(Some("Europe/Berlin"), None) && zone(None, Some("../usr/share/zoneinfo/Asia/Tokyo")));
+    assert_eq!(
+        crate::zone(TimeZone::UTC, Some("Europe/Berlin".to_owned()), None),
+        TimeZone::UTC,
+        "what is found stays"
+    );
+}

@@ -281,7 +281,7 @@ impl Chat for Api {
     async fn rooms(&self, _: Request<RoomsRequest>) -> Result<Response<RoomsResponse>, Status> {
         self.note("rooms").await?;
         let room = Room { name: "general".to_owned(), posts: 3, newest_us: 1_795_348_800_000_000 };
-        Ok(Response::new(RoomsResponse { rooms: vec![room] }))
+        Ok(Response::new(RoomsResponse { rooms: vec![room], ..RoomsResponse::default() }))
     }
 }
 

@@ -76,7 +76,7 @@ impl Chat for ChatService {
 
     async fn rooms(&self, _request: Request<v1::RoomsRequest>) -> Result<Response<v1::RoomsResponse>, Status> {
         let rooms = self.asker.ask_store(super::Request::Rooms).await?;
-        Ok(Response::new(v1::RoomsResponse { rooms: rooms.into_iter().map(convert::room).collect() }))
+        Ok(Response::new(convert::rooms(rooms, self.subscribers.names())))
     }
 
     async fn search(&self, request: Request<v1::SearchRequest>) -> Result<Response<v1::SearchResponse>, Status> {

@@ -192,8 +192,32 @@ pub(super) fn result(result: &Result<Sent, Refusal>) -> v1::SendResult {
     }
 }
 
-pub(super) fn room(room: RoomSummary) -> v1::Room {
-    v1::Room { name: room.name, posts: room.posts, newest_us: time_us(room.newest_ms) }
+pub(super) fn rooms(summaries: Vec<RoomSummary>, names: &Names) -> v1::RoomsResponse {
+    let mut answer = v1::RoomsResponse::default();
+    for summary in summaries {
+        match summary.with {
+            Some(peer) if names.is_blocked(&peer) => (),
+            Some(peer) => answer.conversations.push(conversation(&peer, &summary, names)),
+            None => answer.rooms.push(v1::Room {
+                name: summary.name,
+                posts: summary.posts,
+                newest_us: time_us(summary.newest_ms),
+            }),
+        }
+    }
+    answer
+}
+
+fn conversation(peer: &PeerId, summary: &RoomSummary, names: &Names) -> v1::Conversation {
+    let called = names.called(peer);
+    v1::Conversation {
+        peer: peer.to_string(),
+        name: called.name,
+        petname: called.petname,
+        name_owner: called.owner.map(|owner| owner.to_string()).unwrap_or_default(),
+        posts: summary.posts,
+        newest_us: time_us(summary.newest_ms),
+    }
 }
 
 /// Somebody of whom nothing is known but what our user noted.

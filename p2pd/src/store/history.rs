@@ -83,18 +83,20 @@ pub(super) fn find_last(
     }
 }
 
-/// Every room that has a name, the newest first; of very many the newest.
+/// Every room that has a name, and everybody with whom we exchanged direct posts, the newest first; of very many the newest.
 pub(super) fn rooms(db: &Connection) -> Result<Vec<RoomSummary>, Fault> {
     let mut statement =
         db.prepare_cached("SELECT name, posts, newest_ms FROM rooms ORDER BY newest_ms DESC, name LIMIT ?1")?;
     let room = |row: &Row<'_>| {
-        Ok(RoomSummary { name: row.get(0)?, posts: sql::number(row, 1)?, newest_ms: sql::number(row, 2)? })
+        Ok(RoomSummary { name: row.get(0)?, with: None, posts: sql::number(row, 1)?, newest_ms: sql::number(row, 2)? })
     };
     let mut rooms = Vec::new();
     for room in statement.query_map((sql::integer(ROOMS_MAX),), room)? {
         let room: RoomSummary = room?;
         if let Some(name) = shelf::room_of(&room.name).map(str::to_owned) {
             rooms.push(RoomSummary { name, ..room });
+        } else if let Some(peer) = shelf::peer_of(&room.name) {
+            rooms.push(RoomSummary { name: String::new(), with: Some(peer), ..room });
         }
     }
     Ok(rooms)

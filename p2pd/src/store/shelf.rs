@@ -34,6 +34,11 @@ pub(super) fn room_of(shelf: &str) -> Option<&str> {
     if shelf.starts_with(MARK) { shelf.strip_prefix("@@") } else { Some(shelf) }
 }
 
+/// The other end of a shelf of direct posts; none where it is another shelf.
+pub(super) fn peer_of(shelf: &str) -> Option<PeerId> {
+    shelf.strip_prefix(MARK).and_then(|id| id.parse().ok())
+}
+
 /// What others wrote to each other.
 pub(super) const OTHERS: &str = "@";
 const MARK: char = '@';
@@ -54,6 +59,8 @@ mod tests {
         assert_eq!(of(&id(3), &id(1), &post).as_deref(), Some(OTHERS));
         assert_eq!(room_of(OTHERS), None);
         assert_eq!(room_of(&between(&id(1))), None);
+        assert_eq!(peer_of(&between(&id(1))), Some(id(1)));
+        assert_eq!(peer_of(OTHERS), None);
     }
 
     #[test]
@@ -63,7 +70,7 @@ mod tests {
             let post = Post::chat(name, "hi");
             let shelf = of(&me, &id(2), &post).map(Cow::into_owned).unwrap_or_default();
             assert!(shelf != OTHERS && shelf != between(&id(2)), "{shelf}");
-            assert_eq!(room_of(&shelf), Some(name));
+            assert_eq!((room_of(&shelf), peer_of(&shelf)), (Some(name), None));
         }
         assert_eq!(of(&me, &id(2), &Post::chat("", "hi")), None);
     }

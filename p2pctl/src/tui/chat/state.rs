@@ -261,6 +261,7 @@ impl Chat {
 
     pub(super) fn handle_rooms(&mut self, rooms: &RoomsResponse) {
         rooms.rooms.iter().filter(|room| talk::is_room(&room.name)).for_each(|room| self.know_room(&room.name));
+        rooms.conversations.iter().for_each(|with| self.know_room(&talk::between(&with.peer)));
     }
 
     /// Goes to a room, and keeps what was typed in the one before.

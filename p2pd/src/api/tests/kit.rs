@@ -473,7 +473,7 @@ impl World {
     fn rooms(&self) -> Vec<RoomSummary> {
         let mut rooms = BTreeMap::<String, RoomSummary>::new();
         for stored in self.stored() {
-            let empty = RoomSummary { name: stored.post.room.clone(), posts: 0, newest_ms: 0 };
+            let empty = RoomSummary { name: stored.post.room.clone(), with: None, posts: 0, newest_ms: 0 };
             let room = rooms.entry(stored.post.room).or_insert(empty);
             room.posts += 1;
             room.newest_ms = room.newest_ms.max(stored.at.ms);

@@ -178,7 +178,7 @@ fn rooms_are_summed_up_newest_first() {
     store.append(&[author.say(10, posts(&["a", "b", "a"])), author.say(20, posts(&["", "b"]))]);
     let mut store = store.reopen(dir.path());
     store.append(&[author.say(30, posts(&["a"])), Author::new(3, 1).say(5, posts(&["b", "c"]))]);
-    let room = |name: &str, posts, newest_ms| RoomSummary { name: name.into(), posts, newest_ms };
+    let room = |name: &str, posts, newest_ms| RoomSummary { name: name.into(), with: None, posts, newest_ms };
     let rooms = store.ask(|reply| Job::Rooms { reply }).unwrap();
     assert_eq!(rooms, [room("a", 3, 30), room("b", 3, 20), room("c", 1, 5)]);
     store.close();

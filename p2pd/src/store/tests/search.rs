@@ -124,7 +124,7 @@ proptest! {
 }
 
 #[test]
-fn what_is_sealed_is_not_searched_and_is_in_no_list_of_rooms() {
+fn what_is_sealed_is_not_searched_and_is_listed_by_its_other_end_alone() {
     let dir = tempfile::tempdir().unwrap();
     let mut store = Store::open(dir.path());
     let mut author = Author::new(2, 1);
@@ -134,6 +134,7 @@ fn what_is_sealed_is_not_searched_and_is_in_no_list_of_rooms() {
     assert_eq!(found.iter().map(|post| post.post.room.as_str()).collect::<Vec<_>>(), ["@"]);
     assert_eq!(all(&store, query(&["tea"], Some("@"), 9)).0.len(), 1);
     let rooms = store.ask(|reply| Job::Rooms { reply }).unwrap();
-    assert_eq!(rooms.iter().map(|room| (room.name.as_str(), room.posts)).collect::<Vec<_>>(), [("@", 1)]);
+    let told = rooms.iter().map(|room| (room.name.as_str(), room.with, room.posts)).collect::<Vec<_>>();
+    assert_eq!(told, [("@", None, 1), ("", Some(identity(2)), 1)], "what two others say to each other is not listed");
     store.close();
 }

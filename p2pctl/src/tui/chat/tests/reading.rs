@@ -1,6 +1,6 @@
 //! What is read: new posts, old posts, unread ones, found ones.
 
-use p2p_proto::v1::{Gap, SearchResponse};
+use p2p_proto::v1::{Conversation, Gap, Room, RoomsResponse, SearchResponse};
 
 use super::*;
 use crate::tui::chat::state::View;
@@ -86,6 +86,19 @@ fn older_posts_are_asked_for_at_the_top_and_do_not_move_the_reader() {
         chat.handle_key(KeyEvent::new(KeyCode::Down, KeyModifiers::CONTROL));
     }
     assert_eq!(chat.view, View::Newest);
+}
+
+#[test]
+fn with_whom_one_spoke_before_is_in_the_list_as_rooms_are() {
+    let mut chat = chat([]);
+    let room = Room { name: "kitchen".to_owned(), ..Room::default() };
+    let with_bob = Conversation { peer: id('b'), ..Conversation::default() };
+    chat.handle_rooms(&RoomsResponse { rooms: vec![room], conversations: vec![with_bob] });
+    let shown = drawn(&mut chat, 120, 10);
+    assert!(shown.contains(" kitchen ") && shown.contains(" @bob~"), "{shown}");
+    control(&mut chat, 'p');
+    assert!(matches!(answer(&mut chat, page([], false)), Wanted::Newest));
+    assert!(screen(&mut chat).contains("@bob~"), "it is read as one");
 }
 
 #[test]
