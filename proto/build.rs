@@ -15,6 +15,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let descriptors = compiler.file_descriptor_set();
     let out = Path::new(&env::var("OUT_DIR")?).join("p2p_v1.bin");
     fs::write(out, prost::Message::encode_to_vec(&descriptors))?;
-    tonic_prost_build::configure().compile_fds(descriptors)?;
+    tonic_prost_build::configure()
+        .extern_path(".p2p.v1.PostBatch", "crate::batch::PostBatch")
+        .compile_fds(descriptors)?;
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! The local API of p2pd: generated code, a typed client, endpoint addresses and the error vocabulary.
 
+pub mod batch;
 pub mod client;
 pub mod endpoint;
 pub mod error;
@@ -8,6 +9,7 @@ pub mod error;
 #[allow(missing_docs, unreachable_pub, clippy::all)]
 pub mod v1 {
     tonic::include_proto!("p2p.v1");
+    pub use crate::batch::PostBatch;
 }
 
 pub use tonic_health;

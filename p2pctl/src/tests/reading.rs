@@ -13,8 +13,8 @@ use super::*;
 
 fn batch(numbers: std::ops::RangeInclusive<u64>) -> Result<WatchResponse, Status> {
     let offset = *numbers.end();
-    let posts = numbers.map(|n| post(n, &format!("text {n}"))).collect();
-    Ok(WatchResponse { offset, item: Some(Item::Batch(PostBatch { posts })), blocked: 0 })
+    let posts: Vec<Post> = numbers.map(|n| post(n, &format!("text {n}"))).collect();
+    Ok(WatchResponse { offset, item: Some(Item::Batch(PostBatch::from(posts))), blocked: 0 })
 }
 
 fn item(offset: u64, item: Item) -> Result<WatchResponse, Status> {
@@ -419,7 +419,7 @@ async fn a_command_runs_for_each_post_in_order_and_no_text_is_ever_a_part_of_it(
     let hostile = [post(1, "$(touch owned) `touch owned`"), post(2, "'; touch owned; '"), post(3, "-n \"\\")];
     let fake = watched(vec![Ok(WatchResponse {
         offset: 3,
-        item: Some(Item::Batch(PostBatch { posts: hostile.to_vec() })),
+        item: Some(Item::Batch(PostBatch::from(hostile.to_vec()))),
         blocked: 0,
     })]);
     let dir = tempfile::tempdir().unwrap();

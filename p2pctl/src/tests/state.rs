@@ -105,7 +105,7 @@ async fn c_06_a_dumb_terminal_gets_no_commands() {
     fake.state().streams_max = Some(1);
     fake.state().watches.push_back(vec![Ok(p2p_proto::v1::WatchResponse {
         offset: 1,
-        item: Some(p2p_proto::v1::watch_response::Item::Batch(p2p_proto::v1::PostBatch { posts: vec![post(1, "x")] })),
+        item: Some(p2p_proto::v1::watch_response::Item::Batch(p2p_proto::v1::PostBatch::from(vec![post(1, "x")]))),
         blocked: 0,
     })]);
     for args in [&["peers", "--watch"][..], &["watch", "--count", "1"]] {

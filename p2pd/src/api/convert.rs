@@ -10,7 +10,7 @@ use p2p_proto::v1;
 
 use super::ask::{stopping, store_failed};
 use crate::letters::{Letters, Opened};
-use crate::names::{Called, Names, NoteError};
+use crate::names::{Names, NoteError};
 use crate::query::{RoomSummary, StoredPost};
 
 /// With whose eyes our user sees posts: what he calls peers, and which letters he can open.
@@ -18,29 +18,6 @@ use crate::query::{RoomSummary, StoredPost};
 pub(super) struct View {
     pub(super) names: Names,
     pub(super) letters: Letters,
-}
-
-/// The posts of an envelope at their places; none where others say something to each other alone.
-pub(super) fn posts(entry: &Delivery, view: &View) -> Vec<Option<v1::Post>> {
-    let names = &view.names;
-    let body = entry.envelope.body();
-    // The same for all of them, and the costly part of each.
-    let author = body.feed.id.to_string();
-    let called = names.called(&body.feed.id);
-    let mut posts = Vec::with_capacity(body.posts.len());
-    for (index, said) in (0..).zip(&body.posts) {
-        let id = v1::PostId { author: author.clone(), epoch: body.feed.epoch.0, seq: body.first.plus(index).0 };
-        posts.push(said_of(said, &body.feed.id, view).map(|said| v1::Post {
-            id: Some(id),
-            offset: entry.offset.0.saturating_add(index),
-            time_us: time_us(body.at.ms),
-            own: entry.own,
-            late: entry.late,
-            forked: entry.forked,
-            ..by(called.clone(), said)
-        }));
-    }
-    posts
 }
 
 pub(super) fn graph_peer(peer: GraphPeer, names: &Names) -> v1::GraphPeer {
@@ -57,60 +34,63 @@ pub(super) fn graph_peer(peer: GraphPeer, names: &Names) -> v1::GraphPeer {
 
 /// None where others say something to each other alone.
 pub(super) fn stored_post(stored: &StoredPost, view: &View) -> Option<v1::Post> {
-    let called = view.names.called(&stored.id.feed.id);
-    Some(v1::Post {
-        id: Some(post_id(stored.id)),
-        offset: stored.offset.0,
-        time_us: time_us(stored.at.ms),
-        own: stored.own,
-        late: stored.late,
-        forked: stored.forked,
-        ..by(called, said_of(&stored.post, &stored.id.feed.id, view)?)
-    })
+    let author = &stored.id.feed.id;
+    let marks = Marks { at_ms: stored.at.ms, own: stored.own, late: stored.late, forked: stored.forked };
+    let mut post = of_author(author, marks, &view.names);
+    (post.id, post.offset) = (Some(post_id(stored.id)), stored.offset.0);
+    say(&mut post, &stored.post, author, view).then_some(post)
 }
 
-/// What was said, with how its author is called.
-fn by(author: Called, said: v1::Post) -> v1::Post {
+/// What is told of a post beside what was said.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Marks {
+    pub(super) at_ms: u64,
+    pub(super) own: bool,
+    pub(super) late: bool,
+    pub(super) forked: bool,
+}
+
+/// What all posts of an envelope have in common.
+pub(super) fn of_author(author: &PeerId, marks: Marks, names: &Names) -> v1::Post {
+    let called = names.called(author);
     v1::Post {
-        author_name: author.name,
-        author_petname: author.petname,
-        author_name_owner: author.owner.map(|owner| owner.to_string()).unwrap_or_default(),
-        ..said
-    }
-}
-
-fn said_of(post: &Post, author: &PeerId, view: &View) -> Option<v1::Post> {
-    let Some(letter) = &post.direct else { return Some(said_openly(post)) };
-    let text = match view.letters.open(author, letter) {
-        Opened::NotOurs => return None,
-        Opened::Unreadable => None,
-        Opened::Text(text) => Some(text),
-    };
-    let called = view.names.called(&letter.to);
-    Some(v1::Post {
-        direct: true,
-        to: letter.to.to_string(),
-        to_name: called.name,
-        to_petname: called.petname,
-        unreadable: text.is_none(),
-        text: text.unwrap_or_default(),
-        room: String::new(),
-        unsupported: false,
-        ..said_openly(post)
-    })
-}
-
-fn said_openly(post: &Post) -> v1::Post {
-    v1::Post {
-        kind: post.kind.clone(),
-        room: post.room.clone(),
-        text: post.text.clone(),
-        re: post.re.map(post_id),
-        key: post.key.clone().unwrap_or_default(),
-        was: post.was.map(post_id),
-        unsupported: post.kind != CHAT,
+        author_name: called.name,
+        author_petname: called.petname,
+        author_name_owner: called.owner.map(|owner| owner.to_string()).unwrap_or_default(),
+        time_us: time_us(marks.at_ms),
+        own: marks.own,
+        late: marks.late,
+        forked: marks.forked,
         ..v1::Post::default()
     }
+}
+
+/// Puts what was said into a message, in the place of what was said in it before. False where others say it to each other
+/// alone; then it is as it was.
+pub(super) fn say(message: &mut v1::Post, post: &Post, author: &PeerId, view: &View) -> bool {
+    let opened = post.direct.as_ref().map(|letter| (letter, view.letters.open(author, letter)));
+    if let Some((_, Opened::NotOurs)) = opened {
+        return false;
+    }
+    message.kind.clone_from(&post.kind);
+    message.room.clone_from(&post.room);
+    message.text.clone_from(&post.text);
+    message.key.clone_from(post.key.as_ref().unwrap_or(&String::new()));
+    (message.re, message.was) = (post.re.map(post_id), post.was.map(post_id));
+    message.unsupported = post.kind != CHAT;
+    let was_direct = std::mem::replace(&mut message.direct, opened.is_some());
+    if was_direct || message.direct {
+        let called = opened.as_ref().map(|(letter, _)| (letter.to.to_string(), view.names.called(&letter.to)));
+        let (to, called) = called.unwrap_or_default();
+        (message.to, message.to_name, message.to_petname) = (to, called.name, called.petname);
+        message.unreadable = matches!(opened, Some((_, Opened::Unreadable)));
+    }
+    if let Some((_, opened)) = opened {
+        message.room.clear();
+        message.unsupported = false;
+        message.text = if let Opened::Text(text) = opened { text } else { String::new() };
+    }
+    true
 }
 
 pub(super) fn post_id(id: PostId) -> v1::PostId {

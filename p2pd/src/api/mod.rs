@@ -20,6 +20,7 @@ mod reporter;
 mod search;
 mod send;
 mod serve;
+mod shown;
 mod socket;
 mod status;
 mod subscribers;

@@ -2,11 +2,11 @@
 
 use std::sync::{Arc, OnceLock};
 
-use p2p_proto::v1;
 use tokio::sync::broadcast;
 
+use super::Batch;
 use super::convert::View;
-use super::{Batch, convert};
+use super::shown::Shown;
 use crate::names::Names;
 
 /// The door for batches: the driver publishes, streams subscribe. Cheap to clone.
@@ -20,7 +20,8 @@ pub struct Subscribers {
 #[derive(Debug)]
 pub(super) struct Published {
     pub(super) batch: Batch,
-    posts: OnceLock<Vec<Option<v1::Post>>>,
+    /// Of each entry.
+    shown: Vec<OnceLock<Shown>>,
 }
 
 impl Subscribers {
@@ -67,13 +68,13 @@ impl Subscribers {
 
 impl Published {
     pub(super) fn new(batch: Batch) -> Self {
-        Self { batch, posts: OnceLock::new() }
+        let shown = batch.entries.iter().map(|_| OnceLock::new()).collect();
+        Self { batch, shown }
     }
 
-    /// Every post of the batch in order, none for those that our user must not see. The first who asks makes them, the
-    /// others take them.
-    pub(super) fn posts(&self, view: &View) -> &[Option<v1::Post>] {
-        self.posts.get_or_init(|| self.batch.entries.iter().flat_map(|entry| convert::posts(entry, view)).collect())
+    /// The posts of an entry. The first who asks makes them, the others take them.
+    pub(super) fn shown(&self, entry: usize, view: &View) -> &Shown {
+        self.shown[entry].get_or_init(|| Shown::of(&self.batch.entries[entry], view))
     }
 }
 

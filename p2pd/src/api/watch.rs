@@ -8,8 +8,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::Stream;
 use p2p_mesh::effect::Delivery;
+use p2p_mesh::envelope::Post;
 use p2p_mesh::id::{Offset, PeerId};
 use p2p_proto::error::Error;
 use p2p_proto::v1;
@@ -22,6 +24,7 @@ use tonic::Status;
 
 use super::ask::{Asker, stopping};
 use super::convert::{self, View, bound_ms, invalid, last_offset};
+use super::shown::Shown;
 use super::subscribers::Published;
 use super::{Batch, Request, Subscribers};
 use crate::letters::Letters;
@@ -94,7 +97,8 @@ enum Source {
 /// A message being filled.
 #[derive(Default)]
 struct Filling {
-    posts: Vec<v1::Post>,
+    encoded: Vec<Bytes>,
+    posts: usize,
     bytes: usize,
 }
 
@@ -145,13 +149,16 @@ impl Filter {
         }
     }
 
-    fn takes_room(&self, post: &v1::Post) -> bool {
+    fn takes_room(&self, author: &PeerId, post: &Post) -> bool {
         if let Some(with) = self.with {
-            let with = with.to_string();
-            return post.direct && (post.to == with || post.id.as_ref().is_some_and(|id| id.author == with));
+            return post.direct.as_ref().is_some_and(|letter| letter.to == with || *author == with);
         }
         // Who asks for rooms is asking for no letters: they have none.
-        self.rooms.is_empty() || (self.rooms.contains(&post.room) && !post.direct)
+        self.rooms.is_empty() || (self.rooms.contains(&post.room) && post.direct.is_none())
+    }
+
+    fn takes_all_rooms(&self) -> bool {
+        self.rooms.is_empty() && self.with.is_none()
     }
 }
 
@@ -215,9 +222,9 @@ impl Watch {
                 self.is_caught_up = true;
                 return Ok(Item::CaughtUp(true));
             }
-            let posts = self.fill();
-            if !posts.is_empty() {
-                return Ok(Item::Batch(v1::PostBatch { posts }));
+            let encoded = self.fill();
+            if !encoded.is_empty() {
+                return Ok(Item::Batch(v1::PostBatch { encoded, ..v1::PostBatch::default() }));
             }
             if self.owes_caught_up() {
                 continue;
@@ -253,7 +260,7 @@ impl Watch {
 
     /// Moves matching posts from what is fetched into a message, up to its limits, without waiting. What is live
     /// waits until the reader was told that it has all that was there before.
-    fn fill(&mut self) -> Vec<v1::Post> {
+    fn fill(&mut self) -> Vec<Bytes> {
         let mut filling = Filling::default();
         while !self.owes_caught_up()
             && let Some((published, from)) = self.next_current()
@@ -264,7 +271,7 @@ impl Watch {
                 break;
             }
         }
-        filling.posts
+        filling.encoded
     }
 
     /// What is being worked on, or the next live batch if it is there already: many small ones make one message.
@@ -289,37 +296,43 @@ impl Watch {
     /// Takes entries from the place `from` on until the message is full; the place of the first one that is left.
     fn take_entries(&mut self, published: &Published, from: usize, filling: &mut Filling) -> usize {
         let entries = &published.batch.entries;
-        let before: usize = entries[..from].iter().map(|entry| entry.envelope.body().posts.len()).sum();
-        let mut at = before;
         for (place, entry) in (from..).zip(&entries[from..]) {
             if !filling.has_room(entry) {
                 return place;
             }
-            let len = entry.envelope.body().posts.len();
             if last_offset(entry) > self.offset {
                 if self.filter.takes_entry(entry) {
-                    let hides = self.filter.hides(&entry.envelope.feed().id, &self.view.names);
-                    let shown = published.posts(&self.view)[at..at + len].iter().flatten();
-                    let posts = shown.filter(|post| self.wants(post));
-                    if hides {
-                        self.blocked += posts.count() as u64;
-                    } else {
-                        posts.for_each(|post| filling.take(post));
-                    }
+                    self.take_posts(entry, published.shown(place, &self.view), filling);
                 }
                 self.offset = last_offset(entry);
             }
-            at += len;
         }
         entries.len()
     }
 
-    fn wants(&self, post: &v1::Post) -> bool {
-        let is_new = post.offset > self.offset.0;
+    fn take_posts(&mut self, entry: &Delivery, shown: &Shown, filling: &mut Filling) {
+        let body = entry.envelope.body();
+        let author = &body.feed.id;
+        let is_hidden = self.filter.hides(author, &self.view.names);
         // What arrives after the beginning is news, however old its clock is.
-        let since_ms = self.filter.since_ms.filter(|_| post.offset <= self.target.0);
-        let is_in_time = since_ms.is_none_or(|ms| post.time_us >= convert::time_us(ms));
-        is_new && is_in_time && self.filter.takes_room(post)
+        let since_ms = self.filter.since_ms.filter(|_| entry.offset <= self.target);
+        if since_ms.is_some_and(|since_ms| body.at.ms < since_ms) {
+            return;
+        }
+        if !is_hidden && entry.offset > self.offset && self.filter.takes_all_rooms() {
+            return filling.take(shown.all(), body.posts.len());
+        }
+        for (index, post) in body.posts.iter().enumerate() {
+            let is_new = entry.offset.0.saturating_add(index as u64) > self.offset.0;
+            let Some(bytes) = shown.get(index).filter(|_| is_new && self.filter.takes_room(author, post)) else {
+                continue;
+            };
+            if is_hidden {
+                self.blocked += 1;
+            } else {
+                filling.take(bytes, 1);
+            }
+        }
     }
 
     /// Waits for more. Giving up halfway loses nothing: the log is read from the same offset again.
@@ -373,15 +386,18 @@ impl Watch {
 }
 
 impl Filling {
-    fn take(&mut self, post: &v1::Post) {
-        self.bytes += post.text.len() + POST_BYTES;
-        self.posts.push(post.clone());
+    fn take(&mut self, encoded: Bytes, posts: usize) {
+        if !encoded.is_empty() {
+            self.bytes += encoded.len();
+            self.posts += posts;
+            self.encoded.push(encoded);
+        }
     }
 
     fn has_room(&self, entry: &Delivery) -> bool {
-        let posts = self.posts.len() + entry.envelope.body().posts.len();
+        let posts = self.posts + entry.envelope.body().posts.len();
         let bytes = self.bytes + entry.envelope.bytes().len();
-        self.posts.is_empty() || (posts <= POSTS_MAX && bytes <= BYTES_MAX)
+        self.posts == 0 || (posts <= POSTS_MAX && bytes <= BYTES_MAX)
     }
 }
 
@@ -426,7 +442,5 @@ const LAST_MAX: u32 = 10_000;
 const POSTS_MAX: usize = 1_024;
 /// Bytes of one message, and of one page of the log; an entry that has more goes alone.
 const BYTES_MAX: usize = 256 << 10;
-/// Guess: what a post takes beside its text.
-const POST_BYTES: usize = 160;
 /// Posts looked at to find where `since` begins: at 16 KiB each they stay within 16 MiB.
 const SINCE_POSTS_MAX: usize = 1_000;

@@ -323,7 +323,7 @@ impl World {
     /// Every post of the log as readers shall see it.
     pub(super) fn posts(&self, names: &crate::names::Names) -> Vec<v1::Post> {
         let view = View { names: names.clone(), letters: Letters::new(&key(OWN)) };
-        self.entries.iter().flat_map(|entry| convert::posts(entry, &view)).flatten().collect()
+        self.stored().iter().filter_map(|stored| convert::stored_post(stored, &view)).collect()
     }
 
     /// A random envelope.

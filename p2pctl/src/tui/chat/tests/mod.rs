@@ -58,7 +58,7 @@ fn post(letter: char, seq: u64, seconds: i64, text: &str) -> Post {
 fn batch(posts: impl IntoIterator<Item = Post>) -> WatchResponse {
     let posts: Vec<Post> = posts.into_iter().collect();
     let offset = posts.iter().map(|post| post.offset).max().unwrap_or(0);
-    WatchResponse { offset, item: Some(Item::Batch(PostBatch { posts })), ..WatchResponse::default() }
+    WatchResponse { offset, item: Some(Item::Batch(PostBatch::from(posts))), ..WatchResponse::default() }
 }
 
 fn caught_up(offset: u64) -> WatchResponse {
