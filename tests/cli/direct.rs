@@ -133,7 +133,7 @@ fn what_a_member_steals_of_others_is_not_their_word_and_not_readable() {
         }
     };
     let letter = stolen.direct.clone().unwrap();
-    assert_eq!((letter.to.to_string().as_str(), stolen.text.as_str()), (two.id(), ""));
+    assert_eq!((letter.to.to_string().as_str(), &*stolen.text), (two.id(), ""));
     // As his own word, once more to its recipient, and back to its author.
     let back = Post::direct(one.id().parse().unwrap(), &letter.sealed);
     mallory.send_envelopes(vec![said_by(&mallory, vec![stolen, back])]);

@@ -45,7 +45,7 @@ fn texts(peer: &TestPeer, forked: bool) -> Vec<String> {
 }
 
 fn said(branch: &[Envelope]) -> Vec<String> {
-    branch.iter().flat_map(|envelope| &envelope.body().posts).map(|post| post.text.clone()).collect()
+    branch.iter().flat_map(|envelope| &envelope.body().posts).map(|post| post.text.to_string()).collect()
 }
 
 #[test]

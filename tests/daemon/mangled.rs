@@ -49,7 +49,7 @@ fn golden_posts() -> BTreeSet<(String, String)> {
     });
     let posts = envelopes.flatten().flat_map(|envelope| {
         let author = envelope.feed().id.to_string();
-        let texts: Vec<String> = envelope.body().posts.iter().map(|post| post.text.clone()).collect();
+        let texts: Vec<String> = envelope.body().posts.iter().map(|post| post.text.to_string()).collect();
         texts.into_iter().map(move |text| (author.clone(), text))
     });
     posts.collect()

@@ -5,11 +5,12 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use bytestring::ByteString;
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 use serde::Serialize;
 
 use crate::id::{Epoch, FeedId, Hash, INTEGER_END, Instance, PeerId, PostId, Seq};
-use crate::json::{Bodies, JsonError, Object, Value, parse_object};
+use crate::json::{JsonError, Object, Value, parse_rows};
 use crate::limits::{BODY_DEPTH_MAX, BODY_LEN_MAX, KEY_LEN_MAX, KIND_LEN_MAX, POSTS_PER_ENVELOPE_MAX, TEXT_LEN_MAX};
 
 /// A moment of the hybrid logical clock: what orders posts of different authors.
@@ -21,23 +22,24 @@ pub struct Stamp {
     pub counter: u64,
 }
 
-/// One thing somebody said.
+/// One thing somebody said. Texts that were read from an envelope are pieces of its bytes, and what few posts have stands
+/// apart: there may be thousands in memory.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Post {
     /// `chat`, or what another version knows.
-    pub kind: String,
+    pub kind: ByteString,
     /// Where it was said; empty where this kind has no room.
-    pub room: String,
+    pub room: ByteString,
     /// What was said.
-    pub text: String,
+    pub text: ByteString,
     /// The post this one answers.
-    pub re: Option<PostId>,
+    pub re: Option<Box<PostId>>,
     /// The sender's idempotency key.
-    pub key: Option<String>,
+    pub key: Option<ByteString>,
     /// The post that this one says again, because its author lost that one's number in a fork.
-    pub was: Option<PostId>,
+    pub was: Option<Box<PostId>>,
     /// For whom it is, where it is for one peer only.
-    pub direct: Option<Direct>,
+    pub direct: Option<Box<Direct>>,
 }
 
 /// What only two can read: the author, and one other.
@@ -197,7 +199,8 @@ impl Post {
     /// A post for one peer only.
     #[must_use]
     pub fn direct(to: PeerId, sealed: &str) -> Self {
-        Self { kind: DIRECT.into(), direct: Some(Direct { to, sealed: sealed.into() }), ..Self::chat("", "") }
+        let direct = Direct { to, sealed: sealed.into() };
+        Self { kind: DIRECT.into(), direct: Some(Box::new(direct)), ..Self::chat("", "") }
     }
 
     /// Appends it to a list of posts as a body has it.
@@ -219,7 +222,8 @@ impl Envelope {
         if bytes.len() > BODY_LEN_MAX {
             return Err(EnvelopeError::TooLong { len: bytes.len() });
         }
-        let body = parse_body(&bytes)?;
+        let text = ByteString::try_from(bytes.clone()).map_err(|error| JsonError::Syntax(error.to_string()))?;
+        let body = parse_body(&text)?;
         let hash = Hash::of(&bytes);
         Ok(Self { hash, feed_id: body.feed.feed_id(), signature, body: Arc::new(body), bytes })
     }
@@ -269,12 +273,14 @@ impl Envelope {
     /// What it takes of memory: its bytes, and what was read from them.
     #[must_use]
     pub(crate) fn memory_bytes(&self) -> usize {
-        let text = |post: &Post| {
-            let sealed = post.direct.as_ref().map_or(0, |direct| direct.sealed.len());
-            let words = post.kind.len() + post.room.len() + post.text.len() + sealed;
-            size_of::<Post>() + words + post.key.as_ref().map_or(0, String::len)
+        let own = self.bytes.as_ptr_range();
+        let apart = |text: &ByteString| if own.contains(&text.as_ptr()) { 0 } else { text.len() };
+        let memory = |post: &Post| {
+            let sealed = post.direct.as_ref().map_or(0, |direct| size_of::<Direct>() + direct.sealed.len());
+            let key = post.key.as_ref().map_or(0, apart);
+            size_of::<Post>() + apart(&post.kind) + apart(&post.room) + apart(&post.text) + key + sealed
         };
-        self.bytes.len() + self.body.posts.iter().map(text).sum::<usize>()
+        self.bytes.len() + self.body.posts.iter().map(memory).sum::<usize>()
     }
 
     /// Its signature.
@@ -348,8 +354,9 @@ fn signed_text(hash: &Hash) -> [u8; CONTEXT.len() + 32] {
     text
 }
 
-fn parse_body(bytes: &[u8]) -> Result<Body, EnvelopeError> {
-    let object = parse_object(bytes, BODY_DEPTH_MAX, Bodies::Read)?;
+fn parse_body(text: &ByteString) -> Result<Body, EnvelopeError> {
+    let mut posts = Vec::new();
+    let object = parse_rows(text, BODY_DEPTH_MAX, "posts", |post| posts.push(parse_post(text, post)))?;
     let version = object.integer("v")?;
     if version != VERSION {
         return Err(EnvelopeError::Version(version));
@@ -357,7 +364,7 @@ fn parse_body(bytes: &[u8]) -> Result<Body, EnvelopeError> {
     let id = object.parsed("author", "a peer id")?;
     let feed = Instance { id, epoch: Epoch(object.integer("epoch")?) };
     let first = Seq(object.integer("first")?);
-    let posts = object.list("posts")?;
+    object.required("posts")?;
     if posts.is_empty() || posts.len() > POSTS_PER_ENVELOPE_MAX {
         return Err(EnvelopeError::Range { field: "posts" });
     }
@@ -372,7 +379,7 @@ fn parse_body(bytes: &[u8]) -> Result<Body, EnvelopeError> {
     if prev.is_none() != (first.0 == 1) {
         return Err(EnvelopeError::Prev);
     }
-    let posts = posts.iter().map(|post| parse_post(post.object("posts")?)).collect::<Result<_, _>>()?;
+    let posts = posts.into_iter().collect::<Result<_, _>>()?;
     Ok(Body { feed, first, prev, at, posts })
 }
 
@@ -383,17 +390,16 @@ fn parse_stamp(at: &[Value<'_>], posts: u64) -> Result<Stamp, EnvelopeError> {
     if stamp.counter + posts >= INTEGER_END { Err(EnvelopeError::Range { field: "at" }) } else { Ok(stamp) }
 }
 
-fn parse_post(object: &Object<'_>) -> Result<Post, EnvelopeError> {
-    let text_or_empty = |key| match object.optional(key) {
-        None => Ok(String::new()),
-        Some(value) => value.text(key).map(str::to_owned),
-    };
-    let kind = object.text("kind")?.to_owned();
-    let text = text_or_empty("text")?;
-    let key = object.optional("key").map(|value| value.text("key").map(str::to_owned)).transpose()?;
-    let re = object.optional("re").map(|value| parse_post_id(value, "re")).transpose()?;
+/// A post of the body `whole`.
+fn parse_post(whole: &ByteString, post: &Value<'_>) -> Result<Post, EnvelopeError> {
+    let object = post.object("posts")?;
+    let optional_text = |key| object.optional(key).map(|value| value.piece(key, whole)).transpose();
+    let kind = object.required("kind")?.piece("kind", whole)?;
+    let text = optional_text("text")?.unwrap_or_default();
+    let key = optional_text("key")?;
+    let re = object.optional("re").map(|value| parse_post_id(value, "re")).transpose()?.map(Box::new);
     // Versions that do not know the field take whatever is in it, and what is taken must be the same for all.
-    let was = object.optional("was").and_then(|value| parse_post_id(value, "was").ok());
+    let was = object.optional("was").and_then(|value| parse_post_id(value, "was").ok()).map(Box::new);
     if kind.len() > KIND_LEN_MAX {
         return Err(EnvelopeError::Range { field: "kind" });
     }
@@ -403,8 +409,8 @@ fn parse_post(object: &Object<'_>) -> Result<Post, EnvelopeError> {
     if key.as_ref().is_some_and(|key| key.len() > KEY_LEN_MAX) {
         return Err(EnvelopeError::Range { field: "key" });
     }
-    let direct = if kind == DIRECT { parse_direct(object) } else { None };
-    Ok(Post { kind, room: text_or_empty("room")?, text, re, key, was, direct })
+    let direct = if kind == DIRECT { parse_direct(object).map(Box::new) } else { None };
+    Ok(Post { kind, room: optional_text("room")?.unwrap_or_default(), text, re, key, was, direct })
 }
 
 /// None where the fields say nothing: versions that do not know the kind take that too.
@@ -457,8 +463,8 @@ struct PostEncoding<'a> {
 
 impl<'a> PostEncoding<'a> {
     fn of(post: &'a Post) -> Self {
-        let encoded = |id: PostId| (id.feed.id.to_string(), id.feed.epoch.0, id.seq.0);
-        let (re, was) = (post.re.map(encoded), post.was.map(encoded));
+        let encoded = |id: &PostId| (id.feed.id.to_string(), id.feed.epoch.0, id.seq.0);
+        let (re, was) = (post.re.as_deref().map(encoded), post.was.as_deref().map(encoded));
         let to = post.direct.as_ref().map(|direct| direct.to.to_string());
         let sealed = post.direct.as_ref().map(|direct| direct.sealed.as_str());
         Self { kind: &post.kind, room: &post.room, text: &post.text, re, key: post.key.as_deref(), was, to, sealed }

@@ -254,7 +254,7 @@ impl Draft {
 /// The same of a post that was said.
 #[must_use]
 pub fn content_of(post: &Post) -> crate::id::Hash {
-    hash_of(&post.room, &post.text, post.re, post.direct.as_ref())
+    hash_of(&post.room, &post.text, post.re.as_deref().copied(), post.direct.as_deref())
 }
 
 /// No post is said in no room but a direct one, so nothing else has the hash of one.

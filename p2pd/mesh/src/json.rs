@@ -6,6 +6,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use bytestring::ByteString;
+use serde::Deserializer as _;
 use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
@@ -69,6 +71,21 @@ pub(crate) fn parse_object(bytes: &[u8], depth_max: usize, bodies: Bodies) -> Re
     }
 }
 
+/// The same for an object that fills `text`, but each value of the list under `key` is handed to `row` as soon as it is read,
+/// and not kept.
+pub(crate) fn parse_rows<'a>(
+    text: &'a str,
+    depth_max: usize,
+    key: &'static str,
+    row: impl FnMut(&Value<'a>),
+) -> Result<Object<'a>, JsonError> {
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let table = Table { seed: Seed { depth: depth_max, bodies: Bodies::Read }, key, row };
+    let object = deserializer.deserialize_map(table).map_err(syntax)?;
+    deserializer.end().map_err(syntax)?;
+    Ok(object)
+}
+
 fn syntax(error: serde_json::Error) -> JsonError {
     JsonError::Syntax(error.to_string())
 }
@@ -120,6 +137,15 @@ impl<'a> Object<'a> {
 }
 
 impl<'a> Value<'a> {
+    /// A text as a piece of the text `whole` that it was read from.
+    pub(crate) fn piece(&self, field: &'static str, whole: &ByteString) -> Result<ByteString, JsonError> {
+        match self {
+            Value::Text(Cow::Borrowed(text)) => Ok(whole.slice_ref(text)),
+            Value::Text(Cow::Owned(text)) => Ok(text.as_str().into()),
+            _ => Err(JsonError::Field { field, want: "a text" }),
+        }
+    }
+
     pub(crate) fn integer(&self, field: &'static str) -> Result<u64, JsonError> {
         match self {
             Value::Integer(value) => Ok(*value),
@@ -221,22 +247,87 @@ impl<'de> Visitor<'de> for Seed {
         Ok(Value::List(list))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Value<'de>, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<Value<'de>, A::Error> {
         let inner = self.deeper()?;
-        let mut object = Vec::new();
-        while let Some(Key(key)) = fields.next_key()? {
-            let key = checked_text(key)?;
-            let value = if self.bodies == Bodies::KeepRaw && key == "body" {
-                Value::Raw(fields.next_value::<&RawValue>()?.get())
-            } else {
-                fields.next_value_seed(inner)?
-            };
-            object.push((key, value));
+        let object = read_fields(fields, |key, fields| {
+            if self.bodies == Bodies::KeepRaw && key == "body" {
+                return Ok(Value::Raw(fields.next_value::<&RawValue>()?.get()));
+            }
+            fields.next_value_seed(inner)
+        });
+        object.map(Value::Object)
+    }
+}
+
+fn read_fields<'de, A: MapAccess<'de>>(
+    mut fields: A,
+    mut read: impl FnMut(&str, &mut A) -> Result<Value<'de>, A::Error>,
+) -> Result<Object<'de>, A::Error> {
+    // Most have no more.
+    let mut object = Vec::with_capacity(4);
+    while let Some(Key(key)) = fields.next_key()? {
+        let key = checked_text(key)?;
+        let value = read(&key, &mut fields)?;
+        object.push((key, value));
+    }
+    if has_duplicates(&object) {
+        return Err(A::Error::custom("a key that is there twice"));
+    }
+    Ok(Object(object))
+}
+
+/// Reads an object of which the list under `key` is not kept.
+struct Table<R> {
+    seed: Seed,
+    key: &'static str,
+    row: R,
+}
+
+impl<'de, R: FnMut(&Value<'de>)> Visitor<'de> for Table<R> {
+    type Value = Object<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, fields: A) -> Result<Object<'de>, A::Error> {
+        let inner = self.seed.deeper()?;
+        read_fields(fields, |key, fields| {
+            if key == self.key {
+                return fields.next_value_seed(Rows { seed: inner, row: &mut self.row });
+            }
+            fields.next_value_seed(inner)
+        })
+    }
+}
+
+/// The list itself: what stays of it is empty.
+struct Rows<'r, R> {
+    seed: Seed,
+    row: &'r mut R,
+}
+
+impl<'de, R: FnMut(&Value<'de>)> DeserializeSeed<'de> for Rows<'_, R> {
+    type Value = Value<'de>;
+
+    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Value<'de>, D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'de, R: FnMut(&Value<'de>)> Visitor<'de> for Rows<'_, R> {
+    type Value = Value<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value<'de>, A::Error> {
+        let inner = self.seed.deeper()?;
+        while let Some(item) = items.next_element_seed(inner)? {
+            (self.row)(&item);
         }
-        if has_duplicates(&object) {
-            return Err(A::Error::custom("a key that is there twice"));
-        }
-        Ok(Value::Object(Object(object)))
+        Ok(Value::List(Vec::new()))
     }
 }
 

@@ -72,11 +72,12 @@ pub(super) fn say(message: &mut v1::Post, post: &Post, author: &PeerId, view: &V
     if let Some((_, Opened::NotOurs)) = opened {
         return false;
     }
-    message.kind.clone_from(&post.kind);
-    message.room.clone_from(&post.room);
-    message.text.clone_from(&post.text);
-    message.key.clone_from(post.key.as_ref().unwrap_or(&String::new()));
-    (message.re, message.was) = (post.re.map(post_id), post.was.map(post_id));
+    put(&mut message.kind, &post.kind);
+    put(&mut message.room, &post.room);
+    put(&mut message.text, &post.text);
+    put(&mut message.key, post.key.as_deref().unwrap_or_default());
+    let id_of = |id: &Option<Box<PostId>>| id.as_deref().copied().map(post_id);
+    (message.re, message.was) = (id_of(&post.re), id_of(&post.was));
     message.unsupported = post.kind != CHAT;
     let was_direct = std::mem::replace(&mut message.direct, opened.is_some());
     if was_direct || message.direct {
@@ -91,6 +92,12 @@ pub(super) fn say(message: &mut v1::Post, post: &Post, author: &PeerId, view: &V
         message.text = if let Opened::Text(text) = opened { text } else { String::new() };
     }
     true
+}
+
+/// Without giving back the memory that is there already.
+fn put(field: &mut String, text: &str) {
+    field.clear();
+    field.push_str(text);
 }
 
 pub(super) fn post_id(id: PostId) -> v1::PostId {

@@ -154,7 +154,7 @@ impl Filter {
             return post.direct.as_ref().is_some_and(|letter| letter.to == with || *author == with);
         }
         // Who asks for rooms is asking for no letters: they have none.
-        self.rooms.is_empty() || (self.rooms.contains(&post.room) && post.direct.is_none())
+        self.rooms.is_empty() || (self.rooms.contains(&*post.room) && post.direct.is_none())
     }
 
     fn takes_all_rooms(&self) -> bool {

@@ -158,8 +158,8 @@ fn insert_keys(db: &Connection, delivery: &Delivery) -> Result<(), Fault> {
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     )?;
     for (index, post) in (0..).zip(&body.posts) {
-        let Some(key) = &post.key else { continue };
-        if let Some(was) = post.was.filter(|was| was.feed.id == body.feed.id) {
+        let Some(key) = post.key.as_deref() else { continue };
+        if let Some(was) = post.was.as_deref().filter(|was| was.feed.id == body.feed.id) {
             // It names this post from now on, and not the one that lost its number.
             let place = (key, sql::integer(was.feed.epoch.0), sql::integer(was.seq.0));
             db.prepare_cached("DELETE FROM keys WHERE key = ?1 AND epoch = ?2 AND seq = ?3")?.execute(place)?;

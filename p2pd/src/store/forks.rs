@@ -82,7 +82,7 @@ pub(super) fn note_said_again(db: &Connection, index: &Index, body: &Body) -> Re
     let mut find = db.prepare_cached("SELECT offset FROM lost WHERE epoch = ?1 AND seq = ?2")?;
     let mut forget = db.prepare_cached("DELETE FROM lost WHERE offset = ?1")?;
     for post in &body.posts {
-        let Some(was) = post.was.filter(|was| was.feed.id == body.feed.id) else { continue };
+        let Some(was) = post.was.as_deref().filter(|was| was.feed.id == body.feed.id) else { continue };
         let place = (sql::integer(was.feed.epoch.0), sql::integer(was.seq.0));
         let Some(offset) = find.query_row(place, |row| sql::number(row, 0)).optional()? else { continue };
         let held = log::containing_offset(db, index, Offset(offset))?;

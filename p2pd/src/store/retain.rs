@@ -233,7 +233,7 @@ fn remove_keys(db: &Connection, victim: &Victim, envelope: Option<&Envelope>) ->
         return Ok(());
     };
     let mut statement = db.prepare_cached("DELETE FROM keys WHERE key = ?1 AND offset BETWEEN ?2 AND ?3")?;
-    for key in envelope.body().posts.iter().filter_map(|post| post.key.as_ref()) {
+    for key in envelope.body().posts.iter().filter_map(|post| post.key.as_deref()) {
         statement.execute((key, first, last))?;
     }
     Ok(())

@@ -105,7 +105,7 @@ fn collect(
 
 fn matches(post: &Post, query: &SearchQuery) -> bool {
     // What is sealed is not searched: the store has no key.
-    if post.direct.is_some() || query.room.as_ref().is_some_and(|room| *room != post.room) {
+    if post.direct.is_some() || query.room.as_ref().is_some_and(|room| **room != *post.room) {
         return false;
     }
     let text = post.text.to_lowercase();

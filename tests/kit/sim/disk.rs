@@ -185,7 +185,7 @@ impl Disk {
             self.remember_keys(delivery);
         }
         for post in envelope.body().posts.iter().filter(|_| delivery.own) {
-            let is_it = |lost: &LostPost| Some(lost.id) == post.was && lost.post.text == post.text;
+            let is_it = |lost: &LostPost| Some(&lost.id) == post.was.as_deref() && lost.post.text == post.text;
             self.lost.retain(|_, lost| !is_it(lost));
         }
         let Delivery { offset, late, .. } = *delivery;
@@ -268,10 +268,10 @@ impl Disk {
                 at: body.at.plus(index),
                 content: content_of(post),
             };
-            if self.keys.get(key).is_some_and(|used| Some(used.id) == post.was) {
-                self.keys.remove(key);
+            if self.keys.get(&**key).is_some_and(|used| Some(&used.id) == post.was.as_deref()) {
+                self.keys.remove(&**key);
             }
-            self.keys.entry(key.clone()).or_insert(keyed);
+            self.keys.entry(key.to_string()).or_insert(keyed);
         }
     }
 
@@ -403,7 +403,7 @@ mod tests {
         let feed = Instance { id: PeerId(key.verifying_key().to_bytes()), epoch: Epoch(5) };
         let mut prev: Option<Hash> = None;
         let sign = |n| {
-            let post = Post { key: Some(format!("k{n}")), ..Post::chat("general", "x") };
+            let post = Post { key: Some(format!("k{n}").into()), ..Post::chat("general", "x") };
             let at = Stamp { ms: n, counter: 0 };
             let envelope = Body { feed, first: Seq(n), prev, at, posts: vec![post] }.sign(&key);
             prev = Some(envelope.hash());

@@ -302,10 +302,10 @@ fn shown(offset: Offset, body: &p2p_mesh::envelope::Body, late: bool, forked: bo
     let name = move |(index, post): (u64, &p2p_mesh::envelope::Post)| Shown {
         offset: Offset(offset.0 + index),
         id: PostId { feed: body.feed, seq: body.first.plus(index) },
-        key: post.key.clone(),
-        room: post.room.clone(),
-        text: post.text.clone(),
-        was: post.was,
+        key: post.key.as_deref().map(str::to_owned),
+        room: post.room.to_string(),
+        text: post.text.to_string(),
+        was: post.was.as_deref().copied(),
         forked,
         late,
     };

@@ -39,9 +39,9 @@ fn refuses(from: &str, to: &str, expected: &EnvelopeError) {
 #[test]
 fn what_an_author_signs_comes_back_and_verifies() {
     let mut said = body(&["héllo \u{202e}", "two\nlines"]);
-    said.posts[1].re = Some(PostId { feed: said.feed, seq: Seq(1) });
+    said.posts[1].re = Some(Box::new(PostId { feed: said.feed, seq: Seq(1) }));
     said.posts[1].key = Some("k".into());
-    said.posts[1].was = Some(PostId { feed: said.feed, seq: Seq(7) });
+    said.posts[1].was = Some(Box::new(PostId { feed: said.feed, seq: Seq(7) }));
     let signed = said.clone().sign(&key(1));
     let read = Envelope::parse(signed.bytes().clone(), *signed.signature()).unwrap();
     assert_eq!(read.body(), &said);

@@ -383,12 +383,26 @@ fn check_draft(draft: &Draft) -> Result<(), Refusal> {
 fn post_of(draft: Draft, was: Option<PostId>) -> Post {
     let Draft { room, text, re, key, direct } = draft;
     let kind = if direct.is_some() { DIRECT } else { CHAT };
-    Post { kind: kind.into(), room, text, re, key, was, direct }
+    Post {
+        kind: kind.into(),
+        room: room.into(),
+        text: text.into(),
+        re: re.map(Box::new),
+        key: key.map(Into::into),
+        was: was.map(Box::new),
+        direct: direct.map(Box::new),
+    }
 }
 
 fn draft_of(post: Post) -> Draft {
     let Post { room, text, re, key, direct, kind: _, was: _ } = post;
-    Draft { room, text, re, key, direct }
+    Draft {
+        room: room.to_string(),
+        text: text.to_string(),
+        re: re.map(|re| *re),
+        key: key.map(|key| key.to_string()),
+        direct: direct.map(|direct| *direct),
+    }
 }
 
 /// `[a-z0-9][a-z0-9._-]{0,63}`

@@ -45,7 +45,7 @@ async fn a_direct_message_is_sealed_before_the_mesh_gets_it_and_opened_for_both_
     send(&daemon, to(2, "just you")).await.unwrap();
     let entry = daemon.world.lock().entries[0].clone();
     let post = &entry.envelope.body().posts[0];
-    assert_eq!((post.kind.as_str(), post.room.as_str(), post.text.as_str()), ("direct", "", ""));
+    assert_eq!((&*post.kind, &*post.room, &*post.text), ("direct", "", ""));
     let there = Letters::new(&key(2)).open(&id(OWN), post.direct.as_ref().unwrap());
     assert_eq!(there, crate::letters::Opened::Text("just you".into()));
     daemon.subscribers.names().set(id(2), "bob");

@@ -352,7 +352,7 @@ impl World {
                 None => Post::chat(&draft.room, &draft.text),
                 Some(letter) => Post::direct(letter.to, &letter.sealed),
             };
-            let post = Post { re: draft.re, key: draft.key.clone(), ..said };
+            let post = Post { re: draft.re.map(Box::new), key: draft.key.as_deref().map(Into::into), ..said };
             let entry = self.append(OWN, vec![post]);
             let id = PostId { feed: entry.envelope.feed(), seq: entry.envelope.first() };
             let sent = Sent { id, offset: entry.offset, at: entry.envelope.body().at, repeated: false };
@@ -388,7 +388,7 @@ impl World {
 
     fn find_last(&self, rooms: &[String], authors: &Authors, posts: usize) -> Offset {
         let mut places = self.stored().into_iter().rev().filter(|stored| {
-            (rooms.is_empty() || rooms.contains(&stored.post.room)) && authors.takes(&stored.id.feed.id)
+            (rooms.is_empty() || rooms.iter().any(|room| **room == *stored.post.room)) && authors.takes(&stored.id.feed.id)
         });
         places.nth(posts - 1).map_or(Offset(0), |stored| Offset(stored.offset.0 - 1))
     }
@@ -413,7 +413,7 @@ impl World {
         let place = |stored: &StoredPost| Place { at: stored.at, feed: stored.id.feed, seq: stored.id.seq };
         let mut found = self.stored();
         found.retain(|stored| {
-            query.room.as_ref().is_none_or(|room| *room == stored.post.room)
+            query.room.as_ref().is_none_or(|room| **room == *stored.post.room)
                 && query.with.is_none_or(|with| {
                     let to = stored.post.direct.as_ref().map(|letter| letter.to);
                     to.is_some() && [Some(stored.id.feed.id), to].contains(&Some(with))
@@ -434,7 +434,7 @@ impl World {
         let Some(stored) = stored else { return SearchPage::default() };
         let next = Some(SearchPlace { ms: stored.at.ms, feed: 1, offset: stored.offset.0 });
         let is_in = |word: &String| stored.post.text.to_lowercase().contains(word.as_str());
-        let is_in_room = query.room.as_ref().is_none_or(|room| *room == stored.post.room);
+        let is_in_room = query.room.as_ref().is_none_or(|room| **room == *stored.post.room);
         let posts = if is_in_room && query.words.iter().all(is_in) { vec![stored] } else { Vec::new() };
         SearchPage { posts, next }
     }
@@ -473,8 +473,8 @@ impl World {
     fn rooms(&self) -> Vec<RoomSummary> {
         let mut rooms = BTreeMap::<String, RoomSummary>::new();
         for stored in self.stored() {
-            let empty = RoomSummary { name: stored.post.room.clone(), with: None, posts: 0, newest_ms: 0 };
-            let room = rooms.entry(stored.post.room).or_insert(empty);
+            let empty = RoomSummary { name: stored.post.room.to_string(), with: None, posts: 0, newest_ms: 0 };
+            let room = rooms.entry(stored.post.room.to_string()).or_insert(empty);
             room.posts += 1;
             room.newest_ms = room.newest_ms.max(stored.at.ms);
         }

@@ -157,7 +157,7 @@ fn what_was_said_here_and_set_aside_is_lost_until_it_is_said_again() {
     let id = |seq| PostId { feed: me.feed, seq: Seq(seq) };
     let mut store = store.reopen(dir.path());
     let lost = store.lost(0);
-    let found: Vec<_> = lost.iter().map(|lost| (lost.offset.0, lost.id, lost.post.text.as_str())).collect();
+    let found: Vec<_> = lost.iter().map(|lost| (lost.offset.0, lost.id, &*lost.post.text)).collect();
     assert_eq!(found, [(1, id(1), "keyed"), (2, id(2), "plain"), (3, id(3), "more")]);
     assert_eq!(store.lost(2).len(), 1);
     // The twin's branch, unflushed as all that comes from others, is own too, and was not said here.
@@ -166,7 +166,7 @@ fn what_was_said_here_and_set_aside_is_lost_until_it_is_said_again() {
     assert!(matches!(store.answer(), Input::Appended(_)));
     // Two of the three are said again under a new epoch.
     let mut renewed = Author::new(1, 9);
-    let again = [Post { was: Some(id(1)), ..keyed }, Post { was: Some(id(3)), ..Post::chat("general", "more") }];
+    let again = [Post { was: Some(id(1).into()), ..keyed }, Post { was: Some(id(3).into()), ..Post::chat("general", "more") }];
     let again = renewed.say(9, again.to_vec());
     store.append_at(vec![own(9, &again)]).unwrap();
     let mut store = store.reopen(dir.path());

@@ -81,7 +81,7 @@ fn is_on_shelf(room: Option<&String>, with: Option<&PeerId>, place: &Place, post
             other == *with
         }
         (Some(_), _, None) | (None, Some(_), Some(_)) => false,
-        (None, Some(room), None) => !room.is_empty() && *room == post.post.room,
+        (None, Some(room), None) => !room.is_empty() && **room == *post.post.room,
         (None, None, _) => true,
     }
 }

@@ -29,7 +29,7 @@ fn all(store: &Store, mut query: SearchQuery) -> (Vec<StoredPost>, usize) {
 }
 
 fn texts(posts: &[StoredPost]) -> Vec<&str> {
-    posts.iter().map(|post| post.post.text.as_str()).collect()
+    posts.iter().map(|post| &*post.post.text).collect()
 }
 
 #[test]
@@ -105,7 +105,7 @@ proptest! {
             let posts: Vec<Post> = posts.iter().map(|(room, text)| Post::chat(name(*room), text)).collect();
             let envelope = authors[usize::from(author)].say(ms, posts);
             for (index, post) in (0..).zip(&envelope.body().posts) {
-                if post.text.contains(&word) && room.is_none_or(|room| name(room) == post.room) {
+                if post.text.contains(&word) && room.is_none_or(|room| *name(room) == *post.room) {
                     expected.push((envelope.body().at.ms, offset + index));
                 }
             }
@@ -131,7 +131,7 @@ fn what_is_sealed_is_not_searched_and_is_listed_by_its_other_end_alone() {
     let posts = vec![Post::direct(identity(1), "tea"), Post::direct(identity(3), "tea"), Post::chat("@", "tea")];
     store.append(&[author.say(1, posts)]);
     let found = all(&store, query(&["tea"], None, 9)).0;
-    assert_eq!(found.iter().map(|post| post.post.room.as_str()).collect::<Vec<_>>(), ["@"]);
+    assert_eq!(found.iter().map(|post| &*post.post.room).collect::<Vec<_>>(), ["@"]);
     assert_eq!(all(&store, query(&["tea"], Some("@"), 9)).0.len(), 1);
     let rooms = store.ask(|reply| Job::Rooms { reply }).unwrap();
     let told = rooms.iter().map(|room| (room.name.as_str(), room.with, room.posts)).collect::<Vec<_>>();

@@ -111,8 +111,8 @@ impl Store {
                     if append.flush {
                         self.said.insert(delivery.offset);
                     }
-                    let again = delivery.envelope.body().posts.iter().filter_map(|post| post.was);
-                    again.for_each(|was| self.lost.retain(|_, lost| lost.id != was));
+                    let again = delivery.envelope.body().posts.iter().filter_map(|post| post.was.as_deref());
+                    again.for_each(|was| self.lost.retain(|_, lost| lost.id != *was));
                 }
                 self.stored.extend(append.envelopes.iter().map(kept));
                 Some(Input::Appended(append.ticket))

@@ -35,7 +35,7 @@ fn branches(common: u64, counts: &[u64]) -> Vec<Vec<VerifiedEnvelope>> {
 }
 
 fn said(branch: &[VerifiedEnvelope]) -> Vec<String> {
-    branch.iter().flat_map(|envelope| &envelope.body().posts).map(|post| post.text.clone()).collect()
+    branch.iter().flat_map(|envelope| &envelope.body().posts).map(|post| post.text.to_string()).collect()
 }
 
 fn push(branch: &[VerifiedEnvelope]) -> Vec<Message> {
@@ -234,7 +234,7 @@ fn w_14_a_branch_that_lost_while_it_waited_beyond_a_gap_is_not_taken() {
     let floor = vec![Have { feed: loser.feed_id(), head: Seq(5), floor: Seq(5) }];
     peer.hear(link, &Message::Have(floor));
     peer.converse(10_000, |_, message| content(message));
-    assert!(!peer.history().contains(&loser.body().posts[0].text));
+    assert!(!peer.history().contains(&loser.body().posts[0].text.to_string()));
 }
 
 #[test]
@@ -510,7 +510,7 @@ fn what_is_sealed_for_one_is_said_again_as_it_was_when_it_lost_its_number() {
         let stored = &world.peer(n).store.stored;
         let kept = stored.iter().filter(|held| !held.forked).flat_map(|held| held.envelope.body().posts.clone());
         let (mut letters, again): (Vec<Direct>, Vec<bool>) =
-            kept.filter_map(|post| Some((post.direct?, post.was.is_some()))).unzip();
+            kept.filter_map(|post| Some((*post.direct?, post.was.is_some()))).unzip();
         letters.sort_by(|a, b| a.sealed.cmp(&b.sealed));
         assert_eq!(letters, [letter("b25l"), letter("dHdv")], "peer {n}");
         assert_eq!(again.iter().filter(|is_again| **is_again).count(), 1, "peer {n}");
@@ -547,7 +547,7 @@ fn what_lost_its_number_is_said_again_once_also_over_a_restart() {
     let link = peer.accept(2);
     peer.hear(link, &proof(&winner, &loser));
     peer.converse(3_000, |_, message| content(message));
-    let lost = loser.body().posts[0].text.clone();
+    let lost = loser.body().posts[0].text.to_string();
     let kept = peer.histories().0;
     assert_eq!(kept.iter().filter(|text| **text == lost).count(), 1, "{kept:?}");
     let again = texts(&peer.delivered());

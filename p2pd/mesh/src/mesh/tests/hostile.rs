@@ -123,13 +123,19 @@ fn w_17_a_gap_of_a_thousand_million_is_one_question_and_little_memory() {
     assert!(peer.history().is_empty());
 }
 
+/// Of each, four envelopes of four posts with this text wait: 64 KB each, which is within the limit of one feed.
+fn feeds_that_may_wait(text: &str) -> u64 {
+    let envelope = chain(3, 1, 2, &[text; 4]).remove(1);
+    let read = crate::envelope::Envelope::parse(envelope.bytes().clone(), *envelope.signature()).unwrap();
+    (REORDER_BYTES_MAX / (4 * read.memory_bytes())) as u64
+}
+
 #[test]
 fn w_17_what_waits_beyond_gaps_has_a_limit_for_all_feeds_together() {
     let mut peer = Peer::new(1);
     let link = linked(&mut peer, 2);
     let text = "x".repeat(16_000);
-    // Four envelopes of 64 KB, read, are within the limit of one feed.
-    let fitting = (REORDER_BYTES_MAX / (4 * 129_100)) as u64;
+    let fitting = feeds_that_may_wait(&text);
     for epoch in 1..=fitting + 4 {
         let feed = chain(3, epoch, 5, &[text.as_str(); 4]);
         feed[1..].iter().for_each(|envelope| peer.hear(link, &pushed(std::slice::from_ref(envelope))));
@@ -144,7 +150,7 @@ fn w_17_what_waits_beyond_a_gap_is_given_back_when_nobody_is_left_to_fill_it() {
     for turn in 0..3 {
         let link = linked(&mut peer, 2);
         // Each time all that may wait, so nothing of the time before can still be there.
-        for epoch in 1..=(REORDER_BYTES_MAX / (4 * 129_100)) as u64 {
+        for epoch in 1..=feeds_that_may_wait(&text) {
             let feed = chain(3, turn * 1_000 + epoch, 5, &[text.as_str(); 4]);
             feed[1..].iter().for_each(|envelope| peer.hear(link, &pushed(std::slice::from_ref(envelope))));
         }

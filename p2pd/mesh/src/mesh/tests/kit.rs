@@ -168,7 +168,7 @@ pub(super) fn content(message: &Message) -> Vec<Message> {
 /// The texts of some deliveries, in order.
 pub(super) fn texts(deliveries: &[Delivery]) -> Vec<String> {
     let posts = deliveries.iter().flat_map(|delivery| &delivery.envelope.body().posts);
-    posts.map(|post| post.text.clone()).collect()
+    posts.map(|post| post.text.to_string()).collect()
 }
 
 /// The texts of the envelopes among some messages, in order.
@@ -177,7 +177,7 @@ pub(super) fn texts_said(messages: &[Message]) -> Vec<String> {
         Message::Envelopes(envelopes) => Some(&envelopes.items),
         _ => None,
     });
-    envelopes.flatten().flat_map(|item| &item.body().posts).map(|post| post.text.clone()).collect()
+    envelopes.flatten().flat_map(|item| &item.body().posts).map(|post| post.text.to_string()).collect()
 }
 
 impl Peer {

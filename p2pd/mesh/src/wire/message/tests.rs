@@ -25,7 +25,7 @@ fn record() -> Record {
 
 fn envelope(first: u64) -> Envelope {
     let mut post = Post::chat("general", "hello \u{202e} \"quoted\"\n");
-    post.re = Some(PostId { feed: author(), seq: Seq(9) });
+    post.re = Some(Box::new(PostId { feed: author(), seq: Seq(9) }));
     post.key = Some("k/1".into());
     let prev = (first > 1).then_some(Hash([3; 32]));
     let posts = vec![post, Post::chat("ops.db-1", "two")];
