@@ -186,6 +186,13 @@ pub enum Command {
     },
     /// Dial this address, for ever.
     AddPeer(Addr),
+    /// Somebody on the local network says that a peer is there. Nothing proves it but a handshake.
+    Hint {
+        /// Whose id was named.
+        peer: PeerId,
+        /// Where it shall be.
+        addrs: Vec<Addr>,
+    },
     /// Drop a peer from the book.
     ForgetPeer(PeerId),
     /// Drop an address that was configured or added.

@@ -140,6 +140,15 @@ pub const VAIN_ASKS_MAX: u32 = 3;
 pub const HOP_MAX: u64 = 255;
 /// Of the dials at the same time, those kept for the user's own addresses.
 pub const DIALS_FOR_CONFIGURED: usize = 2;
+/// Of the dials at the same time, those to peers that are known from hearsay alone: whoever calls out names of peers on a
+/// local network takes no more of them.
+pub const DIALS_FOR_HINTED: usize = 2;
+/// Peers of which is remembered where somebody said that they are.
+pub const HINTED_PEERS_MAX: usize = 64;
+/// Times that a hint is tried in vain before it is forgotten. Whoever is there will be heard again.
+pub const HINT_TRIES_MAX: u32 = 3;
+/// A hint that was heard before ends the wait for the next dial once in this time.
+pub const HINT_INTERVAL: Duration = Duration::from_secs(5);
 /// Peers whose offences are remembered.
 pub const PENALTIES_MAX: usize = 4_096;
 /// Links that hear at once of a new envelope they were not pushed. In small meshes that is everybody, so that all
@@ -198,3 +207,4 @@ const _: () = assert!(ENVELOPES_FRAME_BYTES + ENVELOPES_FRAME_BYTES / 200 * 105 
 const _: () = assert!(RECORD_LEN_MAX < FRAME_LEN_MAX_BEFORE_HELLO);
 const _: () = assert!(RECORDS_PER_FRAME_MAX * RECORD_LEN_MAX < FRAME_LEN_MAX);
 const _: () = assert!(BOOK_LEN_PER_SOURCE_MAX < BOOK_LEN_MAX);
+const _: () = assert!(DIALS_FOR_HINTED + DIALS_FOR_CONFIGURED < DIALS_IN_FLIGHT_MAX);

@@ -16,6 +16,7 @@ impl Mesh {
     pub fn census(&self) -> Vec<Count> {
         let mut counts = self.count_own();
         counts.extend(self.dials.census());
+        counts.extend(self.hints.census());
         counts.extend(self.outbox.census());
         counts.extend(self.feeds.census(self.config.reorder_posts_max, self.links.len()));
         let feeds = self.feeds.iter().count();

@@ -10,7 +10,7 @@ use super::link::Up;
 use crate::effect::{Effect, Event};
 use crate::id::{DialId, PeerId};
 use crate::input::DialFailure;
-use crate::limits::{BOOK_LEN_MAX, DIALS_FOR_CONFIGURED, DIALS_IN_FLIGHT_MAX};
+use crate::limits::{BOOK_LEN_MAX, DIALS_FOR_CONFIGURED, DIALS_FOR_HINTED, DIALS_IN_FLIGHT_MAX, HINTED_PEERS_MAX};
 use crate::membership::record::Addr;
 use crate::reconnect::{Backoff, CAP, CAP_OTHERS, Target};
 use crate::status::Count;
@@ -104,6 +104,11 @@ impl Dials {
         }
     }
 
+    /// It is dialed no more, unless it is named again.
+    pub(super) fn forget(&mut self, target: &Target) {
+        self.targets.remove(target);
+    }
+
     /// It is due, and waits for its turn.
     pub(super) fn is_waiting(&self, target: &Target) -> bool {
         self.waiting.contains(target)
@@ -118,7 +123,7 @@ impl Dials {
         vec![
             Count::new("dials in flight", self.in_flight.len(), DIALS_IN_FLIGHT_MAX),
             Count::new("dials in turn", self.waiting.len(), self.targets.len()),
-            Count::new("peers to be dialed", peers, BOOK_LEN_MAX),
+            Count::new("peers to be dialed", peers, BOOK_LEN_MAX + HINTED_PEERS_MAX),
         ]
     }
 
@@ -182,6 +187,7 @@ impl Mesh {
     pub(super) fn on_forget_peer(&mut self, id: PeerId) {
         self.book.forget(&id);
         self.memory.forget(&id);
+        self.hints.forget(id);
         let addrs: Vec<Addr> = self.dials.addrs_of(id).cloned().collect();
         for addr in addrs {
             self.on_forget_addr(&addr);
@@ -254,7 +260,20 @@ impl Mesh {
     /// Whether all places for a dial of this kind are taken.
     fn is_crowded(&self, target: &Target) -> bool {
         let kept = if self.is_configured(target) { 0 } else { DIALS_FOR_CONFIGURED };
-        self.dials.in_flight.len() + kept >= DIALS_IN_FLIGHT_MAX
+        let is_full = self.dials.in_flight.len() + kept >= DIALS_IN_FLIGHT_MAX;
+        is_full || (self.is_hearsay(target) && self.hearsay_in_flight() >= DIALS_FOR_HINTED)
+    }
+
+    /// Nothing but hints tells of it.
+    fn is_hearsay(&self, target: &Target) -> bool {
+        match target {
+            Target::Addr(_) => false,
+            Target::Peer(id) => self.book.get(id).is_none(),
+        }
+    }
+
+    fn hearsay_in_flight(&self) -> usize {
+        self.dials.in_flight.values().filter(|(target, _)| self.is_hearsay(target)).count()
     }
 
     fn longest_wait(&self, target: &Target) -> Duration {
@@ -323,13 +342,16 @@ impl Mesh {
         is_allowed && !self.config.block.contains(&id)
     }
 
-    /// Where a peer may be: what it says itself, then what the user said. Only the first proves who must be there.
+    /// Where a peer may be: what it says itself, what others say, then what the user said. Of the last nobody said who is
+    /// there.
     fn candidates(&self, id: PeerId) -> Vec<(Addr, Option<PeerId>)> {
         let said = self.book.get(&id).into_iter().flat_map(|entry| &entry.record.addrs);
         let said: Vec<&Addr> = said.filter(|addr| !self.dials.is_self(addr)).collect();
-        let configured = self.dials.addrs_of(id).filter(|addr| !said.contains(addr));
+        let hinted = self.hints.addrs_of(id).filter(|addr| !self.dials.is_self(addr) && !said.contains(addr));
+        let named: Vec<&Addr> = said.iter().copied().chain(hinted).collect();
+        let configured = self.dials.addrs_of(id).filter(|addr| !named.contains(addr));
         let configured = configured.map(|addr| (addr.clone(), None));
-        said.iter().map(|addr| ((*addr).clone(), Some(id))).chain(configured).collect()
+        named.iter().map(|addr| ((*addr).clone(), Some(id))).chain(configured).collect()
     }
 
     pub(super) fn on_dial_due(&mut self, target: Target, now: Now) {
@@ -372,6 +394,7 @@ impl Mesh {
     pub(super) fn on_dial_failed(&mut self, dial: DialId, reason: DialFailure, detail: &str, now: Now) {
         let Some((target, addr)) = self.dials.opened(dial) else { return };
         self.count("dials_failed_total", 1);
+        let hinted = self.note_vain_dial(&target, &addr);
         self.count(
             match reason {
                 DialFailure::Unreachable => "dials_unreachable_total",
@@ -414,6 +437,20 @@ impl Mesh {
         let (retry_ms, is_refused) = (wait.as_millis() as u64, reason == DialFailure::Refused);
         let event = Event::DialFailed { addr, reason: detail.to_owned(), is_refused, tries, retry_ms };
         self.effects.push_back(Effect::Event(event));
+        if let Some(id) = hinted {
+            self.forget_hearsay(id);
+        }
+    }
+
+    /// The peer that was dialed, where it was one.
+    fn note_vain_dial(&mut self, target: &Target, addr: &Addr) -> Option<PeerId> {
+        match target {
+            Target::Addr(_) => None,
+            Target::Peer(id) => {
+                self.hints.note_failure(*id, addr);
+                Some(*id)
+            }
+        }
     }
 
     /// Somebody else is now where a peer was: if the user gave that address, whoever is there is meant.

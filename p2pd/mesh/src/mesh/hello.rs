@@ -176,6 +176,7 @@ impl Mesh {
 
     /// A link that is up beside another is no news.
     fn note_linked(&mut self, peer: PeerId, is_spare: bool, now: Now) {
+        self.forget_hints(peer);
         // A full book has no room for it, and so have the dials.
         if self.book.get(&peer).is_none() {
             return;

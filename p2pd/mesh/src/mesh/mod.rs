@@ -9,6 +9,7 @@ mod feeds;
 mod forks;
 mod graph;
 mod hello;
+mod hints;
 mod holders;
 mod link;
 mod missing;
@@ -53,6 +54,7 @@ use dials::Dials;
 use epoch::Renewal;
 use feeds::Feeds;
 use forks::Settling;
+use hints::Hints;
 use holders::Memory;
 use link::Link;
 use outbox::{Outbox, Slot};
@@ -73,6 +75,7 @@ pub struct Mesh {
     /// Links that may have something to send.
     dirty: BTreeSet<LinkId>,
     dials: Dials,
+    hints: Hints,
     book: Book,
     feeds: Feeds,
     /// Feeds known to be longer elsewhere.
@@ -175,6 +178,7 @@ impl Mesh {
             links: BTreeMap::new(),
             dirty: BTreeSet::new(),
             dials: Dials::default(),
+            hints: Hints::default(),
             book: Book::new(id, book, forgotten),
             feeds: Feeds::new(feeds, &forks),
             behind: BTreeSet::new(),
@@ -270,6 +274,7 @@ impl Mesh {
         match command {
             Command::Publish { token, posts } => self.on_publish(token, posts),
             Command::AddPeer(addr) => self.on_add_peer(addr, now),
+            Command::Hint { peer, addrs } => self.on_hint(peer, &addrs, now),
             Command::ForgetPeer(id) => self.on_forget_peer(id),
             Command::ForgetAddr(addr) => self.on_forget_addr(&addr),
             Command::Reconnect(peer) => self.on_reconnect(peer, now),

@@ -88,7 +88,11 @@ impl Mesh {
         let target = Target::Peer(id);
         let configured: Vec<Addr> = self.dials.addrs_of(id).cloned().collect();
         let mut addresses = entry.map(|entry| entry.record.addrs.clone()).unwrap_or_default();
-        addresses.extend(configured.iter().filter(|addr| !addresses.contains(addr)).cloned().collect::<Vec<_>>());
+        for addr in self.hints.addrs_of(id).chain(&configured) {
+            if !addresses.contains(addr) {
+                addresses.push(addr.clone());
+            }
+        }
         let mut status = self.unlinked(&target, now);
         if status.state == PeerState::Down && self.is_linking(id) {
             // Its hello is waited for.

@@ -5,6 +5,7 @@ mod dials;
 mod disk;
 mod figures;
 mod forks;
+mod hints;
 mod hostile;
 mod kit;
 mod links;
