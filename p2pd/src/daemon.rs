@@ -34,6 +34,7 @@ use crate::health::{Progress, Stage};
 use crate::identity::{DataDir, DataDirError};
 use crate::invite::Invites;
 use crate::keyfile::KeyFileError;
+use crate::lan::{Lan, LanConfig, Sighting};
 use crate::letters::Letters;
 use crate::link::{self, BindError, LinkConfig, LinkEvent, Links};
 use crate::logging::{self, LogError, LogHandle};
@@ -159,12 +160,11 @@ async fn live(loaded: &Loaded, args: &RunArgs, log: LogHandle) -> Result<u8, Dae
     let (request_sender, requests) = mpsc::channel(REQUESTS_WAITING_MAX);
     let (order_sender, orders) = mpsc::channel(ORDERS_WAITING_MAX);
     let (stop_api, stop_asked, leave) = (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
-    let (endpoints, token_file) = (config.api_addr.clone(), ground.dir.path().join(TOKEN_FILE));
-    let api_config = ApiConfig { endpoints, group: config.api_group.clone(), token_file, orders: order_sender };
+    let api_config = api_config(config, &ground, order_sender);
     let asked = (request_sender.clone(), orders);
     let invites = Invites::default();
     let door = door(config, &ground, invites.clone(), &request_sender, &alarms);
-    let keeper = keeper(loaded, args, &ground.listen, (live, log), &notifier, asked, door.clone());
+    let (keeper, sightings) = keeper(loaded, args, &ground, (live, log), &notifier, asked, door.clone());
     let served = api::serve(api_config, request_sender, subscribers.clone(), facts, stop_api.clone()).await?;
     let Ground { dir, key, listeners, metrics, listen, .. } = ground;
     let places = Places { listen, metrics: addrs_of(&metrics), api: served.endpoints.clone() };
@@ -190,6 +190,7 @@ async fn live(loaded: &Loaded, args: &RunArgs, log: LogHandle) -> Result<u8, Dae
     let rooms = Rooms {
         links,
         link_events,
+        sightings,
         jobs,
         store_events,
         requests,
@@ -308,6 +309,7 @@ async fn turn(driver: Driver, mut keeper: Keeper, signals: &mut Signals, ends: E
     }
     notifier.stopping();
     keeper.log.tell_suppressed();
+    keeper.lan.stop().await;
     // Whoever waits for a reload is told that it does not come.
     drop(keeper);
     stop_api.cancel();
@@ -329,26 +331,35 @@ async fn turn(driver: Driver, mut keeper: Keeper, signals: &mut Signals, ends: E
     Ok(exit::OK)
 }
 
+fn api_config(config: &Config, ground: &Ground, orders: mpsc::Sender<Order>) -> ApiConfig {
+    let (endpoints, token_file) = (config.api_addr.clone(), ground.dir.path().join(TOKEN_FILE));
+    ApiConfig { endpoints, group: config.api_group.clone(), token_file, orders }
+}
+
+/// Who serves the operator, and where what it hears on the local network comes out.
 fn keeper(
     loaded: &Loaded,
     args: &RunArgs,
-    listen: &[SocketAddr],
+    ground: &Ground,
     (live, log): (Live, LogHandle),
     notifier: &Notifier,
     (requests, orders): (mpsc::Sender<Request>, mpsc::Receiver<Order>),
     door: Door,
-) -> Keeper {
-    Keeper {
+) -> (Keeper, mpsc::Receiver<Sighting>) {
+    let (lan, sightings) = lan(ground);
+    let keeper = Keeper {
         args: args.config.clone(),
         loaded: loaded.clone(),
-        listen: listen.to_vec(),
+        listen: ground.listen.clone(),
         live,
         log: LogLevel::new(log, &loaded.config.log_level),
         notifier: notifier.clone(),
         requests,
         orders,
         door,
-    }
+        lan,
+    };
+    (keeper, sightings)
 }
 
 fn door(config: &Config, ground: &Ground, invites: Invites, requests: &mpsc::Sender<Request>, alarms: &Alarms) -> Door {
@@ -362,6 +373,11 @@ fn door(config: &Config, ground: &Ground, invites: Invites, requests: &mpsc::Sen
         alarms: alarms.clone(),
         joining: Arc::default(),
     }
+}
+
+fn lan(ground: &Ground) -> (Lan, mpsc::Receiver<Sighting>) {
+    let id = PeerId(ground.key.verifying_key().to_bytes());
+    Lan::new(LanConfig { id, networks: ground.networks.clone(), listen: ground.listen.clone() })
 }
 
 /// The service manager. One that cannot be reached is no reason not to start.

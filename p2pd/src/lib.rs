@@ -12,6 +12,7 @@ pub mod health;
 pub mod identity;
 pub mod invite;
 pub mod keyfile;
+pub mod lan;
 pub mod letters;
 pub mod link;
 pub mod logging;

@@ -6,6 +6,7 @@
 mod cut;
 mod flood;
 mod interface;
+mod lan;
 mod lossy;
 mod partition;
 mod sniff;

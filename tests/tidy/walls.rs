@@ -176,7 +176,7 @@ const HOUSES: &[House] = &[
                 rooms: &["config", "health", "invite", "letters", "metrics", "names", "network", "query"],
                 is_shared: true,
             },
-            Step { rooms: &["link", "store", "api"], is_shared: false },
+            Step { rooms: &["link", "store", "api", "lan"], is_shared: false },
             Step { rooms: &["driver"], is_shared: false },
             Step { rooms: &["daemon"], is_shared: false },
             Step { rooms: &["lib"], is_shared: false },
@@ -229,6 +229,12 @@ const WALLS: &[Wall] = &[
         except: &["p2pd/src/link/", "p2pd/src/api/"],
         words: &["TcpStream"],
         why: "only link moves bytes between peers, and api serves loopback",
+    },
+    Wall {
+        within: &["p2pd/src/"],
+        except: &["p2pd/src/lan/"],
+        words: &["join_multicast_v4_n", "join_multicast_v6"],
+        why: "only lan speaks to everybody on a network",
     },
     Wall {
         within: &["p2pd/src/"],

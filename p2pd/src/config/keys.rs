@@ -207,6 +207,15 @@ pub(super) const KEYS: &[Key] = &[
         show: |config| many(&config.advertise_addr),
     },
     Key {
+        name: "lan_discovery",
+        about: "true finds peers of the same network on the local network, without `peers`, and is found by them. Everybody\n\
+                there sees then that this machine runs p2pd, its peer id, and who belongs together.",
+        default: None,
+        take: Some(|config, new| config.lan_discovery = new.lan_discovery),
+        read: Read::One(|config, value| put(&mut config.lan_discovery, text::boolean(value))),
+        show: |config| one(config.lan_discovery),
+    },
+    Key {
         name: "network_secret_file",
         about: "The network key: who holds it may join. Make one with `p2pd keygen FILE`.",
         default: Some("network.key in the data directory, made at the first start"),
@@ -330,6 +339,7 @@ impl Config {
             data_dir,
             metrics_addr: None,
             advertise_addr: Vec::new(),
+            lan_discovery: false,
             network_secret_file: None,
             network_secret: None,
             join: None,

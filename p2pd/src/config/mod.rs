@@ -65,6 +65,8 @@ pub struct Config {
     pub metrics_addr: Option<String>,
     /// What others are told instead of what the links show.
     pub advertise_addr: Vec<Addr>,
+    /// Peers of the local network are looked for, and told of this one.
+    pub lan_discovery: bool,
     /// The network key's file; where it is none, the one in the data directory, made if it is missing.
     pub network_secret_file: Option<PathBuf>,
     /// The network key itself, as the file would hold it.

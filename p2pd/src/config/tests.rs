@@ -594,17 +594,17 @@ fn every_key_that_is_taken_over_is() {
     // A value that is not the default, for each key that needs no restart.
     let text = "peers: [a:1]\nmax_connections: 7\nheartbeat_interval: 9s\nheartbeat_timeout: 3s\ndedup_cache_size: 9\n\
                 log_level: debug\nname: other\nadvertise_addr: [a:2]\nretention_age: 9d\nretention_bytes: 9GiB\n\
-                full_mesh_max: 5\ndefault_room: other\n";
+                full_mesh_max: 5\ndefault_room: other\nlan_discovery: true\n";
     let id = p2p_mesh::id::PeerId([7; 32]);
     for list in [format!("allow: [{id}]\n"), format!("block: [{id}]\n")] {
         let (reloaded, changes) = reloaded("", &format!("{text}{list}"));
-        assert_eq!(changes.len(), 13, "{changes:?}");
+        assert_eq!(changes.len(), 14, "{changes:?}");
         let shown = |config: &Config| keys::KEYS.iter().map(|key| (key.show)(config)).collect::<Vec<_>>();
         let wanted = Machine::with_yaml(&format!("{text}{list}")).load().unwrap().config;
         assert_eq!(shown(&reloaded.loaded.config), shown(&wanted));
     }
     let live = keys::KEYS.iter().filter(|key| key.take.is_some()).count();
-    assert_eq!(live, 14, "a new one belongs into this test");
+    assert_eq!(live, 15, "a new one belongs into this test");
 }
 
 #[test]

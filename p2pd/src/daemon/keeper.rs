@@ -14,6 +14,7 @@ use super::{choices, mesh_config};
 use crate::api::{Live, LogFilter, LogWish, Order, Reload, Request};
 use crate::args::ConfigArgs;
 use crate::config::{self, Change, ConfigErrors, Loaded, Reloaded};
+use crate::lan::Lan;
 use crate::notify::Notifier;
 
 /// Serves the operator until a signal ends the daemon.
@@ -29,11 +30,13 @@ pub(super) struct Keeper {
     pub(super) requests: mpsc::Sender<Request>,
     pub(super) orders: mpsc::Receiver<Order>,
     pub(super) door: Door,
+    pub(super) lan: Lan,
 }
 
 impl Keeper {
     /// The signal that ends the daemon.
     pub(super) async fn run(&mut self, signals: &mut Signals) -> Signal {
+        self.switch_lan().await;
         loop {
             let due = self.log.due();
             tokio::select! {
@@ -123,9 +126,18 @@ impl Keeper {
         };
         let is_taken = self.requests.send(request).await.is_ok();
         let dials = if is_taken { answer.await.unwrap_or_default() } else { 0 };
+        self.switch_lan().await;
         let warnings = self.loaded.warnings.clone();
         say(by, &changes, &warnings, dials);
         Ok(Reload { changes, warnings, dials })
+    }
+
+    async fn switch_lan(&mut self) {
+        if self.loaded.config.lan_discovery {
+            self.lan.start();
+        } else {
+            self.lan.stop().await;
+        }
     }
 
     /// One line for the daemon and one for each peer.

@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::{Alarms, Batch, Request, Subscribers};
 use crate::invite::InviteChange;
+use crate::lan::Sighting;
 use crate::link::{LinkEvent, Links};
 use crate::notify::Notifier;
 use crate::store::{Job, StoreError, StoreEvent};
@@ -42,6 +43,8 @@ enum Turn {
     /// The service manager has to hear what changed.
     Tell,
     Link(LinkEvent),
+    /// Somebody was heard on the local network.
+    Sighting(Sighting),
 }
 
 /// The two clocks that the mesh is told.
@@ -56,6 +59,8 @@ pub struct Rooms {
     pub links: Links,
     /// What they tell.
     pub link_events: mpsc::Receiver<LinkEvent>,
+    /// Who was heard on the local network.
+    pub sightings: mpsc::Receiver<Sighting>,
     /// To the store.
     pub jobs: mpsc::Sender<Job>,
     /// What it tells.
@@ -175,6 +180,9 @@ impl Driver {
                 Turn::Retain => self.retain(),
                 Turn::Tell => self.tell_service(),
                 Turn::Link(event) => self.on_link_events(event),
+                Turn::Sighting(Sighting { peer, addrs }) => {
+                    self.handle(Input::Command(Command::Hint { peer, addrs }));
+                }
             }
             self.publish();
             let is_late = leaving.is_some_and(|deadline| tokio::time::Instant::now() >= deadline);
@@ -189,7 +197,7 @@ impl Driver {
     async fn next(&mut self, timer: Pin<&mut Sleep>, is_leaving: bool) -> Turn {
         let has_room = self.has_room();
         let (retention_due, tell_due) = (self.rooms.retention.due(), self.tell_due);
-        let Rooms { store_events, jobs, requests, link_events, leave, .. } = &mut self.rooms;
+        let Rooms { store_events, jobs, requests, link_events, sightings, leave, .. } = &mut self.rooms;
         tokio::select! {
             biased;
             () = leave.cancelled(), if !is_leaving => Turn::Leave,
@@ -199,6 +207,8 @@ impl Driver {
             () = sleep_until(retention_due) => Turn::Retain,
             () = sleep_until(tell_due) => Turn::Tell,
             Some(request) = requests.recv() => Turn::Request(request),
+            // Few a minute, so a flood from peers is not held up by them, and they not by it.
+            Some(sighting) = sightings.recv(), if has_room => Turn::Sighting(sighting),
             Some(event) = link_events.recv(), if has_room => Turn::Link(event),
         }
     }

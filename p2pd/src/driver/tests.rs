@@ -47,6 +47,7 @@ fn stage() -> Stage {
     let rooms = Rooms {
         links: Links::start(link_config, Vec::new(), link_sender, CancellationToken::new()),
         link_events,
+        sightings: mpsc::channel(1).1,
         jobs: job_sender,
         store_events,
         // Nobody asks anything any more, which is no reason to stop.

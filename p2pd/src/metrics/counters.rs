@@ -88,6 +88,8 @@ pub(super) const COUNTERS: &[Counter] = &[
         &[("", "feeds_delayed_total")],
     ),
     plain("p2p_records_dropped", "Records of peers that the book has no room for.", &[("", "records_dropped_total")]),
+    plain("p2p_lan_sightings", "Peers of this network that were heard on the local one.", &[("", "hints_total")]),
+    plain("p2p_lan_sightings_dropped", "Those that there was no room for.", &[("", "hints_dropped_total")]),
     plain("p2p_forks_seen", "Proofs that an author used a number twice.", &[("", "forks_seen_total")]),
     plain("p2p_fork_searches", "Searches for the place where two branches part.", &[("", "fork_searches_total")]),
     plain("p2p_fork_searches_vain", "Those that found none.", &[("", "fork_searches_vain_total")]),

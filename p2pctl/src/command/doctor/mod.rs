@@ -40,6 +40,7 @@ const CHECKS: &[fn(&Facts) -> Check] = &[
     places::advertise,
     places::open_network,
     places::metrics,
+    places::lan,
     peers::configured,
     peers::linked,
     peers::secret,

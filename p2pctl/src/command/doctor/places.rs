@@ -2,6 +2,7 @@
 
 use super::facts::{Facts, Reach, ip_of, listed, reach};
 use crate::output::doctor::Check;
+use crate::output::words::counted;
 
 /// How far the widest of these addresses reaches; none where there is none.
 fn widest<'a>(addresses: impl IntoIterator<Item = &'a str>) -> Option<Reach> {
@@ -80,3 +81,29 @@ pub(super) fn metrics(facts: &Facts) -> Check {
         _ => Check::ok("metrics", format!("they are served at {}", listed(addresses))),
     }
 }
+
+pub(super) fn lan(facts: &Facts) -> Check {
+    if facts.value("lan_discovery") != "true" {
+        return Check::ok("lan", "peers on the local network are not looked for");
+    }
+    if listens(facts) == Some(Reach::Loopback) {
+        let finding = "peers on the local network are looked for, and none of them could link to this daemon";
+        return Check::warn(
+            "lan",
+            finding,
+            "listen for them: p2pd -l 0.0.0.0:8080, or listen_addr in the configuration",
+        );
+    }
+    let heard = facts.status.counters.get("hints_total").copied().unwrap_or(0);
+    let is_old = facts.status.uptime_ms >= LAN_SILENCE_MS_WARN;
+    if heard == 0 && facts.status.peers_up == 0 && is_old {
+        let finding = "nobody of this network is heard on the local network";
+        let hint = "see whether lan_discovery is on there, the network the same (p2pctl status), and UDP port 5353 not \
+                    blocked; guest networks often keep their members apart";
+        return Check::warn("lan", finding, hint);
+    }
+    Check::ok("lan", format!("peers on the local network are looked for, and were heard {}", counted(heard, "time")))
+}
+
+/// Whoever is there has said so several times by then.
+const LAN_SILENCE_MS_WARN: u64 = 60_000;

@@ -130,6 +130,22 @@ fn where_it_can_be_reached() {
         facts.status.open_network = true;
         facts.status.listen = vec!["192.168.1.4:8080".into()];
     });
+    let lan = |change: fn(&mut Facts)| {
+        let mut facts = well();
+        facts.config.values.push(ConfigValue { key: "lan_discovery".into(), value: "true".into(), source: "x".into() });
+        facts.status.uptime_ms = 61_000;
+        change(&mut facts);
+        complaints(&facts).into_iter().filter(|complaint| complaint.starts_with("lan ")).collect::<Vec<_>>()
+    };
+    assert!(lan(|_| ()).is_empty(), "others are linked");
+    assert_eq!(lan(|facts| facts.status.listen = vec!["127.0.0.1:8080".into()]), ["lan Warn"]);
+    assert_eq!(lan(|facts| facts.status.peers_up = 0), ["lan Warn"]);
+    assert!(lan(|facts| (facts.status.peers_up, facts.status.uptime_ms) = (0, 9_000)).is_empty(), "too early");
+    let heard = lan(|facts| {
+        facts.status.peers_up = 0;
+        facts.status.counters.insert("hints_total".into(), 3);
+    });
+    assert!(heard.is_empty());
     let metrics = |value: &str| {
         let mut facts = well();
         facts.config.values[0].value = value.into();
