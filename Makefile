@@ -34,10 +34,14 @@ help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-23s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # What the gate needs beyond cargo: cargo-deny, a tool that counts lines, and the LLVM tools that it calls. rustup's belong to the
-# compiler; where these cannot be had, Debian's read the same files.
-deps: ## Install what is missing: a C compiler and LLVM's tools (Debian), cargo-llvm-cov and cargo-deny; says how to get cargo
+# compiler; where these cannot be had, Debian's read the same files. Tests of a shell that is not there say that they are skipped,
+# so nobody is asked for a password to get it.
+deps: ## Install what is missing: a C compiler, LLVM's tools, shells (Debian), cargo-llvm-cov and cargo-deny; says how to get cargo
 	@wanted=; \
-	if ! command -v cc >/dev/null; then wanted="gcc libc6-dev make"; fi; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    for shell in zsh fish; do command -v $$shell >/dev/null || wanted="$$wanted $$shell"; done; \
+	fi; \
+	if ! command -v cc >/dev/null; then wanted="$$wanted gcc libc6-dev make"; fi; \
 	if ! tests/cover.sh --tools 2>/dev/null && ! timeout 60 rustup component add llvm-tools >/dev/null 2>&1 </dev/null; then \
 	    wanted="$$wanted llvm-19"; \
 	fi; \
