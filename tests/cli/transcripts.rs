@@ -341,7 +341,7 @@ fn what_is_told_of_the_state_is_as_written_down() {
         "doctor",
         &[
             "p2pctl doctor | grep -v ' disk-\\| descriptors\\|checks,'",
-            "p2pctl doctor -o json | cut -c 1-140",
+            "p2pctl doctor -o json | cut -d , -f 1-7",
             "p2pctl -s ./nowhere.sock doctor",
             "p2pctl doctor two",
         ],
