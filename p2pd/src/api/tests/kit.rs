@@ -388,7 +388,8 @@ impl World {
 
     fn find_last(&self, rooms: &[String], authors: &Authors, posts: usize) -> Offset {
         let mut places = self.stored().into_iter().rev().filter(|stored| {
-            (rooms.is_empty() || rooms.iter().any(|room| **room == *stored.post.room)) && authors.takes(&stored.id.feed.id)
+            (rooms.is_empty() || rooms.iter().any(|room| **room == *stored.post.room))
+                && authors.takes(&stored.id.feed.id)
         });
         places.nth(posts - 1).map_or(Offset(0), |stored| Offset(stored.offset.0 - 1))
     }

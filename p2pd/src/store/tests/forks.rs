@@ -166,7 +166,8 @@ fn what_was_said_here_and_set_aside_is_lost_until_it_is_said_again() {
     assert!(matches!(store.answer(), Input::Appended(_)));
     // Two of the three are said again under a new epoch.
     let mut renewed = Author::new(1, 9);
-    let again = [Post { was: Some(id(1).into()), ..keyed }, Post { was: Some(id(3).into()), ..Post::chat("general", "more") }];
+    let again =
+        [Post { was: Some(id(1).into()), ..keyed }, Post { was: Some(id(3).into()), ..Post::chat("general", "more") }];
     let again = renewed.say(9, again.to_vec());
     store.append_at(vec![own(9, &again)]).unwrap();
     let mut store = store.reopen(dir.path());

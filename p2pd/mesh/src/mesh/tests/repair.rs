@@ -109,7 +109,8 @@ fn a_repair_from_disk_fits_its_frames_whatever_sizes_meet() {
     let prev = disk.last().map(|last| last.hash());
     let big = "y".repeat(16_000);
     disk.push(super::kit::sealed(3, 7, 201, prev, &[big.as_str(); 4]));
-    let expected: Vec<String> = disk.iter().flat_map(|held| &held.body().posts).map(|post| post.text.to_string()).collect();
+    let expected: Vec<String> =
+        disk.iter().flat_map(|held| &held.body().posts).map(|post| post.text.to_string()).collect();
     let mut peer = Peer::start(1, config(1), &disk, Vec::new());
     let link = peer.accept(2);
     peer.said(link);
