@@ -196,6 +196,12 @@ impl Post {
         Self { kind: CHAT.into(), room: room.into(), text: text.into(), re: None, key: None, was: None, direct: None }
     }
 
+    /// A post about the network's secret.
+    #[must_use]
+    pub fn network(text: &str) -> Self {
+        Self { kind: NETWORK.into(), ..Self::chat("", text) }
+    }
+
     /// A post for one peer only.
     #[must_use]
     pub fn direct(to: PeerId, sealed: &str) -> Self {
@@ -475,6 +481,8 @@ impl<'a> PostEncoding<'a> {
 pub const CHAT: &str = "chat";
 /// What is sealed for one peer.
 pub const DIRECT: &str = "direct";
+/// What daemons tell each other of the network's secret. No user says or sees it.
+pub const NETWORK: &str = "network";
 const VERSION: u64 = 1;
 const CONTEXT: &[u8] = b"p2pd envelope v1\n";
 /// How a body ends whose posts are none yet.

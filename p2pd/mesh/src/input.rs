@@ -229,6 +229,8 @@ pub struct Draft {
     pub key: Option<String>,
     /// For one peer only: room and text are empty then, and what is said is in here.
     pub direct: Option<Direct>,
+    /// About the network's secret, from the daemon and not from its user: the room is empty then.
+    pub is_network: bool,
 }
 
 /// What is known of a post of our own that carries an idempotency key.
@@ -245,6 +247,12 @@ pub struct KeyedPost {
 }
 
 impl Draft {
+    /// What the daemon itself says about the network's secret.
+    #[must_use]
+    pub fn network(text: String) -> Self {
+        Self { room: String::new(), text, re: None, key: None, direct: None, is_network: true }
+    }
+
     /// A fingerprint of everything but the key: equal drafts are the same message.
     #[must_use]
     pub fn content_hash(&self) -> crate::id::Hash {

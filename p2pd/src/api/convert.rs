@@ -1,7 +1,7 @@
 //! From the mesh's types to the messages of the API, and back.
 
 use p2p_mesh::effect::{Delivery, Refusal, Sent};
-use p2p_mesh::envelope::{CHAT, Post};
+use p2p_mesh::envelope::{CHAT, NETWORK, Post};
 use p2p_mesh::id::{Epoch, INTEGER_END, Instance, Offset, PeerId, PostId, Seq};
 use p2p_mesh::input::Draft;
 use p2p_mesh::status::{GraphPeer, PeerState, PeerStatus};
@@ -32,7 +32,7 @@ pub(super) fn graph_peer(peer: GraphPeer, names: &Names) -> v1::GraphPeer {
     }
 }
 
-/// None where others say something to each other alone.
+/// None where our user must not see it: daemons tell it each other, or others say it to each other alone.
 pub(super) fn stored_post(stored: &StoredPost, view: &View) -> Option<v1::Post> {
     let author = &stored.id.feed.id;
     let marks = Marks { at_ms: stored.at.ms, own: stored.own, late: stored.late, forked: stored.forked };
@@ -66,8 +66,11 @@ pub(super) fn of_author(author: &PeerId, marks: Marks, names: &Names) -> v1::Pos
 }
 
 /// Puts what was said into a message, in the place of what was said in it before. False where others say it to each other
-/// alone; then it is as it was.
+/// alone, or daemons do; then it is as it was.
 pub(super) fn say(message: &mut v1::Post, post: &Post, author: &PeerId, view: &View) -> bool {
+    if post.kind == NETWORK {
+        return false;
+    }
     let opened = post.direct.as_ref().map(|letter| (letter, view.letters.open(author, letter)));
     if let Some((_, Opened::NotOurs)) = opened {
         return false;
@@ -118,7 +121,7 @@ pub(super) fn draft(post: v1::Outgoing, default_room: &str) -> Result<Draft, Err
     let room = if post.room.is_empty() { default_room.to_owned() } else { post.room };
     let re = post.re.map(|re| parse_post_id(re, "the answered post")).transpose()?;
     let key = Some(post.key).filter(|key| !key.is_empty());
-    Ok(Draft { room, text: post.text, re, key, direct: None })
+    Ok(Draft { room, text: post.text, re, key, direct: None, is_network: false })
 }
 
 /// The peer whose letters are asked for; none where it is empty.

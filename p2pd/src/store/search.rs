@@ -1,7 +1,7 @@
 //! Looking for words: newest first, a bounded stretch at a time, so that no append waits for long.
 
 use p2p_mesh::effect::Delivery;
-use p2p_mesh::envelope::Post;
+use p2p_mesh::envelope::{NETWORK, Post};
 use p2p_mesh::id::{Offset, PostId};
 use rusqlite::{Connection, Row};
 
@@ -104,8 +104,9 @@ fn collect(
 }
 
 fn matches(post: &Post, query: &SearchQuery) -> bool {
-    // What is sealed is not searched: the store has no key.
-    if post.direct.is_some() || query.room.as_ref().is_some_and(|room| **room != *post.room) {
+    // What is sealed is not searched: the store has no key. What daemons tell each other is no word of anybody.
+    let is_text = post.direct.is_none() && post.kind != NETWORK;
+    if !is_text || query.room.as_ref().is_some_and(|room| **room != *post.room) {
         return false;
     }
     let text = post.text.to_lowercase();

@@ -5,13 +5,13 @@
 
 use std::borrow::Cow;
 
-use p2p_mesh::envelope::Post;
+use p2p_mesh::envelope::{NETWORK, Post};
 use p2p_mesh::id::PeerId;
 
 /// The shelf of a post, where `me` is the owner of the store; none for kinds that have no room.
 pub(super) fn of<'a>(me: &PeerId, author: &PeerId, post: &'a Post) -> Option<Cow<'a, str>> {
     match &post.direct {
-        None if post.room.is_empty() => None,
+        None if post.room.is_empty() || post.kind == NETWORK => None,
         None => Some(room(&post.room)),
         Some(direct) if author == me => Some(between(&direct.to).into()),
         Some(direct) if direct.to == *me => Some(between(author).into()),
@@ -61,6 +61,12 @@ mod tests {
         assert_eq!(room_of(&between(&id(1))), None);
         assert_eq!(peer_of(&between(&id(1))), Some(id(1)));
         assert_eq!(peer_of(OTHERS), None);
+    }
+
+    #[test]
+    fn what_daemons_tell_each_other_is_on_no_shelf_whatever_it_says() {
+        let post = Post { room: "general".into(), ..Post::network("{}") };
+        assert_eq!(of(&id(1), &id(1), &post), None);
     }
 
     #[test]

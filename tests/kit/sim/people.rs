@@ -205,7 +205,14 @@ impl People {
         self.tokens += 1;
         let draft = |index: &usize| {
             let Operation { room, text, key, .. } = &self.operations[*index];
-            Draft { room: room.clone(), text: text.clone(), re: None, key: key.clone(), direct: None }
+            Draft {
+                room: room.clone(),
+                text: text.clone(),
+                re: None,
+                key: key.clone(),
+                direct: None,
+                is_network: false,
+            }
         };
         let drafts = operations.iter().map(draft).collect();
         self.sessions[session.0].busy = true;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::{Mesh, Pending};
 use crate::effect::{Effect, Refusal, Sent};
-use crate::envelope::{Body, CHAT, DIRECT, Post, VerifiedEnvelope};
+use crate::envelope::{Body, CHAT, DIRECT, NETWORK, Post, VerifiedEnvelope};
 use crate::id::{Hash, INTEGER_END, PostId, Seq};
 use crate::input::{Draft, KeyedPost, Ticket};
 use crate::limits::{
@@ -159,12 +159,12 @@ impl Mesh {
 
     /// An own post that lost its number is said again; `false` where it does not fit.
     pub(super) fn say_again(&mut self, was: PostId, post: Post) -> bool {
-        let is_said_by_users = post.kind == CHAT || post.direct.is_some();
+        let is_said_here = post.kind == CHAT || post.kind == NETWORK || post.direct.is_some();
         let draft = draft_of(post);
         let again = post_of(draft.clone(), Some(was));
         let mut encoded = Vec::new();
         again.encode_into(&mut encoded);
-        if !is_said_by_users || encoded.len() > BODY_LEN_MAX - BODY_OVERHEAD {
+        if !is_said_here || encoded.len() > BODY_LEN_MAX - BODY_OVERHEAD {
             return false;
         }
         let slot = Slot { token: NOBODY, index: 0, key: None };
@@ -354,7 +354,7 @@ fn check_draft(draft: &Draft) -> Result<(), Refusal> {
     // What is sealed was looked at before it was.
     if draft.direct.is_none() {
         check_text(&draft.text)?;
-        if !is_room(&draft.room) {
+        if !draft.is_network && !is_room(&draft.room) {
             return Err(Refusal::Room(draft.room.chars().take(ROOM_LEN_MAX).collect()));
         }
     }
@@ -381,8 +381,12 @@ fn check_draft(draft: &Draft) -> Result<(), Refusal> {
 }
 
 fn post_of(draft: Draft, was: Option<PostId>) -> Post {
-    let Draft { room, text, re, key, direct } = draft;
-    let kind = if direct.is_some() { DIRECT } else { CHAT };
+    let Draft { room, text, re, key, direct, is_network } = draft;
+    let kind = match (&direct, is_network) {
+        (Some(_), _) => DIRECT,
+        (None, true) => NETWORK,
+        (None, false) => CHAT,
+    };
     Post {
         kind: kind.into(),
         room: room.into(),
@@ -395,13 +399,14 @@ fn post_of(draft: Draft, was: Option<PostId>) -> Post {
 }
 
 fn draft_of(post: Post) -> Draft {
-    let Post { room, text, re, key, direct, kind: _, was: _ } = post;
+    let Post { room, text, re, key, direct, kind, was: _ } = post;
     Draft {
         room: room.to_string(),
         text: text.to_string(),
         re: re.map(|re| *re),
         key: key.map(|key| key.to_string()),
         direct: direct.map(|direct| *direct),
+        is_network: kind == NETWORK,
     }
 }
 

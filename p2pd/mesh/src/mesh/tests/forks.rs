@@ -518,6 +518,27 @@ fn what_is_sealed_for_one_is_said_again_as_it_was_when_it_lost_its_number() {
 }
 
 #[test]
+fn what_a_daemon_said_of_its_network_is_said_again_when_it_lost_its_number() {
+    let mut world = World::meshed(2);
+    world.say(2, "before");
+    world.run_for(3_000);
+    world.resume_twice(2, 7);
+    world.cut(2, 1);
+    for (n, text) in [(2, "one"), (7, "two")] {
+        world.command(n, Command::Publish { token: 0, posts: vec![Draft::network(text.into())] });
+    }
+    world.run_for(120_000);
+    for n in [1, 2, 7] {
+        let stored = world.peer(n).store.stored.iter().filter(|held| !held.forked);
+        let posts = stored.flat_map(|held| held.envelope.body().posts.clone());
+        let mut texts: Vec<String> =
+            posts.filter(|post| post.kind == crate::envelope::NETWORK).map(|post| post.text.to_string()).collect();
+        texts.sort_unstable();
+        assert_eq!(texts, ["one", "two"], "peer {n}");
+    }
+}
+
+#[test]
 fn a_machine_whose_twin_spoke_first_goes_on_under_a_new_epoch_without_a_fork() {
     let mut world = World::meshed(2);
     world.say(2, "before");

@@ -104,7 +104,7 @@ pub(super) fn config(n: u8) -> Config {
 }
 
 pub(super) fn draft(text: &str) -> Draft {
-    Draft { room: "general".into(), text: text.into(), re: None, key: None, direct: None }
+    Draft { room: "general".into(), text: text.into(), re: None, key: None, direct: None, is_network: false }
 }
 
 pub(super) fn keyed(text: &str, key: &str) -> Draft {

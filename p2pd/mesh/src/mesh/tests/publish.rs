@@ -304,3 +304,13 @@ fn what_is_sealed_for_one_goes_the_way_of_all_posts_and_once_for_each_key() {
         Refusal::TooLong { len: encoded, limit }
     });
 }
+
+#[test]
+fn what_a_daemon_says_of_its_network_is_a_post_of_its_own_kind_in_no_room() {
+    let mut peer = Peer::new(1);
+    peer.publish(1, vec![Draft::network("{}".into())]);
+    let delivered = peer.delivered();
+    let posts: Vec<&Post> = delivered.iter().flat_map(|delivery| &delivery.envelope.body().posts).collect();
+    assert_eq!(posts, [&Post::network("{}")]);
+    assert_eq!((&*posts[0].kind, &*posts[0].room), ("network", ""));
+}
