@@ -3,7 +3,7 @@
 //! A letter is encrypted with the key that only its author's and its recipient's keys together give (X25519 of the
 //! identities, then `XChaCha20Poly1305`), so both can open it for as long as they have their identity. The envelope that
 //! carries it is signed by the author; inside, the letter names author and recipient once more, so that nobody can pass
-//! one on as a word of his own.
+//! one on as a word of his own, and what it is for, so that nobody can pass one off as another kind.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -27,6 +27,15 @@ struct Desk {
     nonce_key: Zeroizing<[u8; 32]>,
     /// One for each peer that we write with: making one costs more than opening a letter.
     boxes: Mutex<BTreeMap<PeerId, ChaChaBox>>,
+}
+
+/// What a letter is for.
+#[derive(Clone, Copy)]
+enum Purpose {
+    /// For its recipient's eyes.
+    Text,
+    /// A key of the network, for its recipient's daemon.
+    Key,
 }
 
 /// What opening a letter gives.
@@ -72,10 +81,32 @@ impl Letters {
             Some(key) => self.nonce_of(&to, text, key),
             None => rand::random(),
         };
-        let padded = pad(&self.0.me, &to, text);
-        let sealed = self.with_box(&to, |shared| shared.encrypt((&nonce).into(), padded.as_slice()).ok());
-        let sealed = sealed.flatten().ok_or(NoKey(to))?;
-        Ok(Direct { to, sealed: base64url(&[&nonce, sealed.as_slice()].concat()) })
+        Ok(Direct { to, sealed: self.encrypt(Purpose::Text, to, text, &nonce)? })
+    }
+
+    /// Seals a network's key for a peer's daemon, or for our own.
+    ///
+    /// # Errors
+    ///
+    /// The peer's id is no key.
+    pub fn seal_key(&self, to: PeerId, key: &str) -> Result<String, NoKey> {
+        self.encrypt(Purpose::Key, to, key, &rand::random())
+    }
+
+    /// Opens a network's key that `author` sealed for us; none where it did not.
+    #[must_use]
+    pub fn open_key(&self, author: &PeerId, sealed: &str) -> Option<Zeroizing<String>> {
+        self.decrypt(Purpose::Key, (author, &self.0.me), author, sealed).map(Zeroizing::new)
+    }
+
+    /// A key that nobody has but we and a peer, the same for both as long as they ask for the same purpose. None where
+    /// the peer's id is no key.
+    #[must_use]
+    pub fn pair_key(&self, peer: &PeerId, purpose: &[u8]) -> Option<Zeroizing<[u8; 32]>> {
+        // Nothing else is ever sealed under this nonce: those of letters are drawn from the same space at random.
+        let nonce: [u8; NONCE_LEN] = first_bytes(&blake3::derive_key(PAIR_NONCE_CONTEXT, purpose));
+        let sealed = self.with_box(peer, |shared| shared.encrypt((&nonce).into(), [0; 32].as_slice()).ok())??;
+        Some(Zeroizing::new(blake3::derive_key(PAIR_KEY_CONTEXT, &Zeroizing::new(sealed))))
     }
 
     /// Opens a letter that `author` signed.
@@ -87,19 +118,34 @@ impl Letters {
             (false, true) => author,
             (false, false) => return Opened::NotOurs,
         };
-        let text = decode(&letter.sealed).and_then(|bytes| {
-            let (nonce, sealed) = bytes.split_first_chunk::<NONCE_LEN>()?;
-            let padded = self.with_box(other, |shared| shared.decrypt(nonce.into(), sealed).ok())?;
-            unpad(author, &letter.to, &Zeroizing::new(padded?))
-        });
+        let text = self.decrypt(Purpose::Text, (author, &letter.to), other, &letter.sealed);
         text.map_or(Opened::Unreadable, Opened::Text)
+    }
+
+    fn encrypt(&self, purpose: Purpose, to: PeerId, text: &str, nonce: &[u8; NONCE_LEN]) -> Result<String, NoKey> {
+        let padded = pad(&ends(purpose, &self.0.me, &to), text);
+        let sealed = self.with_box(&to, |shared| shared.encrypt(nonce.into(), padded.as_slice()).ok());
+        let sealed = sealed.flatten().ok_or(NoKey(to))?;
+        Ok(base64url(&[nonce, sealed.as_slice()].concat()))
+    }
+
+    fn decrypt(
+        &self,
+        purpose: Purpose,
+        (author, to): (&PeerId, &PeerId),
+        other: &PeerId,
+        sealed: &str,
+    ) -> Option<String> {
+        let bytes = decode(sealed)?;
+        let (nonce, sealed) = bytes.split_first_chunk::<NONCE_LEN>()?;
+        let padded = self.with_box(other, |shared| shared.decrypt(nonce.into(), sealed).ok())?;
+        unpad(&ends(purpose, author, to), &Zeroizing::new(padded?))
     }
 
     fn nonce_of(&self, to: &PeerId, text: &str, key: &str) -> [u8; NONCE_LEN] {
         let mut hasher = blake3::Hasher::new_keyed(&self.0.nonce_key);
         hasher.update(&to.0).update(&(key.len() as u64).to_be_bytes()).update(key.as_bytes()).update(text.as_bytes());
-        let hash = hasher.finalize();
-        std::array::from_fn(|at| hash.as_bytes()[at])
+        first_bytes(hasher.finalize().as_bytes())
     }
 
     /// None where the peer's id is no key.
@@ -128,30 +174,38 @@ impl fmt::Debug for Letters {
     }
 }
 
+fn first_bytes(hash: &[u8; 32]) -> [u8; NONCE_LEN] {
+    std::array::from_fn(|at| hash[at])
+}
+
 /// Who says it to whom, the length, the text, and zeros up to the next step.
-fn pad(author: &PeerId, to: &PeerId, text: &str) -> Zeroizing<Vec<u8>> {
+fn pad(ends: &Hash, text: &str) -> Zeroizing<Vec<u8>> {
     let len = HEAD_LEN + text.len();
     let mut bytes = Zeroizing::new(Vec::with_capacity(padded_len(len)));
-    bytes.extend_from_slice(&ends(author, to).0);
+    bytes.extend_from_slice(&ends.0);
     bytes.extend_from_slice(&u32::try_from(text.len()).unwrap_or(u32::MAX).to_be_bytes());
     bytes.extend_from_slice(text.as_bytes());
     bytes.resize(padded_len(len), 0);
     bytes
 }
 
-fn unpad(author: &PeerId, to: &PeerId, bytes: &[u8]) -> Option<String> {
+fn unpad(ends: &Hash, bytes: &[u8]) -> Option<String> {
     let (said, rest) = bytes.split_first_chunk::<32>()?;
     let (len, rest) = rest.split_first_chunk::<4>()?;
     let text = rest.get(..usize::try_from(u32::from_be_bytes(*len)).ok()?)?;
-    if *said != ends(author, to).0 {
+    if *said != ends.0 {
         return None;
     }
     String::from_utf8(text.to_vec()).ok()
 }
 
 /// Both ends in their order: the shared key is the same for both directions.
-fn ends(author: &PeerId, to: &PeerId) -> Hash {
-    Hash::of(&[CONTEXT, &author.0, &to.0].concat())
+fn ends(purpose: Purpose, author: &PeerId, to: &PeerId) -> Hash {
+    let context = match purpose {
+        Purpose::Text => CONTEXT,
+        Purpose::Key => KEY_CONTEXT,
+    };
+    Hash::of(&[context, &author.0, &to.0].concat())
 }
 
 /// Doubled up to a page, then in pages: the length of what is sealed tells little of what is said, and costs little.
@@ -167,6 +221,9 @@ fn decode(sealed: &str) -> Option<Vec<u8>> {
 }
 
 const CONTEXT: &[u8] = b"p2pd direct v1\n";
+const KEY_CONTEXT: &[u8] = b"p2pd network key v1\n";
+const PAIR_NONCE_CONTEXT: &str = "p2pd pair nonce v1";
+const PAIR_KEY_CONTEXT: &str = "p2pd pair key v1";
 const NONCE_CONTEXT: &str = "p2pd direct nonce v1";
 const NONCE_LEN: usize = 24;
 /// Ends and length.
@@ -252,6 +309,31 @@ mod tests {
         assert_ne!(seal("hi", Some("k")), seal("hi", Some("l")));
         assert_ne!(seal("hi", Some("k"))[..32], seal("ho", Some("k"))[..32], "no nonce is used for two texts");
         assert_ne!(seal("xhi", Some("k"))[..32], seal("hi", Some("kx"))[..32]);
+    }
+
+    #[test]
+    fn a_networks_key_is_for_one_daemon_and_no_letter_passes_for_one() {
+        let (alice, bob, carol) = (letters(1), letters(2), letters(3));
+        let key = alice.seal_key(bob.me(), "secret").unwrap();
+        assert_eq!(bob.open_key(&alice.me(), &key).as_deref().map(String::as_str), Some("secret"));
+        assert_eq!(carol.open_key(&alice.me(), &key), None);
+        assert_eq!(bob.open_key(&carol.me(), &key), None);
+        let letter = alice.seal(bob.me(), "secret", None).unwrap();
+        assert_eq!(bob.open_key(&alice.me(), &letter.sealed), None);
+        assert_eq!(bob.open(&alice.me(), &Direct { to: bob.me(), sealed: key }), Opened::Unreadable);
+        let own = alice.seal_key(alice.me(), "mine").unwrap();
+        assert_eq!(alice.open_key(&alice.me(), &own).as_deref().map(String::as_str), Some("mine"));
+    }
+
+    #[test]
+    fn two_have_a_key_for_each_purpose_that_no_third_has() {
+        let (alice, bob, carol) = (letters(1), letters(2), letters(3));
+        let key = alice.pair_key(&bob.me(), b"door");
+        assert!(key.is_some());
+        assert_eq!(bob.pair_key(&alice.me(), b"door"), key);
+        assert_ne!(bob.pair_key(&alice.me(), b"window"), key);
+        assert_ne!(carol.pair_key(&alice.me(), b"door"), key);
+        assert_eq!(alice.pair_key(&PeerId([2; 32]), b"door"), None);
     }
 
     #[test]

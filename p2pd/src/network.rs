@@ -20,6 +20,10 @@ pub struct NetworkKey {
     pub secret: Zeroizing<[u8; 32]>,
 }
 
+/// Names a secret, and tells nothing of it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct KeyName(pub [u8; 16]);
+
 /// A text that holds no network key. It never repeats the text.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum NetworkKeyError {
@@ -192,6 +196,16 @@ impl NetworkKey {
         Self { id: [0; 16], secret: Zeroizing::new([0; 32]) }
     }
 
+    /// What this key is called where others may hear it. From a random secret of 256 bits nothing can be guessed by it.
+    #[must_use]
+    pub fn name(&self) -> KeyName {
+        let mut hasher = blake3::Hasher::new_derive_key("p2pd network key name v1");
+        hasher.update(&self.id);
+        hasher.update(&*self.secret);
+        let hash = hasher.finalize();
+        KeyName(std::array::from_fn(|at| hash.as_bytes()[at]))
+    }
+
     /// The pre-shared key of the handshake.
     #[must_use]
     pub fn psk(&self) -> Zeroizing<[u8; 32]> {
@@ -202,15 +216,44 @@ impl NetworkKey {
     }
 }
 
+impl KeyName {
+    /// Enough of it for people.
+    #[must_use]
+    pub fn short(&self) -> String {
+        base32(&self.0)[..8].to_owned()
+    }
+}
+
+impl std::fmt::Display for KeyName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&base32(&self.0))
+    }
+}
+
+impl std::fmt::Debug for KeyName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.short())
+    }
+}
+
+impl std::str::FromStr for KeyName {
+    type Err = IdError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(Self(from_base32(text)?))
+    }
+}
+
 impl std::fmt::Debug for NetworkKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "NetworkKey({}, secret hidden)", p2p_mesh::id::base32(&self.id))
     }
 }
 
+/// Of a line of a key file.
 const NETWORK_TAG: &str = "p2pd-network-v1";
-/// Protocol, section 11: the old secret, the new one, and one that is being brought in.
-const NETWORKS_MAX: usize = 3;
+/// Keys held at a time. Protocol, section 11: the old secret, the new one, and one that is being brought in.
+pub const NETWORKS_MAX: usize = 3;
 const OTHERWISE: &str = "make a new network with: p2pd keygen FILE";
 
 #[cfg(test)]
