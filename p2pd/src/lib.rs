@@ -23,6 +23,7 @@ pub mod notify;
 pub mod panics;
 pub mod paths;
 pub mod query;
+pub mod rotation;
 pub mod store;
 
 mod command;
