@@ -3,6 +3,7 @@
 mod door;
 mod keeper;
 mod log_level;
+mod rotator;
 mod signals;
 mod watchdog;
 
@@ -15,7 +16,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use ed25519_dalek::SigningKey;
 use p2p_mesh::config::Setup;
-use p2p_mesh::id::{Epoch, Instance, PeerId, base32};
+use p2p_mesh::id::{Epoch, Instance, Offset, PeerId, base32};
 use p2p_mesh::limits::NEWEST_FIRST_POSTS;
 use p2p_mesh::membership::record::Addr;
 use p2p_mesh::mesh::Mesh;
@@ -39,15 +40,17 @@ use crate::letters::Letters;
 use crate::link::{self, BindError, LinkConfig, LinkEvent, Links};
 use crate::logging::{self, LogError, LogHandle};
 use crate::names::Names;
-use crate::network::Ring;
+use crate::network::{KeyName, Ring};
 use crate::notify::Notifier;
 use crate::paths::Surroundings;
+use crate::rotation::{Hatches, Rotations};
 use crate::store::{self, Opened, StoreError};
 use crate::{config, epoch, exit, metrics, panics};
 
 use door::Door;
 use keeper::Keeper;
 use log_level::LogLevel;
+use rotator::{Ask, Keys, keys, rotating, rotator};
 use signals::Signals;
 
 /// Why a daemon cannot start, or had to stop.
@@ -91,7 +94,13 @@ pub enum DaemonError {
 struct Ground {
     dir: DataDir,
     key: SigningKey,
+    letters: Letters,
     networks: Ring,
+    rotations: Rotations,
+    /// The first key of the configuration.
+    configured: KeyName,
+    /// The keys that a file of ours holds, by their names.
+    written: Vec<KeyName>,
     listeners: Vec<TcpListener>,
     /// Where figures are served.
     metrics: Vec<TcpListener>,
@@ -148,28 +157,27 @@ fn try_run(loaded: &Loaded, args: &RunArgs) -> Result<u8, DaemonError> {
 
 async fn live(loaded: &Loaded, args: &RunArgs, log: LogHandle) -> Result<u8, DaemonError> {
     let mut signals = Signals::open()?;
-    let config = &loaded.config;
-    let notifier = notifier();
+    let (config, notifier) = (&loaded.config, notifier());
     notifier.status("Starting");
     let ground = prepare(config).await?;
     let (alarms, live) = (Alarms::default(), Live::default());
     live.set(choices(loaded));
     let facts = facts(loaded, &ground, (live.clone(), alarms.clone()));
     let (networks, progress) = (facts.networks.clone(), facts.progress.clone());
-    let subscribers = Subscribers::new(config.message_buffer_size);
     let (request_sender, requests) = mpsc::channel(REQUESTS_WAITING_MAX);
     let (order_sender, orders) = mpsc::channel(ORDERS_WAITING_MAX);
     let (stop_api, stop_asked, leave) = (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
-    let api_config = api_config(config, &ground, order_sender);
     let asked = (request_sender.clone(), orders);
-    let invites = Invites::default();
-    let door = door(config, &ground, invites.clone(), &request_sender, &alarms);
+    let (invites, subscribers) = (Invites::default(), Subscribers::new(config.message_buffer_size));
+    let (rotating, mail) = rotating(&ground.letters);
+    let door = door(config, &ground, invites.clone(), &asked, (&alarms, &rotating.asks));
+    let rotator = rotator(config, &ground, &rotating, (&request_sender, &subscribers, &alarms));
     let (keeper, sightings) = keeper(loaded, args, &ground, (live, log), &notifier, asked, door.clone());
+    let api_config = api_config(config, &ground, order_sender);
     let served = api::serve(api_config, request_sender, subscribers.clone(), facts, stop_api.clone()).await?;
     let Ground { dir, key, listeners, metrics, listen, .. } = ground;
     let places = Places { listen, metrics: addrs_of(&metrics), api: served.endpoints.clone() };
     serve_metrics(metrics, &served);
-
     progress.reach(Stage::Recovering);
     let id = PeerId(key.verifying_key().to_bytes());
     let (store, epoch) = match recover(dir.path(), &id, config, &mut signals).await {
@@ -182,10 +190,11 @@ async fn live(loaded: &Loaded, args: &RunArgs, log: LogHandle) -> Result<u8, Dae
     };
     let instance = Instance { id, epoch };
     let (setup, store) = set_up(key.clone(), epoch, mesh_config(config, &places.listen), store, subscribers.names());
-    let Opened { jobs, events: store_events, thread: store_thread, invites: kept, .. } = store;
+    let Opened { jobs, events: store_events, thread: store_thread, invites: kept, next_offset, .. } = store;
     invites.set(kept);
+    tokio::spawn(rotator.run(mail, Offset(next_offset.0 - 1), leave.clone()));
 
-    let (links, link_events) = start_links(config, key, (networks.clone(), invites), listeners);
+    let (links, link_events) = start_links(config, key, (networks.clone(), invites, rotating.hatches), listeners);
     let clock = Clock::start();
     let rooms = Rooms {
         links,
@@ -195,6 +204,7 @@ async fn live(loaded: &Loaded, args: &RunArgs, log: LogHandle) -> Result<u8, Dae
         store_events,
         requests,
         subscribers,
+        ear: rotating.ear,
         retention: Retention::new(config.retention_age, config.retention_bytes),
         alarms,
         notifier: notifier.clone(),
@@ -203,8 +213,7 @@ async fn live(loaded: &Loaded, args: &RunArgs, log: LogHandle) -> Result<u8, Dae
     };
     let driver = Driver::new(Mesh::new(setup, clock.now()), clock, rooms);
     progress.reach(Stage::Running);
-    greet(instance, &base32(&networks.id()), config, &places);
-    args.ready_file.as_ref().map_or(Ok(()), |path| write_ready(path, instance, &places))?;
+    announce((instance, &networks), config, args, &places)?;
     notifier.ready();
     notifier.status(&driver.summary());
     door.start_joining(config.join.clone(), &leave);
@@ -222,14 +231,16 @@ async fn live(loaded: &Loaded, args: &RunArgs, log: LogHandle) -> Result<u8, Dae
 async fn prepare(config: &Config) -> Result<Ground, DaemonError> {
     let dir = DataDir::open(&config.data_dir)?;
     let key = dir.identity()?;
-    let networks = Ring::new(config.networks()?);
+    let letters = Letters::new(&key);
+    let Keys { rotations, configured, written } = keys(config, &dir, &letters)?;
+    let networks = Ring::new(rotations.keys());
     let listeners = link::bind(&config.listen_addr).await?;
     let metrics = match &config.metrics_addr {
         Some(addr) => link::bind(addr).await.map_err(DaemonError::Metrics)?,
         None => Vec::new(),
     };
     let listen = addrs_of(&listeners);
-    Ok(Ground { dir, key, networks, listeners, metrics, listen })
+    Ok(Ground { dir, key, letters, networks, rotations, configured, written, listeners, metrics, listen })
 }
 
 async fn open_store(dir: &Path, id: &PeerId, config: &Config) -> Result<(Opened, Epoch), StoreError> {
@@ -269,12 +280,12 @@ async fn close_early(
 fn start_links(
     config: &Config,
     key: SigningKey,
-    (networks, invites): (Ring, Invites),
+    (networks, invites, hatches): (Ring, Invites, Hatches),
     listeners: Vec<TcpListener>,
 ) -> (Links, mpsc::Receiver<LinkEvent>) {
     let (sender, events) = mpsc::channel(LINK_EVENTS_WAITING_MAX);
     let (connect_timeout, user_timeout) = (config.connect_timeout, USER_TIMEOUT);
-    let config = LinkConfig { key, networks, invites, connect_timeout, user_timeout };
+    let config = LinkConfig { key, networks, invites, hatches, connect_timeout, user_timeout };
     (Links::start(config, listeners, sender, CancellationToken::new()), events)
 }
 
@@ -282,6 +293,11 @@ fn serve_metrics(listeners: Vec<TcpListener>, served: &Served) {
     for listener in listeners {
         tokio::spawn(metrics::serve(listener, Arc::new(served.reporter.clone())));
     }
+}
+
+fn api_config(config: &Config, ground: &Ground, orders: mpsc::Sender<Order>) -> ApiConfig {
+    let (endpoints, token_file) = (config.api_addr.clone(), ground.dir.path().join(TOKEN_FILE));
+    ApiConfig { endpoints, group: config.api_group.clone(), token_file, orders }
 }
 
 fn addrs_of(listeners: &[TcpListener]) -> Vec<SocketAddr> {
@@ -331,11 +347,6 @@ async fn turn(driver: Driver, mut keeper: Keeper, signals: &mut Signals, ends: E
     Ok(exit::OK)
 }
 
-fn api_config(config: &Config, ground: &Ground, orders: mpsc::Sender<Order>) -> ApiConfig {
-    let (endpoints, token_file) = (config.api_addr.clone(), ground.dir.path().join(TOKEN_FILE));
-    ApiConfig { endpoints, group: config.api_group.clone(), token_file, orders }
-}
-
 /// Who serves the operator, and where what it hears on the local network comes out.
 fn keeper(
     loaded: &Loaded,
@@ -362,7 +373,13 @@ fn keeper(
     (keeper, sightings)
 }
 
-fn door(config: &Config, ground: &Ground, invites: Invites, requests: &mpsc::Sender<Request>, alarms: &Alarms) -> Door {
+fn door(
+    config: &Config,
+    ground: &Ground,
+    invites: Invites,
+    (requests, _): &(mpsc::Sender<Request>, mpsc::Receiver<Order>),
+    (alarms, rotator): (&Alarms, &mpsc::Sender<Ask>),
+) -> Door {
     Door {
         key: ground.key.clone(),
         networks: ground.networks.clone(),
@@ -371,6 +388,7 @@ fn door(config: &Config, ground: &Ground, invites: Invites, requests: &mpsc::Sen
         port: ground.listen.first().map_or(0, SocketAddr::port),
         requests: requests.clone(),
         alarms: alarms.clone(),
+        rotator: rotator.clone(),
         joining: Arc::default(),
     }
 }
@@ -457,7 +475,7 @@ fn set_up(
     let setup = Setup {
         key,
         epoch,
-        config: p2p_mesh::config::Config { block: names.blocked(), ..config },
+        config: p2p_mesh::config::Config { block: names.kept_away(), ..config },
         feeds: std::mem::take(&mut store.feeds),
         forks: std::mem::take(&mut store.forks),
         next_offset: store.next_offset,
@@ -491,7 +509,7 @@ fn facts(loaded: &Loaded, ground: &Ground, (live, alarms): (Live, Alarms)) -> Fa
         pid: std::process::id(),
         started: Instant::now(),
         began: SystemTime::now(),
-        letters: Letters::new(&ground.key),
+        letters: ground.letters.clone(),
         alarms,
         progress: Progress::default(),
     }
@@ -509,6 +527,17 @@ fn choices(loaded: &Loaded) -> Choices {
         default_room: loaded.config.default_room.clone(),
         config: loaded.values.iter().map(row).collect(),
     }
+}
+
+/// Tells people, and scripts that wait for it, that everything is there.
+fn announce(
+    (instance, networks): (Instance, &Ring),
+    config: &Config,
+    args: &RunArgs,
+    places: &Places,
+) -> Result<(), DaemonError> {
+    greet(instance, &base32(&networks.id()), config, places);
+    args.ready_file.as_ref().map_or(Ok(()), |path| write_ready(path, instance, places))
 }
 
 fn greet(instance: Instance, network: &str, config: &Config, places: &Places) {

@@ -23,6 +23,8 @@ struct Book {
     notes: BTreeMap<PeerId, Note>,
     /// Blocked by the configuration.
     configured: BTreeSet<PeerId>,
+    /// Shut out of the network, by whoever.
+    shut_out: BTreeSet<PeerId>,
 }
 
 /// What our user noted of a peer.
@@ -72,6 +74,8 @@ pub struct Called {
     pub owner: Option<PeerId>,
     /// Nothing of it is wanted.
     pub is_blocked: bool,
+    /// It is no member of the network any more.
+    pub is_shut_out: bool,
 }
 
 /// Why something is not noted.
@@ -115,6 +119,19 @@ impl Names {
     /// The configuration blocks these, and no others.
     pub fn configure(&self, blocked: impl IntoIterator<Item = PeerId>) {
         self.write().configured = blocked.into_iter().collect();
+    }
+
+    /// These are members no more, and no others.
+    pub fn set_shut_out(&self, peers: BTreeSet<PeerId>) {
+        self.write().shut_out = peers;
+    }
+
+    /// All with whom there shall be no link: what they said stays, unless our user blocks them.
+    #[must_use]
+    pub fn kept_away(&self) -> BTreeSet<PeerId> {
+        let mut peers = self.blocked();
+        peers.extend(&self.read().shut_out);
+        peers
     }
 
     /// The peer calls itself so from now on; an empty name forgets it. Returns what has to be kept: that it is the first
@@ -179,6 +196,7 @@ impl Names {
             petname: book.notes.get(peer).map(|note| note.petname.clone()).unwrap_or_default(),
             owner: owner.filter(|owner| owner != peer),
             is_blocked: book.is_blocked(peer),
+            is_shut_out: book.shut_out.contains(peer),
             name,
         }
     }
@@ -387,6 +405,18 @@ mod tests {
         names.note(id(1), NoteChange { petname: Some("pest".into()), is_blocked: Some(true) }).unwrap();
         names.forget(&id(1));
         assert_eq!(names.called(&id(1)), Called { is_blocked: true, ..Called::default() });
+    }
+
+    #[test]
+    fn who_is_shut_out_is_kept_away_and_is_not_blocked() {
+        let names = Names::default();
+        names.note(id(1), block(true)).unwrap();
+        names.set_shut_out([id(2)].into());
+        assert_eq!(names.kept_away(), [id(1), id(2)].into());
+        assert_eq!(names.blocked(), [id(1)].into());
+        assert!(names.called(&id(2)).is_shut_out && !names.called(&id(1)).is_shut_out);
+        names.set_shut_out(BTreeSet::new());
+        assert_eq!(names.kept_away(), [id(1)].into());
     }
 
     #[test]

@@ -10,6 +10,8 @@ use p2p_proto::endpoint::Endpoint;
 pub const IDENTITY_FILE: &str = "identity.key";
 /// The network key's file in the data directory.
 pub const NETWORK_FILE: &str = "network.key";
+/// The network keys that came by rotation, where the configuration names others.
+pub const ROTATED_FILE: &str = "network.rotated.key";
 /// The history's file in the data directory.
 pub const HISTORY_FILE: &str = "history.db";
 /// The lock's file in the data directory.

@@ -33,6 +33,7 @@ pub(super) struct State {
     /// So many streams of states are given; whoever asks for more is denied. None: no limit.
     pub(super) streams_max: Option<usize>,
     pub(super) invites: Vec<Invite>,
+    pub(super) network: NetworkResponse,
     /// One script a call of Watch. Where there is none left, the stream stays open and silent.
     pub(super) watches: VecDeque<Vec<Result<WatchResponse, Status>>>,
     /// What History says of its end, and of what is not held any more.
@@ -422,6 +423,21 @@ impl Mesh for Api {
             repeated: ticket.contains("again"),
             offline: false,
         }))
+    }
+
+    async fn network(&self, _: Request<NetworkRequest>) -> Result<Response<NetworkResponse>, Status> {
+        self.note("network").await?;
+        Ok(Response::new(self.lock().network.clone()))
+    }
+
+    async fn rotate(&self, request: Request<RotateRequest>) -> Result<Response<RotateResponse>, Status> {
+        let RotateRequest { without, readmit, grace_ms } = request.into_inner();
+        self.note(format!("rotate {without:?} {readmit:?} {grace_ms:?}")).await?;
+        if without.iter().any(|id| id == OWN) {
+            return Err(Error::new(Code::InvalidArgument, "this daemon cannot shut out itself").into());
+        }
+        let until_us = if without.is_empty() { 1_795_348_800_000_000 } else { 0 };
+        Ok(Response::new(RotateResponse { key: "q".repeat(26), members: 3, until_us, out: without }))
     }
 
     async fn ping(&self, request: Request<PingRequest>) -> Result<Response<PingResponse>, Status> {

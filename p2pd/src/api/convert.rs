@@ -238,6 +238,7 @@ pub(super) fn peer(peer: PeerStatus, names: &Names) -> v1::Peer {
     v1::Peer {
         petname: called.petname,
         blocked: called.is_blocked,
+        shut_out: called.is_shut_out,
         name_owner: called.owner.map(|owner| owner.to_string()).unwrap_or_default(),
         id: peer.id.map(|id| id.to_string()).unwrap_or_default(),
         name: peer.name,

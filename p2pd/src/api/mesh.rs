@@ -17,7 +17,7 @@ use super::ask::{Asker, unknown_peer};
 use super::changes::changes;
 use super::convert::{count, invalid, parse_peer_id};
 use super::sync::SyncReader;
-use super::{Facts, convert, invites, status};
+use super::{Facts, convert, invites, network, status};
 use crate::names::{Names, NoteChange};
 
 /// Answers `Mesh`.
@@ -180,6 +180,14 @@ impl Mesh for MeshService {
 
     async fn join(&self, request: Request<v1::JoinRequest>) -> Result<Response<v1::JoinResponse>, Status> {
         Ok(Response::new(invites::join(&self.asker, request.into_inner()).await?))
+    }
+
+    async fn network(&self, _request: Request<v1::NetworkRequest>) -> Result<Response<v1::NetworkResponse>, Status> {
+        Ok(Response::new(network::network(&self.asker, &self.facts, &self.names).await?))
+    }
+
+    async fn rotate(&self, request: Request<v1::RotateRequest>) -> Result<Response<v1::RotateResponse>, Status> {
+        Ok(Response::new(network::rotate(&self.asker, &request.into_inner(), &self.names).await?))
     }
 
     async fn ping(&self, request: Request<v1::PingRequest>) -> Result<Response<v1::PingResponse>, Status> {

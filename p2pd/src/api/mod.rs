@@ -15,6 +15,7 @@ mod history;
 mod incoming;
 mod invites;
 mod mesh;
+mod network;
 mod receipts;
 mod reporter;
 mod search;
@@ -28,6 +29,7 @@ mod sync;
 mod token;
 mod watch;
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -49,10 +51,11 @@ use crate::invite::{AdmissionError, Invite, InviteChange, InviteError, InviteId,
 use crate::keyfile::Secret;
 use crate::letters::Letters;
 use crate::names::{NoteChange, NoteError};
-use crate::network::{NetworkKey, Ring};
+use crate::network::{KeyName, NetworkKey, Ring};
 use crate::query::{
     Answer, Authors, HistoryQuery, LogPage, RoomFeeds, RoomSummary, SearchPage, SearchQuery, StoreSummary, StoredPost,
 };
+use crate::rotation::{HeldKey, PlanError, Rotation, Standing};
 
 pub use reporter::Reporter;
 pub use serve::{Served, serve};
@@ -162,6 +165,8 @@ pub enum Request {
         /// Gets the answer.
         reply: oneshot::Sender<u32>,
     },
+    /// End the links to those who were shut out, and dial them no more.
+    KeepAway,
     /// Change what is kept of invites; answers when it is on disk.
     ChangeInvites {
         /// How.
@@ -204,6 +209,10 @@ pub enum Order {
     RevokeInvite(InviteId, oneshot::Sender<Result<(), DoorError>>),
     /// Get into the network of a ticket.
     Join(Secret, oneshot::Sender<Result<Joined, DoorError>>),
+    /// Change the network's secret.
+    Rotate(RotateWish, oneshot::Sender<Result<Rotated, RotateError>>),
+    /// Tell of the network's secrets.
+    Network(oneshot::Sender<NetworkState>),
     /// Log by another filter, or only tell the present one.
     Log {
         /// None to be told only.
@@ -238,6 +247,89 @@ pub struct Invited {
     pub expires_s: Option<u64>,
     /// Where it says that this daemon is.
     pub addrs: Vec<Addr>,
+}
+
+/// How the network's secret shall be changed.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct RotateWish {
+    /// Who shall be shut out.
+    pub without: BTreeSet<PeerId>,
+    /// Who was shut out and shall get the new secret.
+    pub readmit: BTreeSet<PeerId>,
+    /// How long the old one is still accepted; nobody who is shut out is given that time.
+    pub grace: Duration,
+}
+
+/// The network's secret is another one.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Rotated {
+    /// What the new key is called.
+    pub key: KeyName,
+    /// Who gets it, this daemon included.
+    pub members: BTreeSet<PeerId>,
+    /// Who is shut out now, by this and earlier changes.
+    pub out: BTreeSet<PeerId>,
+    /// Until when the old one is accepted, milliseconds since 1970; 0 for not any more.
+    pub until_ms: u64,
+}
+
+/// Why the network's secret is not changed.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum RotateError {
+    /// There is none.
+    #[error("open_network is set, so there is no secret to change")]
+    Open,
+    /// It is not ours to change any more.
+    #[error("this daemon was shut out of the network")]
+    ShutOut,
+    /// The one that holds is not known here.
+    #[error("the network's secret was changed, and this daemon was not given the new one")]
+    LeftOut,
+    /// Nobody shuts out himself.
+    #[error("this daemon cannot shut out itself")]
+    Oneself,
+    /// Nobody knows it.
+    #[error("no peer {0} is known here")]
+    Unknown(PeerId),
+    /// Nobody shut it out.
+    #[error("{0} is not shut out")]
+    NotOut(PeerId),
+    /// Somebody is both.
+    #[error("{0} cannot be shut out and let in at once")]
+    Both(PeerId),
+    /// Too many to tell.
+    #[error("{0}")]
+    Plan(#[from] PlanError),
+    /// More members than one change can reach.
+    #[error("{0} members are known, the limit is {MEMBERS_MAX}")]
+    Crowd(usize),
+    /// It cannot be said.
+    #[error("{0}")]
+    Unsaid(Refusal),
+    /// The disk does not take it.
+    #[error("{0}")]
+    NotKept(String),
+    /// The daemon is on its way out.
+    #[error("the daemon is stopping")]
+    Stopping,
+}
+
+/// Members that one change of the secret reaches: so many seals fit into a few hundred kilobytes.
+pub const MEMBERS_MAX: usize = 1_000;
+
+/// What is known of the network's secrets, without them.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NetworkState {
+    /// Those that are accepted, the one for dialing first.
+    pub keys: Vec<HeldKey>,
+    /// The change that brought the present one, where there was one.
+    pub rotation: Option<Rotation>,
+    /// When it was taken here, milliseconds since 1970.
+    pub taken_ms: u64,
+    /// Where we stand.
+    pub standing: Standing,
+    /// Whom we shut out in vain, because another change held.
+    pub lost_shuts: BTreeSet<PeerId>,
 }
 
 /// A network that this daemon is in now.

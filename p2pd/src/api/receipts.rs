@@ -65,7 +65,7 @@ fn convert(receipt: Receipt, names: &Names) -> v1::Receipt {
     let holders = receipt.holders.iter().filter_map(|holder| {
         let called = names.called(&holder.peer);
         // It tells us nothing, so nobody could wait for it.
-        (!called.is_blocked).then(|| v1::Holder {
+        (!called.is_blocked && !called.is_shut_out).then(|| v1::Holder {
             peer: holder.peer.to_string(),
             name: called.name,
             state: state(holder.state).into(),

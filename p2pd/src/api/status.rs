@@ -18,12 +18,29 @@ use crate::names::Names;
 
 /// What is wrong at the moment. Shared: whoever notices something raises it, and clears it when it is over.
 #[derive(Clone, Debug, Default)]
-pub struct Alarms(Arc<Mutex<BTreeMap<&'static str, String>>>);
+pub struct Alarms(Arc<Mutex<BTreeMap<&'static str, Alarm>>>);
+
+/// One thing that is wrong, or worth to be known.
+#[derive(Debug)]
+struct Alarm {
+    sentence: String,
+    /// The daemon does not do all that it should.
+    is_grave: bool,
+}
 
 impl Alarms {
     /// Says what is wrong, in one sentence. `what` names the alarm, so that it can be cleared.
     pub fn raise(&self, what: &'static str, sentence: String) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(what, sentence);
+        self.put(what, Alarm { sentence, is_grave: true });
+    }
+
+    /// Says something that its user should do one day; until then all works.
+    pub fn mention(&self, what: &'static str, sentence: String) {
+        self.put(what, Alarm { sentence, is_grave: false });
+    }
+
+    fn put(&self, what: &'static str, alarm: Alarm) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(what, alarm);
     }
 
     /// It is over.
@@ -34,13 +51,13 @@ impl Alarms {
     /// Something is wrong.
     #[must_use]
     pub fn are_raised(&self) -> bool {
-        !self.0.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).values().any(|alarm| alarm.is_grave)
     }
 
     /// The sentences.
     #[must_use]
     pub fn sentences(&self) -> Vec<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).values().map(|alarm| alarm.sentence.clone()).collect()
     }
 }
 
@@ -199,5 +216,14 @@ mod tests {
         assert_eq!(alarms.sentences(), ["disk still full"]);
         alarms.clear("store");
         assert!(alarms.sentences().is_empty());
+    }
+
+    #[test]
+    fn what_is_only_mentioned_makes_nobody_unready() {
+        let alarms = Alarms::default();
+        alarms.mention("rotation", "update the configuration".into());
+        assert_eq!((alarms.sentences().len(), alarms.are_raised()), (1, false));
+        alarms.raise("store", "disk full".into());
+        assert!(alarms.are_raised());
     }
 }

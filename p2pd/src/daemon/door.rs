@@ -13,11 +13,13 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
+use super::rotator::Ask;
 use crate::api::{Alarms, DoorError, InviteWish, Invited, Joined, OPEN_INVITES_MAX, Request};
 use crate::config::Config;
 use crate::invite::{AdmissionError, Invite, InviteChange, InviteError, InviteId, Invites, Pass, Ticket, Ties};
 use crate::keyfile::Secret;
 use crate::network::{self, NetworkKey, Ring};
+use crate::rotation::Standing;
 
 /// Shared by everybody who asks for something here.
 #[derive(Clone)]
@@ -29,6 +31,8 @@ pub(super) struct Door {
     pub(super) port: u16,
     pub(super) requests: mpsc::Sender<Request>,
     pub(super) alarms: Alarms,
+    /// Who keeps the keys while the daemon runs.
+    pub(super) rotator: mpsc::Sender<Ask>,
     /// Held by whoever joins: two at once would each change the key below the other.
     pub(super) joining: Arc<Mutex<()>>,
 }
@@ -130,6 +134,7 @@ impl Door {
         let (network, is_offline) = (ticket.network_text(), ticket.network_key().is_some());
         let joined = |is_repeated| Joined { network, issuer: ticket.issuer, is_repeated, is_offline };
         if self.networks.now().iter().any(|key| key.id == ticket.network) {
+            self.come_back(&ticket).await?;
             self.dial(&ticket).await?;
             return Ok(joined(true));
         }
@@ -150,13 +155,31 @@ impl Door {
         Ok(joined(false))
     }
 
+    /// A member of the ticket's network already; it may have missed a change of the secret.
+    async fn come_back(&self, ticket: &Ticket) -> Result<(), DoorError> {
+        let (reply, state) = oneshot::channel();
+        self.rotator.send(Ask::Network(reply)).await.map_err(|_| DoorError::Stopping)?;
+        if state.await.map_err(|_| DoorError::Stopping)?.standing == Standing::In {
+            return Ok(());
+        }
+        let ask = |reply| Request::Enter { ticket: Box::new(ticket.clone()), reply };
+        let keys = self.ask(ask).await??;
+        self.tell_rotator(|reply| Ask::LetIn(keys, reply)).await
+    }
+
+    async fn tell_rotator(&self, ask: impl FnOnce(oneshot::Sender<()>) -> Ask) -> Result<(), DoorError> {
+        let (reply, done) = oneshot::channel();
+        self.rotator.send(ask(reply)).await.map_err(|_| DoorError::Stopping)?;
+        done.await.map_err(|_| DoorError::Stopping)
+    }
+
     /// From now on these keys hold, also for the next start.
     async fn take(&self, file: PathBuf, keys: Vec<NetworkKey>) -> Result<(), DoorError> {
         let lines = keys.clone();
         let saved = tokio::task::spawn_blocking(move || network::save(&file, &lines)).await;
         saved.map_err(|_| DoorError::Stopping)?.map_err(|error| DoorError::NotKept(error.to_string()))?;
-        self.networks.set(keys);
-        Ok(())
+        self.networks.set(keys.clone());
+        self.tell_rotator(|reply| Ask::Joined(keys, reply)).await
     }
 
     fn is_fixed(&self) -> DoorError {

@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::door::Door;
 use super::log_level::LogLevel;
+use super::rotator::Ask;
 use super::signals::{Signal, Signals};
 use super::{choices, mesh_config};
 use crate::api::{Live, LogFilter, LogWish, Order, Reload, Request};
@@ -73,6 +74,9 @@ impl Keeper {
                 let door = self.door.clone();
                 tokio::spawn(async move { drop(reply.send(door.revoke(id).await)) });
             }
+            // Whoever keeps the secrets may have left before us; then nobody answers, and that is told as stopping.
+            Order::Rotate(wish, reply) => drop(self.door.rotator.send(Ask::Rotate(wish, reply)).await),
+            Order::Network(reply) => drop(self.door.rotator.send(Ask::Network(reply)).await),
             // It dials, so it may take its time.
             Order::Join(ticket, reply) => {
                 let door = self.door.clone();

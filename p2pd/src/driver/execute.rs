@@ -67,7 +67,7 @@ impl Driver {
                 self.rooms.retention.configure(retention_age, retention_bytes);
                 self.note_name(self.mesh.record().id, &config.name.clone());
                 self.rooms.subscribers.names().configure(config.block.iter().copied());
-                config.block = self.rooms.subscribers.names().blocked();
+                config.block = self.rooms.subscribers.names().kept_away();
                 self.command(Command::Configure(config));
                 let dials = self.mesh.reconnects(None, self.clock.now());
                 self.command(Command::Reconnect(None));
@@ -75,6 +75,7 @@ impl Driver {
                 self.tell_service_soon();
                 answer(reply, dials);
             }
+            Request::KeepAway => self.keep_away(),
             Request::ChangeInvites { change, reply } => self.job(Job::ChangeInvites { change, reply }),
             Request::Invites(reply) => self.job(Job::Invites { reply }),
             Request::Ties(reply) => answer(reply, self.ties()),
@@ -145,13 +146,19 @@ impl Driver {
             Ok(note) => note,
             Err(error) => return answer(reply, Err(error)),
         };
-        let (is_blocked, blocked) = (names.is_blocked(&peer), names.blocked());
+        let is_blocked = names.is_blocked(&peer);
         if is_blocked != was_blocked {
             tracing::info!(?peer, is_blocked, "peer_block_changed");
-            self.command(Command::Block(blocked));
+            self.keep_away();
             self.command(Command::Reconnect(Some(peer)));
         }
         self.job(Job::SaveNote { peer, note, reply });
+    }
+
+    /// With whom there shall be no link, by our user's word or by that of the network.
+    fn keep_away(&mut self) {
+        let kept_away = self.rooms.subscribers.names().kept_away();
+        self.command(Command::Block(kept_away));
     }
 
     /// What binds this daemon to the network that it is in.
@@ -171,6 +178,8 @@ impl Driver {
         let mut status = self.mesh.status();
         status.counters.insert("links_refused_total", self.rooms.links.refused_count());
         status.counters.insert("panics_total", panics::total());
+        status.counters.insert("network_rotations_total", self.rooms.ear.rotations());
+        status.counters.insert("network_keys_given_total", self.rooms.links.keys_given_count());
         status
     }
 

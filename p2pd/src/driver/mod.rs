@@ -23,6 +23,7 @@ use crate::invite::InviteChange;
 use crate::lan::Sighting;
 use crate::link::{LinkEvent, Links};
 use crate::notify::Notifier;
+use crate::rotation::Ear;
 use crate::store::{Job, StoreError, StoreEvent};
 
 pub use retention::Retention;
@@ -69,6 +70,8 @@ pub struct Rooms {
     pub requests: mpsc::Receiver<Request>,
     /// Who reads our stream.
     pub subscribers: Subscribers,
+    /// Who wants to hear of the network's secret.
+    pub ear: Ear,
     /// What is to be kept.
     pub retention: Retention,
     /// What is wrong at the moment.
@@ -329,6 +332,7 @@ impl Driver {
     fn publish(&mut self) {
         if !self.delivered.is_empty() {
             let entries = std::mem::take(&mut self.delivered);
+            entries.iter().for_each(|entry| self.rooms.ear.listen(entry));
             self.rooms.subscribers.publish(Batch { entries });
         }
     }

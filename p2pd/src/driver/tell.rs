@@ -26,8 +26,9 @@ impl Driver {
     pub fn summary(&self) -> String {
         let status = self.mesh.status();
         let mut line = String::new();
+        let is_degraded = self.rooms.alarms.are_raised();
         for problem in self.rooms.alarms.sentences() {
-            line.push_str(if line.is_empty() { "Degraded: " } else { "" });
+            line.push_str(if line.is_empty() && is_degraded { "Degraded: " } else { "" });
             // Names of files are in it, and a line must stay one.
             logging::write_safe(&mut line, &problem).expect("a string takes everything");
             line.push_str("; ");

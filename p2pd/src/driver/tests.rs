@@ -7,8 +7,10 @@ use zeroize::Zeroizing;
 
 use super::*;
 use crate::invite::Invites;
+use crate::letters::Letters;
 use crate::link::LinkConfig;
 use crate::network::{NetworkKey, Ring};
+use crate::rotation::{Ear, Hatches};
 
 /// A driver among rooms in which nobody is, and the far ends of their channels.
 struct Stage {
@@ -39,7 +41,8 @@ fn stage() -> Stage {
     let networks = Ring::new(vec![NetworkKey { id: [7; 16], secret: Zeroizing::new([7; 32]) }]);
     let invites = Invites::default();
     let (connect_timeout, user_timeout) = (Duration::from_secs(1), Duration::from_secs(1));
-    let link_config = LinkConfig { key: key.clone(), networks, invites, connect_timeout, user_timeout };
+    let hatches = Hatches::new(Letters::new(&key), mpsc::channel(1).0);
+    let link_config = LinkConfig { key: key.clone(), networks, invites, hatches, connect_timeout, user_timeout };
     let (link_sender, link_events) = mpsc::channel(1);
     let (job_sender, jobs) = mpsc::channel(1);
     let (store, store_events) = mpsc::channel(1);
@@ -53,6 +56,7 @@ fn stage() -> Stage {
         // Nobody asks anything any more, which is no reason to stop.
         requests: mpsc::channel(1).1,
         subscribers: Subscribers::new(1),
+        ear: Ear::new().0,
         alarms: Alarms::default(),
         retention: Retention::new(None, None),
         notifier: Notifier::default(),

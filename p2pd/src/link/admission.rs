@@ -1,4 +1,5 @@
-//! How a network's key goes to somebody with an invite: one sealed answer behind the handshake, then the link ends.
+//! How a network's key goes to somebody with an invite, or to a member that was away when it changed: one sealed answer
+//! behind the handshake, then the link ends.
 //!
 //! ```json
 //! {"type":"welcome","keys":["p2pd-network-v1 ID SECRET"]}
@@ -8,7 +9,9 @@
 use std::time::Duration;
 
 use bytes::BytesMut;
+use p2p_mesh::id::PeerId;
 use p2p_mesh::limits::CLOSE_TIMEOUT;
+use p2p_mesh::membership::record::Addr;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -19,11 +22,12 @@ use zeroize::Zeroizing;
 use super::LinkEvent;
 use super::dialer::{Failure, Handshake, open_with};
 use super::half_open::Slot;
-use super::secure::{Entry, Secured};
+use super::secure::{EnteredBy, Entry, Secured};
 use super::shared::Shared;
-use crate::invite::{AdmissionError, InviteError, InviteId, Pass, Refusal, Ticket};
+use crate::invite::{self, AdmissionError, InviteError, InviteId, Pass, Refusal, Ticket};
 use crate::keyfile::Secret;
-use crate::network::NetworkKey;
+use crate::network::{NETWORKS_MAX, NetworkKey};
+use crate::rotation::Given;
 
 /// What the issuer answers.
 #[derive(Serialize, Deserialize)]
@@ -35,45 +39,29 @@ enum Answer {
     Refused { code: String },
 }
 
-/// Answers somebody who proved to have an invite. The place among the half-open links is held until it is done.
-pub(super) async fn admit(shared: &Shared, socket: TcpStream, secured: Secured, invite: InviteId, slot: Slot) {
+/// Answers somebody who proved to have an invite, or to be a member. The place among the half-open links is held until it
+/// is done.
+pub(super) async fn admit(shared: &Shared, socket: TcpStream, secured: Secured, by: EnteredBy, slot: Slot) {
     let evicted = slot.evicted.clone();
     tokio::select! {
         () = shared.stop.cancelled() => (),
         () = evicted.cancelled() => (),
         // Where the disk takes too long, he asks again.
-        _ = timeout(ADMIT_TIMEOUT, answer(shared, socket, secured, invite)) => (),
+        _ = timeout(ADMIT_TIMEOUT, answer(shared, socket, secured, by)) => (),
     }
 }
 
-async fn answer(shared: &Shared, mut socket: TcpStream, mut secured: Secured, invite: InviteId) {
+async fn answer(shared: &Shared, mut socket: TcpStream, mut secured: Secured, by: EnteredBy) {
     let peer = secured.peer;
-    let (reply, noted) = oneshot::channel();
-    let noted = {
-        // One after the other: whoever has a ticket, used or not, could else keep the disk flushing.
-        let _alone = shared.entering.lock().await;
-        if !shared.tell(LinkEvent::Entry { invite, peer, reply }).await {
-            return;
+    let answer = match by {
+        EnteredBy::Invite(invite) => answer_invite(shared, peer, invite).await,
+        EnteredBy::Hatch(_) => {
+            tracing::info!(?peer, "network_key_given");
+            shared.identity.hatches.note_given();
+            Some(welcome(shared, 1))
         }
-        noted.await
     };
-    let answer = match noted {
-        Ok(Ok(())) => {
-            tracing::info!(?peer, ?invite, "invite_used");
-            let networks = shared.identity.networks.now();
-            // Of several networks the ticket was for the one that is dialed; it may have several secrets.
-            let lines = networks.iter().filter(|key| key.id == networks[0].id).map(NetworkKey::to_line);
-            let lines: Vec<Secret> = lines.collect();
-            Answer::Welcome { keys: lines.iter().map(|line| line.reveal().to_owned()).collect() }
-        }
-        Ok(Err(InviteError::Refused(refusal))) => {
-            tracing::info!(?peer, ?invite, why = refusal.name(), "invite_refused");
-            Answer::Refused { code: refusal.name().to_owned() }
-        }
-        // Without a note on disk there is no key, and without an answer he may ask again.
-        Ok(Err(InviteError::NotKept(why))) => return tracing::warn!(?peer, ?invite, ?why, "invite_not_noted"),
-        Err(_) => return,
-    };
+    let Some(answer) = answer else { return };
     let plain = Zeroizing::new(serde_json::to_vec(&answer).expect("texts are always JSON"));
     let mut sealed = BytesMut::new();
     secured.sealer.seal(&plain, &mut sealed);
@@ -83,16 +71,75 @@ async fn answer(shared: &Shared, mut socket: TcpStream, mut secured: Secured, in
     }
 }
 
+/// Notes the use of an invite; none where nobody may be answered.
+async fn answer_invite(shared: &Shared, peer: PeerId, invite: InviteId) -> Option<Answer> {
+    let (reply, noted) = oneshot::channel();
+    let noted = {
+        // One after the other: whoever has a ticket, used or not, could else keep the disk flushing.
+        let _alone = shared.entering.lock().await;
+        if !shared.tell(LinkEvent::Entry { invite, peer, reply }).await {
+            return None;
+        }
+        noted.await
+    };
+    match noted {
+        Ok(Ok(())) => {
+            tracing::info!(?peer, ?invite, "invite_used");
+            Some(welcome(shared, NETWORKS_MAX))
+        }
+        Ok(Err(InviteError::Refused(refusal))) => {
+            tracing::info!(?peer, ?invite, why = refusal.name(), "invite_refused");
+            Some(Answer::Refused { code: refusal.name().to_owned() })
+        }
+        // Without a note on disk there is no key, and without an answer he may ask again.
+        Ok(Err(InviteError::NotKept(why))) => {
+            tracing::warn!(?peer, ?invite, ?why, "invite_not_noted");
+            None
+        }
+        Err(_) => None,
+    }
+}
+
+/// Of several networks it is the one that is dialed; it may have several secrets, the newest first.
+fn welcome(shared: &Shared, keys_max: usize) -> Answer {
+    let networks = shared.identity.networks.now();
+    let lines = networks.iter().filter(|key| key.id == networks[0].id).take(keys_max).map(NetworkKey::to_line);
+    let lines: Vec<Secret> = lines.collect();
+    Answer::Welcome { keys: lines.iter().map(|line| line.reveal().to_owned()).collect() }
+}
+
+/// The peer at an address does not accept our keys, which it may have replaced: asks for the one that holds, at the
+/// hatch of whoever may be there. What comes is handed on; without it nothing is different.
+pub(super) async fn ask_members(shared: &Shared, addr: &Addr, expected: Option<PeerId>) {
+    let network = shared.identity.networks.id();
+    for hatch in shared.identity.hatches.at(&network, expected) {
+        let entry = Entry { network: &network, name: hatch.id.0, psk: hatch.psk, peer: hatch.peer };
+        match open_with(shared, addr, Handshake::Entry(&entry)).await {
+            Ok((socket, secured)) => {
+                match read(socket, secured, &network).await {
+                    Ok(keys) => shared.identity.hatches.give(Given { by: hatch.peer, keys }),
+                    Err(error) => tracing::debug!(peer = ?hatch.peer, %error, "network_key_not_given"),
+                }
+                return;
+            }
+            // Somebody else is there, or nobody at all: another name changes nothing.
+            Err(failure) if !failure.is_other_key => return,
+            Err(_) => (),
+        }
+    }
+}
+
 /// Asks the issuer of a ticket for the keys of its network, at each address until one answers.
 pub(super) async fn ask(shared: &Shared, ticket: &Ticket) -> Result<Vec<NetworkKey>, AdmissionError> {
     let Pass::Invite { id, key, .. } = &ticket.pass else {
         return Ok(ticket.network_key().into_iter().collect());
     };
-    let entry = Entry { network: &ticket.network, id: *id, key, issuer: ticket.issuer };
+    let psk = invite::psk(*id, &ticket.network, key);
+    let entry = Entry { network: &ticket.network, name: id.0, psk, peer: ticket.issuer };
     let mut worst: Option<Failure> = None;
     for addr in &ticket.addrs {
         match open_with(shared, addr, Handshake::Entry(&entry)).await {
-            Ok((socket, secured)) => return read(socket, secured, ticket).await,
+            Ok((socket, secured)) => return read(socket, secured, &ticket.network).await,
             Err(failure) if worst.as_ref().is_none_or(|worst| failure.weight() > worst.weight()) => {
                 worst = Some(failure);
             }
@@ -114,7 +161,11 @@ fn failed(failure: Failure, ticket: &Ticket) -> AdmissionError {
     }
 }
 
-async fn read(mut socket: TcpStream, mut secured: Secured, ticket: &Ticket) -> Result<Vec<NetworkKey>, AdmissionError> {
+async fn read(
+    mut socket: TcpStream,
+    mut secured: Secured,
+    network: &[u8; 16],
+) -> Result<Vec<NetworkKey>, AdmissionError> {
     let unreadable = || AdmissionError::Unreachable("its issuer did not answer: try again".to_owned());
     let sealed = timeout(ADMIT_TIMEOUT, read_sealed(&mut socket)).await.ok().flatten().ok_or_else(unreadable)?;
     let mut plain = BytesMut::new();
@@ -125,8 +176,8 @@ async fn read(mut socket: TcpStream, mut secured: Secured, ticket: &Ticket) -> R
         Answer::Welcome { keys } => {
             let lines = Zeroizing::new(keys.concat());
             let keys = NetworkKey::parse_all(&lines).map_err(|_| unreadable())?;
-            // A ticket lets into the network that it names, and no other.
-            if keys.iter().any(|key| key.id != ticket.network) { Err(unreadable()) } else { Ok(keys) }
+            // It is about one network, and about no other.
+            if keys.iter().any(|key| key.id != *network) { Err(unreadable()) } else { Ok(keys) }
         }
     }
 }

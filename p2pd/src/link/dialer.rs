@@ -17,18 +17,20 @@ use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
 use super::LinkEvent;
+use super::admission;
 use super::descriptors::is_reserved;
 use super::run::{Origin, run};
 use super::secure::{Entry, HandshakeError, Secured, initiate, initiate_entry};
 use super::shared::Shared;
 use super::socket::tune;
+use crate::network::NetworkKey;
 
 /// By what an address is asked to let us in.
 #[derive(Clone, Copy)]
 pub(super) enum Handshake<'a> {
-    /// The network's key; somebody certain may be expected.
-    Network(Option<PeerId>),
-    /// An invite.
+    /// A network's key; somebody certain may be expected.
+    Network(&'a NetworkKey, Option<PeerId>),
+    /// An invite, or a hatch.
     Entry(&'a Entry<'a>),
 }
 
@@ -39,6 +41,8 @@ pub(super) struct Failure {
     pub(super) detail: String,
     /// Who was there instead of the peer that was dialed.
     pub(super) met: Option<PeerId>,
+    /// Somebody is there who does not accept the key.
+    pub(super) is_other_key: bool,
 }
 
 /// Dials `addr` and runs the link that it leads to.
@@ -59,12 +63,22 @@ pub(super) async fn dial(shared: &Shared, dial: DialId, addr: Addr, expected: Op
     }
 }
 
-/// Tries every address of the name, until one leads to the right peer.
+/// Tries every key of the network that is dialed, the newest first: whoever was away may still have an older one. Where
+/// they have a newer one, it is asked for.
 async fn open(shared: &Shared, addr: &Addr, expected: Option<PeerId>) -> Result<(TcpStream, Secured), Failure> {
-    open_with(shared, addr, Handshake::Network(expected)).await
+    let networks = shared.identity.networks.now();
+    let mut first = None;
+    for network in networks.iter().filter(|network| network.id == networks[0].id) {
+        match open_with(shared, addr, Handshake::Network(network, expected)).await {
+            Err(failure) if failure.is_other_key => first = first.or(Some(failure)),
+            other => return other,
+        }
+    }
+    admission::ask_members(shared, addr, expected).await;
+    Err(first.unwrap_or_else(|| Failure::unreachable("there is no key to dial with")))
 }
 
-/// The same with a handshake of the caller's choice.
+/// Tries every address of the name, until one leads to the right peer.
 pub(super) async fn open_with(
     shared: &Shared,
     addr: &Addr,
@@ -117,7 +131,7 @@ async fn secure(shared: &Shared, socket: &mut TcpStream, handshake: Handshake<'_
     let identity = &shared.identity;
     let handshake = async {
         match handshake {
-            Handshake::Network(expected) => initiate(socket, identity, expected).await,
+            Handshake::Network(network, expected) => initiate(socket, identity, network, expected).await,
             Handshake::Entry(entry) => initiate_entry(socket, identity, entry).await,
         }
     };
@@ -185,7 +199,7 @@ async fn connect(addr: SocketAddr, limit: Duration) -> Result<TcpStream, Failure
 
 impl Failure {
     fn unreachable(detail: impl Into<String>) -> Self {
-        Self { reason: DialFailure::Unreachable, detail: detail.into(), met: None }
+        Self { reason: DialFailure::Unreachable, detail: detail.into(), met: None, is_other_key: false }
     }
 
     pub(super) fn weight(&self) -> u8 {
@@ -220,7 +234,8 @@ impl From<HandshakeError> for Failure {
             | HandshakeError::Identity
             | HandshakeError::Socket(_) => None,
         };
-        Self { reason, detail: error.to_string(), met }
+        let is_other_key = matches!(error, HandshakeError::Refused { .. });
+        Self { reason, detail: error.to_string(), met, is_other_key }
     }
 }
 

@@ -86,8 +86,8 @@ async fn secure(shared: &Shared, mut socket: TcpStream, remote: SocketAddr, slot
         result = timeout(shared.handshake_timeout, handshake) => result,
     };
     match result {
-        Ok(Ok(secured)) => match secured.invite {
-            Some(invite) => admission::admit(shared, socket, secured, invite, slot).await,
+        Ok(Ok(secured)) => match secured.entered {
+            Some(by) => admission::admit(shared, socket, secured, by, slot).await,
             None => run(shared, socket, secured, Origin::Accepted(slot)).await,
         },
         Ok(Err(error)) => {

@@ -39,6 +39,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::invite::{AdmissionError, InviteError, InviteId, Invites, Ticket};
 use crate::network::{NetworkKey, Ring};
+use crate::rotation::Hatches;
 
 pub use bind::{BindError, bind};
 pub use port_owner::PortOwner;
@@ -77,6 +78,8 @@ pub struct LinkConfig {
     pub networks: Ring,
     /// Who has one of these gets the keys of the networks.
     pub invites: Invites,
+    /// Where members get the key that holds, if they were away when it changed.
+    pub hatches: Hatches,
     /// For a name to be resolved, again for a TCP connection, and again for its handshake, which has at most 5 s.
     pub connect_timeout: Duration,
     /// After which an unanswered write ends the connection.
@@ -164,6 +167,12 @@ impl Links {
     #[must_use]
     pub fn half_open_count(&self) -> usize {
         self.shared.half_open.count()
+    }
+
+    /// Members who got the network's key here, since the start, because they were away when it changed.
+    #[must_use]
+    pub fn keys_given_count(&self) -> u64 {
+        self.shared.identity.hatches.given_total()
     }
 
     /// Connections that led to no link since the start: strangers, broken handshakes, too many at once.

@@ -11,6 +11,7 @@
 //!
 //! Who has an invite instead of a network key says which in front of the first message: eight bytes that say nothing to
 //! others. So it is looked up and not tried, and strangers cost no more for it. Such a link carries one answer and ends.
+//! The same way goes a member that was away when the secret changed: the bytes name its hatch, which only it can find.
 //!
 //! A **proof of identity** is the Ed25519 key and its signature over `"p2pd link v1\n" || role || handshake hash`. The
 //! role is `i` for the side that dialed and `r` for the side that accepted; the hash is the one *before* the message
@@ -31,8 +32,9 @@ use snow::{Builder, HandshakeState, StatelessTransportState};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use zeroize::Zeroizing;
 
-use crate::invite::{self, InviteId, Invites};
+use crate::invite::{InviteId, Invites};
 use crate::network::{NetworkKey, Ring};
+use crate::rotation::{HatchId, Hatches};
 
 /// Bytes of the length in front of a Noise message.
 pub(super) const MESSAGE_PREFIX_LEN: usize = 2;
@@ -46,22 +48,34 @@ pub(super) struct Identity {
     static_key: Zeroizing<[u8; 32]>,
     pub(super) networks: Ring,
     invites: Invites,
+    pub(super) hatches: Hatches,
 }
 
-/// The invite that a handshake is made with, as the dialing side knows it.
+/// What a handshake is made with that is no network's key, as the dialing side knows it.
 pub(super) struct Entry<'a> {
     pub(super) network: &'a [u8; 16],
-    pub(super) id: InviteId,
-    pub(super) key: &'a [u8; 32],
-    pub(super) issuer: PeerId,
+    /// Stands in front of the first message.
+    pub(super) name: [u8; ENTRY_NAME_LEN],
+    pub(super) psk: Zeroizing<[u8; 32]>,
+    /// Who must be there.
+    pub(super) peer: PeerId,
+}
+
+/// By what somebody got in who has no key of our networks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum EnteredBy {
+    /// An invite.
+    Invite(InviteId),
+    /// The hatch of a member that was away: it must be this one.
+    Hatch(PeerId),
 }
 
 /// What a handshake leads to.
 pub(super) struct Secured {
     /// Who is there, proven.
     pub(super) peer: PeerId,
-    /// Who dialed has no network key, but this invite.
-    pub(super) invite: Option<InviteId>,
+    /// Who dialed has no network key, but this.
+    pub(super) entered: Option<EnteredBy>,
     /// For what we say.
     pub(super) sealer: Sealer,
     /// For what they say.
@@ -132,8 +146,8 @@ enum Role {
 }
 
 impl Identity {
-    pub(super) fn new(key: SigningKey, networks: Ring, invites: Invites) -> Self {
-        Self { key, static_key: Zeroizing::new(rand::random()), networks, invites }
+    pub(super) fn new(key: SigningKey, networks: Ring, (invites, hatches): (Invites, Hatches)) -> Self {
+        Self { key, static_key: Zeroizing::new(rand::random()), networks, invites, hatches }
     }
 
     fn start(&self, network: &NetworkKey, role: Role) -> HandshakeState {
@@ -155,18 +169,27 @@ impl Identity {
     }
 
     /// Reads the first message with whatever secret it was made with.
-    fn open_first(&self, first: &[u8]) -> Option<(HandshakeState, Option<InviteId>)> {
-        if let Some((id, message)) = first.split_first_chunk::<{ InviteId::LEN }>()
-            && let Some(psk) = self.invites.psk(InviteId(*id), &self.networks.id())
+    fn open_first(&self, first: &[u8]) -> Option<(HandshakeState, Option<EnteredBy>)> {
+        if let Some((name, message)) = first.split_first_chunk::<ENTRY_NAME_LEN>()
+            && let Some((psk, by)) = self.entry(name)
         {
             let mut state = self.start_with(&self.networks.id(), &psk, Role::Responder);
             open_payload(&mut state, message).ok()?;
-            return Some((state, Some(InviteId(*id))));
+            return Some((state, Some(by)));
         }
         self.networks.now().iter().find_map(|network| {
             let mut state = self.start(network, Role::Responder);
             open_payload(&mut state, first).is_ok().then_some((state, None))
         })
+    }
+
+    /// What an invite or a hatch of this name is made with.
+    fn entry(&self, name: &[u8; ENTRY_NAME_LEN]) -> Option<(Zeroizing<[u8; 32]>, EnteredBy)> {
+        let invite = InviteId(*name);
+        if let Some(psk) = self.invites.psk(invite, &self.networks.id()) {
+            return Some((psk, EnteredBy::Invite(invite)));
+        }
+        self.hatches.ours(HatchId(*name)).map(|hatch| (hatch.psk, EnteredBy::Hatch(hatch.peer)))
     }
 
     /// Key and signature, for the message that is written next.
@@ -179,7 +202,8 @@ impl Identity {
     }
 }
 
-/// The handshake of the side that dialed. An `expected` peer that is somebody else never learns who we are.
+/// The handshake of the side that dialed, with one of our keys. An `expected` peer that is somebody else never learns
+/// who we are.
 ///
 /// # Errors
 ///
@@ -187,9 +211,9 @@ impl Identity {
 pub(super) async fn initiate<S: AsyncRead + AsyncWrite + Unpin>(
     socket: &mut S,
     identity: &Identity,
+    network: &NetworkKey,
     expected: Option<PeerId>,
 ) -> Result<Secured, HandshakeError> {
-    let network = &identity.networks.now()[0];
     let state = identity.start(network, Role::Initiator);
     go_on(socket, identity, (state, &[]), expected).await.map_err(|error| match error {
         GoOnError::Refused => HandshakeError::Refused { ours: base32(&network.id)[..8].to_owned() },
@@ -197,7 +221,7 @@ pub(super) async fn initiate<S: AsyncRead + AsyncWrite + Unpin>(
     })
 }
 
-/// The same with an invite. An issuer that is somebody else than expected never learns who we are.
+/// The same with an invite, or at a hatch.
 ///
 /// # Errors
 ///
@@ -207,9 +231,8 @@ pub(super) async fn initiate_entry<S: AsyncRead + AsyncWrite + Unpin>(
     identity: &Identity,
     entry: &Entry<'_>,
 ) -> Result<Secured, HandshakeError> {
-    let psk = invite::psk(entry.id, entry.network, entry.key);
-    let state = identity.start_with(entry.network, &psk, Role::Initiator);
-    go_on(socket, identity, (state, &entry.id.0), Some(entry.issuer)).await.map_err(|error| match error {
+    let state = identity.start_with(entry.network, &entry.psk, Role::Initiator);
+    go_on(socket, identity, (state, &entry.name), Some(entry.peer)).await.map_err(|error| match error {
         GoOnError::Refused => HandshakeError::Refused { ours: base32(entry.network)[..8].to_owned() },
         GoOnError::Other(error) => error,
     })
@@ -264,8 +287,8 @@ pub(super) async fn respond<S: AsyncRead + AsyncWrite + Unpin>(
     known: impl FnOnce(),
 ) -> Result<Secured, HandshakeError> {
     let first = read_message(socket).await?;
-    let (mut state, invite) = identity.open_first(&first).ok_or(HandshakeError::WrongSecret)?;
-    if invite.is_none() {
+    let (mut state, entered) = identity.open_first(&first).ok_or(HandshakeError::WrongSecret)?;
+    if entered.is_none() {
         known();
     }
 
@@ -275,7 +298,11 @@ pub(super) async fn respond<S: AsyncRead + AsyncWrite + Unpin>(
     let third = read_message(socket).await?;
     let hash = state.get_handshake_hash().to_vec();
     let peer = verify(&open_payload(&mut state, &third)?, Role::Initiator, &hash)?;
-    Ok(secured(state, peer, invite))
+    match entered {
+        Some(EnteredBy::Hatch(member)) if member != peer => return Err(HandshakeError::Identity),
+        Some(EnteredBy::Hatch(_) | EnteredBy::Invite(_)) | None => (),
+    }
+    Ok(secured(state, peer, entered))
 }
 
 impl Sealer {
@@ -338,11 +365,11 @@ pub(super) fn missing_bytes(bytes: &[u8]) -> usize {
     }
 }
 
-fn secured(state: HandshakeState, peer: PeerId, invite: Option<InviteId>) -> Secured {
+fn secured(state: HandshakeState, peer: PeerId, entered: Option<EnteredBy>) -> Secured {
     let transport = state.into_stateless_transport_mode().expect("all three messages went through");
     let transport = Arc::new(RwLock::new(transport));
     let direction = || Direction { transport: Arc::clone(&transport), messages: 0, rekey_every: REKEY_EVERY };
-    Secured { peer, invite, sealer: Sealer(direction()), opener: Opener(direction()) }
+    Secured { peer, entered, sealer: Sealer(direction()), opener: Opener(direction()) }
 }
 
 async fn write_message<S: AsyncWrite + Unpin>(
@@ -404,6 +431,8 @@ fn signed_text(role: Role, hash: &[u8]) -> Vec<u8> {
     [CONTEXT, &[role], hash].concat()
 }
 
+/// Bytes in front of the first message that name an invite or a hatch.
+pub(super) const ENTRY_NAME_LEN: usize = InviteId::LEN;
 const PATTERN: &str = "Noise_XXpsk0_25519_ChaChaPoly_BLAKE2s";
 const PROLOGUE: &[u8] = b"p2pd/1";
 const CONTEXT: &[u8] = b"p2pd link v1\n";

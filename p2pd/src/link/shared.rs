@@ -69,7 +69,7 @@ pub(super) struct Registered<'a> {
 impl Shared {
     pub(super) fn new(config: LinkConfig, events: mpsc::Sender<LinkEvent>, stop: CancellationToken) -> Self {
         Self {
-            identity: Identity::new(config.key, config.networks, config.invites),
+            identity: Identity::new(config.key, config.networks, (config.invites, config.hatches)),
             connect_timeout: config.connect_timeout,
             user_timeout: config.user_timeout,
             handshake_timeout: HELLO_TIMEOUT,

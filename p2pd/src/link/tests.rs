@@ -21,9 +21,11 @@ use zeroize::Zeroizing;
 
 use super::shared::Resolver;
 use super::*;
+use crate::letters::Letters;
 
 mod entering;
 mod handshake;
+mod hatches;
 mod names;
 
 /// A daemon as far as links go.
@@ -41,8 +43,10 @@ fn network(seed: u8) -> NetworkKey {
 }
 
 fn config(seed: u8, networks: &[u8]) -> LinkConfig {
+    let key = SigningKey::from_bytes(&[seed; 32]);
     LinkConfig {
-        key: SigningKey::from_bytes(&[seed; 32]),
+        hatches: Hatches::new(Letters::new(&key), mpsc::channel(1).0),
+        key,
         networks: Ring::new(networks.iter().map(|seed| network(*seed)).collect()),
         invites: Invites::default(),
         connect_timeout: Duration::from_secs(10),
@@ -254,9 +258,9 @@ async fn a_hang_up_lets_the_last_frame_through_and_both_sides_hear_of_it_once() 
 async fn after_a_hang_up_the_other_side_is_heard_until_it_closes_too() {
     let mut near = Peer::start(1).await;
     let mut far = TcpStream::connect(near.addr).await.unwrap();
-    let identity =
-        secure::Identity::new(SigningKey::from_bytes(&[2; 32]), Ring::new(vec![network(7)]), Invites::default());
-    let mut secured = secure::initiate(&mut far, &identity, Some(near.id)).await.unwrap();
+    let config = config(2, &[7]);
+    let identity = secure::Identity::new(config.key, config.networks, (config.invites, config.hatches));
+    let mut secured = secure::initiate(&mut far, &identity, &network(7), Some(near.id)).await.unwrap();
     let here = near.opened().await.link;
     near.links.send(here, frame(b"bye"));
     near.links.hangup(here);

@@ -37,6 +37,16 @@ pub(super) const COUNTERS: &[Counter] = &[
     },
     plain("p2p_bytes_sent", "Bytes of frames to peers.", &[("", "bytes_sent_total")]),
     plain("p2p_bytes_received", "Bytes of frames from peers.", &[("", "bytes_received_total")]),
+    plain(
+        "p2p_network_rotations",
+        "Times that another secret of the network was taken.",
+        &[("", "network_rotations_total")],
+    ),
+    plain(
+        "p2p_network_keys_given",
+        "Keys that members got here who were away when the secret changed.",
+        &[("", "network_keys_given_total")],
+    ),
     plain("p2p_heartbeats_sent", "Questions whether a peer lives.", &[("", "heartbeats_sent_total")]),
     plain("p2p_heartbeats_received", "The same from peers.", &[("", "heartbeats_received_total")]),
     plain("p2p_heartbeats_missed", "Links given up because nothing came back.", &[("", "heartbeats_missed_total")]),

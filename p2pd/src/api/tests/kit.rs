@@ -591,6 +591,7 @@ fn answer(world: &mut World, request: Request, names: &Names) -> Vec<Delivery> {
         Request::Invites(reply) => drop(reply.send(Ok(world.invites.clone()))),
         // Only the daemon around the driver asks for these.
         Request::Ties(_) | Request::Enter { .. } => (),
+        Request::KeepAway => (),
         Request::Stop => world.stops += 1,
     }
     Vec::new()

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use tokio::io::{DuplexStream, duplex};
 
 use super::*;
+use crate::letters::Letters;
 
 fn network(seed: u8) -> NetworkKey {
     NetworkKey { id: [seed; 16], secret: Zeroizing::new([seed; 32]) }
@@ -11,7 +12,9 @@ fn network(seed: u8) -> NetworkKey {
 
 fn identity(seed: u8, networks: &[u8]) -> Identity {
     let networks = Ring::new(networks.iter().map(|seed| network(*seed)).collect());
-    Identity::new(SigningKey::from_bytes(&[seed; 32]), networks, Invites::default())
+    let key = SigningKey::from_bytes(&[seed; 32]);
+    let hatches = Hatches::new(Letters::new(&key), tokio::sync::mpsc::channel(1).0);
+    Identity::new(key, networks, (Invites::default(), hatches))
 }
 
 fn id(seed: u8) -> PeerId {
@@ -23,7 +26,8 @@ type Both = (Result<Secured, HandshakeError>, Result<Secured, HandshakeError>);
 /// The results of the dialing and of the accepting side. A side that failed closes.
 async fn shake(dialing: &Identity, accepting: &Identity, expected: Option<PeerId>) -> Both {
     let (mut near, mut far) = duplex(1024);
-    tokio::join!(async move { initiate(&mut near, dialing, expected).await }, async move {
+    let network = dialing.networks.now()[0].clone();
+    tokio::join!(async move { initiate(&mut near, dialing, &network, expected).await }, async move {
         respond(&mut far, accepting, || ()).await
     },)
 }
@@ -92,7 +96,8 @@ async fn answer_with(mut socket: DuplexStream, accepting: &Identity, proof: impl
 async fn dial_answered_with(proof: impl Fn(&[u8]) -> Vec<u8>) -> Result<Secured, HandshakeError> {
     let (dialing, accepting) = (identity(1, &[7]), identity(2, &[7]));
     let (mut near, far) = duplex(1024);
-    let (result, _far) = tokio::join!(initiate(&mut near, &dialing, None), answer_with(far, &accepting, proof));
+    let key = network(7);
+    let (result, _far) = tokio::join!(initiate(&mut near, &dialing, &key, None), answer_with(far, &accepting, proof));
     result
 }
 

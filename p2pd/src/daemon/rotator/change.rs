@@ -1,0 +1,82 @@
+//! Changing the network's secret for our own user.
+
+use std::collections::BTreeSet;
+
+use p2p_mesh::id::PeerId;
+use p2p_mesh::input::Draft;
+
+use super::{Rotator, now_ms};
+use crate::api::{MEMBERS_MAX, Request, RotateError, RotateWish, Rotated};
+use crate::rotation::{Heard, Plan, Said, Standing};
+
+impl Rotator {
+    /// Says the change, flushed, and takes it as everybody does who hears of it.
+    pub(super) async fn rotate(&mut self, wish: RotateWish) -> Result<Rotated, RotateError> {
+        let plan = self.plan(wish).await?;
+        let texts = self.rotations.plan(&plan, now_ms())?;
+        let drafts: Vec<Draft> = texts.iter().cloned().map(Draft::network).collect();
+        let results = self.ask(|reply| Request::Publish { drafts, reply }).await.ok_or(RotateError::Stopping)?;
+        let before = self.before();
+        for (text, result) in texts.iter().zip(results) {
+            let sent = result.map_err(RotateError::Unsaid)?;
+            let said = Said { post: sent.id, at_ms: sent.at.ms, text };
+            self.is_unsaved |= self.rotations.hear(said, now_ms()) == Heard::New;
+        }
+        self.apply(before).await;
+        if self.is_unsaved {
+            return Err(RotateError::NotKept("it is said, and cannot be kept here yet".to_owned()));
+        }
+        Ok(self.rotated())
+    }
+
+    async fn plan(&self, wish: RotateWish) -> Result<Plan, RotateError> {
+        let RotateWish { without, readmit, grace } = wish;
+        let out = self.rotations.out();
+        match self.rotations.standing() {
+            Standing::In => (),
+            Standing::ShutOut(_) => return Err(RotateError::ShutOut),
+            Standing::LeftOut(_) => return Err(RotateError::LeftOut),
+        }
+        let mut members = self.known().await.ok_or(RotateError::Stopping)?;
+        self.check(&without, &readmit, &out, &members)?;
+        members.retain(|peer| !without.contains(peer) && !out.contains(peer) && !self.names.is_blocked(peer));
+        members.extend(&readmit);
+        if members.len() > MEMBERS_MAX {
+            return Err(RotateError::Crowd(members.len()));
+        }
+        Ok(Plan { members, shuts: without, readmits: readmit, grace })
+    }
+
+    fn check(
+        &self,
+        without: &BTreeSet<PeerId>,
+        readmit: &BTreeSet<PeerId>,
+        out: &BTreeSet<PeerId>,
+        known: &BTreeSet<PeerId>,
+    ) -> Result<(), RotateError> {
+        if without.contains(&self.letters.me()) {
+            return Err(RotateError::Oneself);
+        }
+        if let Some(both) = without.intersection(readmit).next() {
+            return Err(RotateError::Both(*both));
+        }
+        let noted = self.names.noted();
+        if let Some(unknown) = without.iter().find(|peer| !known.contains(peer) && !noted.contains(peer)) {
+            return Err(RotateError::Unknown(*unknown));
+        }
+        match readmit.iter().find(|peer| !out.contains(peer)) {
+            Some(peer) => Err(RotateError::NotOut(*peer)),
+            None => Ok(()),
+        }
+    }
+
+    fn rotated(&self) -> Rotated {
+        let rotation = self.rotations.rotation();
+        Rotated {
+            key: self.rotations.current(),
+            members: rotation.map(|one| one.members.clone()).unwrap_or_default(),
+            out: self.rotations.out(),
+            until_ms: rotation.map_or(0, |one| one.until_ms),
+        }
+    }
+}
