@@ -1,6 +1,8 @@
 //! The command line.
 
 mod bench;
+mod network;
+mod peers;
 mod tickets;
 
 use std::path::PathBuf;
@@ -13,6 +15,8 @@ use crate::output::Format;
 use crate::output::template::Template;
 
 pub(crate) use bench::{Bench, BenchSend, BenchWatch};
+pub(crate) use network::{Network, NetworkCommand, Rotate};
+pub(crate) use peers::{Peers, PeersCommand};
 pub(crate) use tickets::Invite;
 
 /// The client of p2pd: send, watch and see who is there.
@@ -128,6 +132,10 @@ pub(crate) enum Command {
         /// What `p2pctl invite` printed
         ticket: Vec<String>,
     },
+    /// Show the network's keys and who has them, or change the secret
+    ///
+    /// Never the secret itself: keys are told apart by names that say nothing of them.
+    Network(Network),
     /// Show the daemon's state
     Status(Watching),
     /// Show what is held of each author, what is missing, and who agrees
@@ -379,71 +387,6 @@ pub(crate) struct Receipts {
     /// Again whenever something changes
     #[arg(short, long)]
     pub(crate) follow: bool,
-}
-
-/// What `peers` takes. Its help is with the command.
-#[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true)]
-pub(crate) struct Peers {
-    #[command(subcommand)]
-    pub(crate) command: Option<PeersCommand>,
-    /// Also those that are down
-    #[arg(short, long)]
-    pub(crate) all: bool,
-    /// Again whenever something changes
-    #[arg(long)]
-    pub(crate) watch: bool,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum PeersCommand {
-    /// Show everything about a peer
-    Show {
-        /// Whom
-        peer: String,
-    },
-    /// Dial an address now, and until the daemon stops
-    Add {
-        /// HOST:PORT
-        address: String,
-    },
-    /// Drop a peer and its addresses
-    Forget {
-        /// Whom: a peer, or a configured address that never answered
-        peer: String,
-    },
-    /// Call a peer by a name of your own, which nobody else can choose
-    ///
-    /// It is shown instead of the name that the peer gives itself, and stands for it in every command. Only this daemon
-    /// knows it, and keeps it.
-    Name {
-        /// Whom
-        peer: String,
-        /// At most 32 characters; empty takes the name away
-        #[arg(required_unless_present = "remove", conflicts_with = "remove")]
-        name: Option<String>,
-        /// Take the name away
-        #[arg(long)]
-        remove: bool,
-    },
-    /// Have no link to a peer, and show nothing that it says
-    ///
-    /// What it says is still kept and passed on, so that all peers hold the same. Kept over restarts, as `block` in the
-    /// configuration is.
-    Block {
-        /// Whom
-        peer: String,
-    },
-    /// Let a blocked peer in again, and show what it said
-    Unblock {
-        /// Whom
-        peer: String,
-    },
-    /// End every wait and dial now
-    Reconnect {
-        /// Whom; all where nothing is said
-        peer: Option<String>,
-    },
 }
 
 /// Show something once, or again whenever it changes.

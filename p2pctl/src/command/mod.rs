@@ -14,6 +14,7 @@ mod items;
 mod join;
 pub(crate) mod live;
 mod local;
+mod network;
 mod peers;
 mod ping;
 mod receipts;
@@ -222,6 +223,7 @@ pub(crate) async fn run(command: Command, session: &mut Session) -> Outcome {
         Command::Peers(args) => peers::run(args, session).await,
         Command::Invite(args) => invite::run(args, session).await,
         Command::Join { ticket } => join::run(ticket, session).await,
+        Command::Network(args) => network::run(args, session).await,
         Command::Status(args) => status::run(&args, session).await,
         Command::Sync(args) => sync::run(&args, session).await,
         Command::Ping(args) => ping::run(args, session).await,

@@ -173,6 +173,7 @@ pub(crate) fn peer<'a>(fields: Fields<'a>, peer: &'a Peer) -> Document<'a> {
         .add("petname", Document::filled(&peer.petname))
         .add("blocked", peer.blocked)
         .add("name_owner", Document::filled(&peer.name_owner))
+        .add("shut_out", peer.shut_out)
         .done()
 }
 

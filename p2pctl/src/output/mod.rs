@@ -7,6 +7,7 @@ pub(crate) mod escape;
 pub(crate) mod graph;
 pub(crate) mod invites;
 pub(crate) mod names;
+pub(crate) mod network;
 pub(crate) mod operate;
 pub(crate) mod peers;
 pub(crate) mod posts;

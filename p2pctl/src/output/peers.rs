@@ -65,9 +65,15 @@ pub(crate) fn state_name(state: PeerState) -> &'static str {
     }
 }
 
-/// The state as a table shows it: who is blocked is down for that reason.
+/// The state as a table shows it: who is shut out or blocked is down for that reason.
 fn state_word(peer: &Peer) -> &'static str {
-    if peer.blocked { "blocked" } else { state_name(peer.state()) }
+    if peer.shut_out {
+        "out"
+    } else if peer.blocked {
+        "blocked"
+    } else {
+        state_name(peer.state())
+    }
 }
 
 /// Who had the name of this peer before it, for people.
@@ -133,6 +139,7 @@ fn facts(peer: &Peer, style: &Style) -> Vec<[String; 2]> {
         ("petname", or_dash(&peer.petname)),
         ("calls itself", calls_itself(peer)),
         ("blocked", if peer.blocked { "yes" } else { "no" }.to_owned()),
+        ("shut out", if peer.shut_out { "yes" } else { "no" }.to_owned()),
         ("state", state_name(peer.state()).to_owned()),
         ("since", time::ago(peer.since_us, style.now)),
         ("rtt", time::rtt(peer.rtt_us)),

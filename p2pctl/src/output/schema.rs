@@ -182,6 +182,7 @@ const PEER: &[Field] = &[
     Field("petname", Kind::MaybeText, "What this user calls it."),
     Field("blocked", Kind::Bool, "It has no link, and what it says is not shown."),
     Field("name_owner", Kind::MaybeText, "The id of another peer, which used `name` first."),
+    Field("shut_out", Kind::Bool, "It is no member of the network any more."),
 ];
 
 const RECEIPT: &[Field] = &[
@@ -253,6 +254,20 @@ const INVITE: &[Field] = &[
     Field("uses_max", Kind::Count, ""),
     Field("revoked", Kind::Bool, "It was taken back."),
     Field("open", Kind::Bool, "It lets somebody in now."),
+];
+
+const NETWORK_KEY: &[Field] = &[
+    Field("name", Kind::Text, "A hash of the key, by which members can compare."),
+    Field("dialed", Kind::Bool, "Links are dialed with it."),
+    Field("until", Kind::Time, "Then it is not accepted any more; null where no end is known."),
+];
+
+const MEMBER: &[Field] = &[
+    Field("id", Kind::Text, ""),
+    Field("name", Kind::MaybeText, ""),
+    Field("petname", Kind::MaybeText, ""),
+    Field("state", Kind::OneOf(&["unknown", "taken", "linked", "away", "out"]), "Whether it has the new secret."),
+    Field("last_seen", Kind::Time, ""),
 ];
 
 const STATUS: &[Field] = &[
@@ -393,6 +408,35 @@ const TYPES: &[Type] = &[
             Field("repeated", Kind::Bool, "This daemon was in that network before."),
             Field("posts", Kind::Count, "Posts of others that came."),
             Field("peers_up", Kind::Count, ""),
+        ],
+    },
+    Type {
+        name: "network",
+        about: "network: the keys that are accepted, and the last change of the secret.",
+        fields: &[
+            Field("network", Kind::Text, "The network's public id."),
+            Field("open", Kind::Bool, "There is no secret."),
+            Field("keys", Kind::List(NETWORK_KEY), ""),
+            Field("author", Kind::MaybeText, "The id of who changed the secret last; null where nobody did."),
+            Field("author_name", Kind::MaybeText, ""),
+            Field("author_petname", Kind::MaybeText, ""),
+            Field("changed", Kind::Time, "By the author's clock."),
+            Field("taken", Kind::Time, "When the change was taken here."),
+            Field("members", Kind::List(MEMBER), "For whom the new secret is."),
+            Field("out", Kind::List(MEMBER), "Who is shut out."),
+            Field("shut_out", Kind::Bool, "This daemon is."),
+            Field("left_out", Kind::Bool, "This daemon was not given the new secret."),
+            Field("lost", Kind::List(MEMBER), "Whom this daemon shut out while another change held: they are in."),
+        ],
+    },
+    Type {
+        name: "rotated",
+        about: "network rotate: there is another secret.",
+        fields: &[
+            Field("key", Kind::Text, "The name of the new key."),
+            Field("members", Kind::Count, "For how many it is, this daemon included."),
+            Field("until", Kind::Time, "Then the old secret is not accepted any more; null where it is not now."),
+            Field("out", Kind::Texts, "Ids of everybody who is shut out."),
         ],
     },
     Type { name: "status", about: "status", fields: STATUS },

@@ -5,6 +5,7 @@
 mod completeness;
 mod connecting;
 mod fake;
+mod network;
 mod reading;
 mod sending;
 mod state;

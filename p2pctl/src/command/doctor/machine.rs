@@ -67,8 +67,13 @@ pub(super) fn alarms(facts: &Facts) -> Check {
             "make room or repair the disk of the data directory; it goes on by itself"
         }
         () if first.contains("files") => "raise the limit: ulimit -n 4096, or LimitNOFILE= of the service",
+        () if first.contains(REPLACED) => "put what is in that file where the configuration says, before it is needed",
+        () if first.contains("network") => "see who changed its secret, and who has the new one: p2pctl network",
         () => "see them all: p2pctl status",
     };
+    if problems.iter().all(|text| text.contains(REPLACED)) {
+        return Check::warn("alarms", problems.join("; "), hint);
+    }
     Check::fail("alarms", problems.join("; "), hint)
 }
 
@@ -156,6 +161,8 @@ pub(super) fn time_zone(zone: &TimeZone) -> Check {
 
 /// In the sentence that the daemon has for it: there is a check of its own.
 const SECOND_RUN: &str = "use this identity";
+/// In the sentence about a configuration that names an old secret: all works until its data directory is lost.
+const REPLACED: &str = "a network secret that was replaced";
 const MIB: f64 = 1_048_576.0;
 /// A day of chat is less.
 const FREE_FAIL: f64 = 16.0 * MIB;

@@ -90,6 +90,11 @@ fn the_daemon_and_its_machine() {
     {
         check(&["alarms Fail"], |facts| facts.status.problems = vec![problem.into()]);
     }
+    let replaced = "network_secret holds a network secret that was replaced: the one that holds is in /d/k";
+    check(&["alarms Warn"], |facts| facts.status.problems = vec![replaced.into()]);
+    check(&["alarms Fail"], |facts| {
+        facts.status.problems = vec!["this daemon was shut out of the network by eve~k5x3".into(), replaced.into()];
+    });
     check(&["identity Fail"], |facts| {
         facts.status.problems =
             vec!["1 other running daemon(s) use this identity: was the data directory copied?".into()];
