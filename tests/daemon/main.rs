@@ -21,6 +21,7 @@ mod receipts;
 mod reload;
 mod resources;
 mod retention;
+mod rotating;
 mod service;
 mod start;
 mod stop;
