@@ -98,7 +98,7 @@ fn varying(dir: &Path, peers: &[(&TestPeer, &str)]) -> Vec<(String, String)> {
     varying
 }
 
-const VARYING: [(&str, &str); 17] = [
+const VARYING: [(&str, &str); 19] = [
     (r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?Z?", "<time>"),
     (r"\b\d\d:\d\d:\d\d\b", "<time>"),
     (r"[+-]?\b\d+(\.\d+)? ?(us|ms|s|m|h)\b", "<span>"),
@@ -112,6 +112,8 @@ const VARYING: [(&str, &str); 17] = [
     (r"\bp2p1[a-z2-7]{60,}", "<ticket>"),
     (r#""id":"[a-z2-7]{13}""#, r#""id":"<invite>""#),
     (r"(?m)^[a-z2-7]{13}  ", "<invite>  "),
+    (r#""(key|name)":"[a-z2-7]{26}""#, r#""$1":"<key>""#),
+    (r"(?m)(^|new key )[a-z2-7]{8}([a-z2-7]{18})?( +dialed| for)", "$1<key>$3"),
     (r"\d+ of \d+ files", "<n> of <n> files"),
     (r"\d+ peers? up", "<n> peers up"),
     (r"(127\.0\.0\.1|localhost):\d{4,5}", "$1:<port>"),
@@ -379,6 +381,31 @@ fn what_lets_somebody_in_is_as_written_down() {
             &format!("{spoilt}{} -o json", join("\"${ticket%?}\"")),
             "p2pctl join $(p2pctl invite -q)",
             &join("$(p2pctl invite -q)"),
+        ],
+    );
+}
+
+#[test]
+fn what_is_told_of_the_networks_secret_is_as_written_down() {
+    let pair = Pair::start();
+    assert_eq!(pair.shell("p2pctl send -w everyone hello").code, Some(0));
+    pair.check(
+        "network",
+        &[
+            "p2pctl network",
+            "p2pctl network show -o json",
+            "p2pctl network rotate --without nobody",
+            "p2pctl network rotate --without one",
+            "p2pctl network rotate --readmit two",
+            "p2pctl network rotate --grace soon",
+            "p2pctl network rotate --grace 9999h",
+            "p2pctl network rotate -o json",
+            "p2pctl network rotate --without two -v",
+            "p2pctl network show",
+            "p2pctl network -o wide",
+            "p2pctl network show all",
+            "p2pctl -s ./nowhere.sock network",
+            "p2pctl -s ./nowhere.sock network rotate",
         ],
     );
 }
