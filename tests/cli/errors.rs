@@ -133,7 +133,7 @@ fn c_07_a_name_that_two_have_needs_the_key() {
 fn c_10_waiting_for_what_does_not_come_says_what_is_missing() {
     let network = Network::new();
     let one = network.start("one", &[]);
-    check(&one.p2pctl(&["wait", "--peers", "3", "--timeout", "100ms"]), 7, "TIMEOUT", &["3"]);
+    check(&one.p2pctl(&["wait", "--peers", "3", "--timeout", "1s"]), 7, "TIMEOUT", &["3"]);
 }
 
 #[test]

@@ -130,13 +130,13 @@ async fn watch(args: &BenchWatch, session: &mut Session) -> Outcome<Measured> {
         let item = item.map_err(|status| Problem::of_status("bench", status))?.ok_or_else(broken)?;
         let Some(Item::Batch(batch)) = item.item else { continue };
         let now_us = (session.io.now)().as_microsecond();
-        for post in batch.posts {
-            if let Some(said_us) = said_us(&post) {
-                first.get_or_insert_with(Instant::now);
-                measured.bytes += post.text.len() as u64;
-                // Clocks that differ can make it come before it was said.
-                measured.add(Duration::from_micros(u64::try_from(now_us.saturating_sub(said_us)).unwrap_or(0)));
-            }
+        let left = args.count.map_or(u64::MAX, |count| count - measured.count());
+        let said = batch.posts.iter().filter_map(|post| Some((post, said_us(post)?)));
+        for (post, said_us) in said.take(usize::try_from(left).unwrap_or(usize::MAX)) {
+            first.get_or_insert_with(Instant::now);
+            measured.bytes += post.text.len() as u64;
+            // Clocks that differ can make it come before it was said.
+            measured.add(Duration::from_micros(u64::try_from(now_us.saturating_sub(said_us)).unwrap_or(0)));
         }
         bar.set(measured.count());
         measured.elapsed = first.map_or(Duration::ZERO, |first| first.elapsed());
