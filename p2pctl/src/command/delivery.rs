@@ -26,9 +26,11 @@ pub(crate) struct Delivery<'a> {
 }
 
 impl<'a> Delivery<'a> {
-    pub(crate) fn of(receipts: &'a [Receipt]) -> Self {
+    /// Of posts for everybody, or, where `to` is not empty, for that peer alone: others who hold those cannot read them.
+    pub(crate) fn of(receipts: &'a [Receipt], to: &str) -> Self {
         let mut peers: BTreeMap<&str, &Holder> = BTreeMap::new();
-        for holder in receipts.iter().flat_map(|receipt| &receipt.holders) {
+        let holders = receipts.iter().flat_map(|receipt| &receipt.holders);
+        for holder in holders.filter(|holder| to.is_empty() || holder.peer == to) {
             let least = peers.entry(&holder.peer).or_insert(holder);
             if rank(holder.state()) < rank(least.state()) {
                 *least = holder;
@@ -99,8 +101,14 @@ impl<'a> Delivery<'a> {
 }
 
 /// Waits until posts that are stored here have come as far as `wanted`: the first and the last of each feed stand for
-/// all between them, for what a peer holds of a feed is told by its two ends.
-pub(crate) async fn wait(ids: Vec<PostId>, wanted: Wanted, patience: Duration, session: &mut Session) -> Outcome {
+/// all between them, for what a peer holds of a feed is told by its two ends. Where `to` is not empty they are for that peer
+/// alone.
+pub(crate) async fn wait(
+    (ids, to): (Vec<PostId>, &str),
+    wanted: Wanted,
+    patience: Duration,
+    session: &mut Session,
+) -> Outcome {
     if wanted == Wanted::Stored {
         return Ok(());
     }
@@ -109,7 +117,7 @@ pub(crate) async fn wait(ids: Vec<PostId>, wanted: Wanted, patience: Duration, s
     let mut counts = None;
     for ids in ids.chunks(IDS_MAX) {
         let mut missing = "it is not known who holds it".to_owned();
-        let following = until(ids, wanted, session, &spinner, &mut missing);
+        let following = until((ids, to), wanted, session, &spinner, &mut missing);
         let reached = match tokio::time::timeout_at(start + patience, following).await {
             Ok(Ok(reached)) => reached,
             Ok(Err(Stop::Problem(problem))) => return Err(partial(ids, &problem.message).into()),
@@ -127,7 +135,7 @@ pub(crate) async fn wait(ids: Vec<PostId>, wanted: Wanted, patience: Duration, s
 
 /// Follows receipts until they are good enough. Gives how many hold everything.
 async fn until(
-    ids: &[PostId],
+    (ids, to): (&[PostId], &str),
     wanted: Wanted,
     session: &Session,
     spinner: &Spinner,
@@ -143,7 +151,7 @@ async fn until(
                 return None;
             }
         };
-        let delivery = Delivery::of(&receipts);
+        let delivery = Delivery::of(&receipts, to);
         *missing = delivery.what_is_missing(wanted, (session.io.now)());
         spinner.say(&format!("delivered to {}: {missing}", delivery.counts()));
         missing.is_empty().then(|| delivery.counts())
@@ -197,7 +205,7 @@ mod tests {
     #[track_caller]
     fn check(wanted: Wanted, receipts: &[Receipt], expected: &str) {
         let now = Timestamp::from_microsecond(NOW_US).expect("a time of today");
-        assert_eq!(Delivery::of(receipts).what_is_missing(wanted, now), expected, "{wanted:?}");
+        assert_eq!(Delivery::of(receipts, "").what_is_missing(wanted, now), expected, "{wanted:?}");
     }
 
     use HolderState::{Away, Holds, Linked, Sent};
@@ -245,9 +253,20 @@ mod tests {
         let first = receipt(&[("bob", Holds), ("carol", Away)]);
         let last = receipt(&[("bob", Sent), ("carol", Holds)]);
         let both = [first, last];
-        assert_eq!(Delivery::of(&both).counts(), "0 of 2");
+        assert_eq!(Delivery::of(&both, "").counts(), "0 of 2");
         check(Wanted::Everyone, &both, "not yet held by bob~bobx, carol~caro (away for 4m)");
         check(Wanted::Sent, &both, "");
+    }
+
+    #[test]
+    fn what_is_for_one_peer_has_arrived_when_that_one_holds_it() {
+        let held = [receipt(&[("bob", Holds), ("carol", Away)])];
+        let now = Timestamp::from_microsecond(NOW_US).expect("a time of today");
+        let missing = |to: &str, wanted| Delivery::of(&held, to).what_is_missing(wanted, now);
+        assert_eq!(missing("bobxxxxxxxx", Wanted::Everyone), "");
+        assert_eq!(missing("carolxxxxxxxx", Wanted::Holders(1)), "held by 0 of 1, not yet by carol~caro (away for 4m)");
+        assert_eq!(missing("carolxxxxxxxx", Wanted::Online), "not yet held by carol~caro (away for 4m)");
+        assert_eq!(missing("nobody", Wanted::Sent), "no other peer is known");
     }
 
     #[test]

@@ -18,21 +18,22 @@ pub(crate) async fn run(args: args::Send, session: &mut Session) -> Outcome {
     if args.lines || args.null {
         let cut = if args.null { send_many::Cut::Null } else { send_many::Cut::Line };
         let re = resolve_re(args.re.as_deref(), session).await?;
-        let ends = send_many::run(Outgoing { room, text: String::new(), re, key, to }, cut, session).await?;
-        return delivery::wait(ends, wanted, patience, session).await;
+        let ends =
+            send_many::run(Outgoing { room, text: String::new(), re, key, to: to.clone() }, cut, session).await?;
+        return delivery::wait((ends, &to), wanted, patience, session).await;
     }
     let text = if args.text.is_empty() { read_stdin(session).await? } else { args.text.join(" ") };
     check_text(&text)?;
     let re = resolve_re(args.re.as_deref(), session).await?;
     let client = session.client().await?;
-    let request = SendRequest { post: Some(Outgoing { room, text, re, key, to }) };
+    let request = SendRequest { post: Some(Outgoing { room, text, re, key, to: to.clone() }) };
     let sent = session.answer("send", client.chat().send(request)).await?;
     if sent.repeated {
         session.note("this key was sent before: nothing was sent again");
     }
     // The id is the reader's before anything is waited for.
     session.show(|style, out| rest::render_sent(&sent, style, out))?;
-    delivery::wait(Vec::from_iter(sent.id), wanted, patience, session).await
+    delivery::wait((Vec::from_iter(sent.id), &to), wanted, patience, session).await
 }
 
 /// What a daemon would refuse anyway is refused before it is asked.

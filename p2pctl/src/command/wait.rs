@@ -157,7 +157,7 @@ fn undelivered(answer: &ReceiptsResponse, session: &Session) -> Vec<String> {
         if !receipt.held {
             return Some(format!("{id} is not held here"));
         }
-        let missing = Delivery::of(std::slice::from_ref(receipt)).what_is_missing(Wanted::Everyone, now);
+        let missing = Delivery::of(std::slice::from_ref(receipt), "").what_is_missing(Wanted::Everyone, now);
         (!missing.is_empty()).then(|| format!("{id}: {missing}"))
     };
     answer.receipts.iter().filter_map(missing).collect()

@@ -292,6 +292,8 @@ pub(super) fn help_lines(columns: usize) -> Vec<Line<'static>> {
                 let key = if at == 0 { *key } else { "" };
                 lines.push(Line::from(vec![format!("{key:<keys$}  ").bold(), Span::raw(words)]));
             }
+        } else if key.is_empty() {
+            lines.push(Line::default());
         } else {
             let words = wrap::words(&format!("{key}: {what}"), columns, columns.saturating_sub(2));
             let of = |(at, words): (usize, String)| if at == 0 { words } else { format!("  {words}") };

@@ -141,7 +141,8 @@ impl Chat {
             return;
         }
         match words::read(self.editor.text()) {
-            Line::Text(text) => self.send(text),
+            // What is pasted often ends with the end of its last line.
+            Line::Text(text) => self.send(text.trim_end_matches(['\n', '\r']).to_owned()),
             Line::Wrong(why) => self.complain(why),
             command => {
                 self.editor.take();

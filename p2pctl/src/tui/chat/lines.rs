@@ -89,7 +89,8 @@ impl Chat {
             style = style.add_modifier(Modifier::BOLD);
         }
         let clock = time::clock(post.time_us, &self.zone);
-        let tail = posts::marks(post);
+        // What was there before does not come late, it was fetched late.
+        let tail = posts::marks(post, post.offset > self.began);
         let head = vec![
             Span::styled(format!("{} ", &clock[..CLOCK_COLUMNS.min(clock.len())]), DIM),
             Span::styled(name, style),
@@ -130,6 +131,7 @@ impl Chat {
         let words = match self.holders.get(&(id.epoch, id.seq)) {
             None => return None,
             Some((0, _)) => "[stored]".to_owned(),
+            Some(_) if post.direct => "[arrived]".to_owned(),
             Some((holders, known)) if holders == known => "[everyone]".to_owned(),
             Some((holders, known)) => format!("[{holders}/{known}]"),
         };

@@ -255,8 +255,11 @@ impl Chat {
         }
         for receipt in receipts {
             let Some(id) = &receipt.id else { continue };
-            let holders = receipt.holders.iter().filter(|holder| holder.state() == HolderState::Holds).count();
-            self.holders.insert((id.epoch, id.seq), (holders, receipt.holders.len()));
+            // Of what is for one member alone, only that one counts.
+            let to = self.timeline.named(id).filter(|post| post.direct).map_or("", |post| &post.to);
+            let readers = || receipt.holders.iter().filter(|holder| to.is_empty() || holder.peer == to);
+            let holders = readers().filter(|holder| holder.state() == HolderState::Holds).count();
+            self.holders.insert((id.epoch, id.seq), (holders, readers().count()));
         }
     }
 

@@ -138,6 +138,8 @@ pub(super) struct Chat {
     pub(super) me: String,
     pub(super) status: StatusResponse,
     pub(super) reach: Reach,
+    /// Where `offset` was when the chat began.
+    pub(super) began: u64,
     /// Everything up to here was seen.
     pub(super) offset: u64,
     pub(super) room: String,
@@ -184,6 +186,7 @@ impl Chat {
             me: status.id.clone(),
             reach: Reach::CatchingUp,
             offset,
+            began: offset,
             rooms: BTreeMap::new(),
             peers: Vec::new(),
             names: Names::default(),

@@ -79,6 +79,7 @@ pub(super) const HELP: &[(&str, &str)] = &[
     ("[stored]", "your post is on this daemon's disk alone"),
     ("[2/5]", "2 of 5 other members are known to hold it"),
     ("[everyone]", "all of them do"),
+    ("[arrived]", "the one member whom it is for holds it"),
     ("[not sent]", "typed and not acknowledged: sent as soon as the daemon is back"),
     ("(late)", "it arrived long after it was said"),
 ];

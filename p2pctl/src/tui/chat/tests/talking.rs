@@ -31,6 +31,44 @@ fn what_a_member_says_to_us_alone_is_a_talk_of_its_own_and_counted_there() {
 }
 
 #[test]
+fn what_is_for_one_member_has_arrived_when_that_one_holds_it() {
+    let mut chat = chat([]);
+    enter(&mut chat, "/msg alice");
+    let own = direct('m', 102, 2, "psst");
+    answer(&mut chat, Page { posts: vec![own.clone()], newest: Some(102), ..Page::default() });
+    let receipt = |alice: HolderState, bob: HolderState| {
+        let holder =
+            |peer: char, state: HolderState| Holder { peer: id(peer), state: state.into(), ..Holder::default() };
+        Receipt { id: own.id.clone(), held: true, holders: vec![holder('a', alice), holder('b', bob)] }
+    };
+    chat.handle_receipts(&[receipt(HolderState::Away, HolderState::Holds)]);
+    assert!(screen(&mut chat).contains("psst [stored]"), "{}", screen(&mut chat));
+    chat.handle_receipts(&[receipt(HolderState::Holds, HolderState::Away)]);
+    assert!(screen(&mut chat).contains("psst [arrived]"), "{}", screen(&mut chat));
+}
+
+#[test]
+fn what_is_pasted_with_its_last_line_break_is_said_without_it() {
+    let mut chat = chat([]);
+    chat.handle_paste("one\ntwo\n\r\n");
+    press(&mut chat, KeyCode::Enter);
+    let said = effects(&mut chat).into_iter().find_map(|effect| match effect {
+        Effect::Send(post) => Some(post.text),
+        _ => None,
+    });
+    assert_eq!(said.as_deref(), Some("one\ntwo"));
+}
+
+#[test]
+fn what_was_there_before_the_chat_is_not_called_late() {
+    let late = |letter, seq, text: &str| Post { late: true, ..post(letter, seq, 1, text) };
+    let mut chat = chat([late('a', 90, "old")]);
+    chat.handle_watched(Ok(batch([late('b', 101, "new")])));
+    let shown = screen(&mut chat);
+    assert!(shown.contains("alice~aaaa: old") && shown.contains("bob~bbbb (late): new"), "{shown}");
+}
+
+#[test]
 fn a_message_goes_to_the_member_it_is_for_and_to_no_room() {
     let mut chat = chat([]);
     write(&mut chat, "half a thought");
