@@ -96,6 +96,7 @@ fn who_is_forgotten_stays_so_over_a_restart_though_others_tell_of_him() {
     one.wait_for_peers(2);
     eventually(PATIENCE, "two knows three", || two.status().peers_known == 2);
     three.stop();
+    eventually(AT_ONCE, "it is seen to be gone", || one.state_of(&three) != PeerState::Up);
     assert_eq!(one.p2pctl(&["peers", "forget", "three"]).ok(), "forgot three\n");
     one.kill_9();
     one.restart();

@@ -248,6 +248,7 @@ fn what_is_told_of_peers_is_as_written_down() {
             "p2pctl peers forget 127.0.0.1:1",
             "p2pctl peers forget -o json nobody",
             "p2pctl peers forget nobody",
+            "p2pctl peers forget two",
             "p2pctl peers reconnect",
             "p2pctl peers reconnect -o json two",
             "p2pctl peers reconnect nobody",

@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::stream::BoxStream;
 use p2p_mesh::id::PeerId;
 use p2p_mesh::membership::record::Addr;
-use p2p_mesh::status::PeerState;
+use p2p_mesh::status::{PeerState, PeerStatus};
 use p2p_proto::endpoint::Endpoint;
 use p2p_proto::error::{Code, Error};
 use p2p_proto::v1;
@@ -122,7 +122,10 @@ impl Mesh for MeshService {
     ) -> Result<Response<v1::ForgetPeerResponse>, Status> {
         let peer = request.into_inner().peer;
         let was_known = match (peer.parse(), peer.parse::<Addr>()) {
-            (Ok(id), _) => self.asker.ask(|reply| super::Request::ForgetPeer(id, reply)).await?,
+            (Ok(id), _) => {
+                self.check_gone(id).await?;
+                self.asker.ask(|reply| super::Request::ForgetPeer(id, reply)).await?
+            }
             (Err(_), Ok(addr)) => self.asker.ask(|reply| super::Request::ForgetAddr(addr, reply)).await?,
             (Err(_), Err(_)) => {
                 let why = format!("{} is neither a peer id nor an address", shorten(&peer));
@@ -139,7 +142,7 @@ impl Mesh for MeshService {
         let v1::UpdatePeerRequest { id, petname, blocked } = request.into_inner();
         let peer = parse_peer_id(&id)?;
         if blocked == Some(true) && peer == self.facts.instance.id {
-            let why = invalid("this daemon cannot block itself").with_hint("leave out your own: p2pctl watch --no-own");
+            let why = invalid("this daemon cannot block itself").with_hint("see who else is there: p2pctl peers -a");
             return Err(why.into());
         }
         let change = NoteChange { petname, is_blocked: blocked };
@@ -200,6 +203,18 @@ impl Mesh for MeshService {
 impl MeshService {
     pub(super) async fn fetch_status(&self) -> Result<v1::StatusResponse, Error> {
         status::fetch(&self.asker, &self.facts, &self.api, &self.names).await
+    }
+
+    /// A peer that is linked would be known again at once, and is shown without its name until then.
+    async fn check_gone(&self, id: PeerId) -> Result<(), Error> {
+        let peers = self.asker.ask(super::Request::Peers).await?;
+        let is_linked =
+            |peer: &PeerStatus| peer.id == Some(id) && matches!(peer.state, PeerState::Up | PeerState::Suspect);
+        if !peers.iter().any(is_linked) {
+            return Ok(());
+        }
+        let why = format!("{} is linked, and would be known again at once", self.names.shown(&id));
+        Err(invalid(why).with_hint(format!("end the link, and keep it out: p2pctl peers block {id}")))
     }
 
     async fn fetch_peers(&self) -> Result<v1::PeersResponse, Error> {

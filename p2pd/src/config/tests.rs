@@ -119,7 +119,10 @@ fn f_05_figures_are_off_or_at_an_address() {
     assert_eq!(config("metrics_addr: off\n"), None);
     assert_eq!(config("name: a\n"), None);
     assert_eq!(config("metrics_addr: localhost:9464\n"), Some("localhost:9464".to_owned()));
-    wrong("metrics_addr: '9464'\n", "metrics_addr (line 1): \"9464\" has no port: write 9464:8080");
+    wrong(
+        "metrics_addr: '9464'\n",
+        "metrics_addr (line 1): \"9464\" has no host: write localhost:9464 for this machine only, or 0.0.0.0:9464 for every network",
+    );
 }
 
 #[test]

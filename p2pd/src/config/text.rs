@@ -153,6 +153,9 @@ fn addr_error(text: &str, error: &dyn Display) -> String {
     }
     match text.rsplit_once(':') {
         Some((host, port)) if bare(host) => format!("{text:?} needs brackets: write [{host}]:{port}"),
+        None if text.parse::<u16>().is_ok() => format!(
+            "{text:?} has no host: write localhost:{text} for this machine only, or 0.0.0.0:{text} for every network"
+        ),
         None => format!("{text:?} has no port: write {text}:8080"),
         Some(_) if !text.is_ascii() => {
             format!("{text:?}: {error}; a name in other letters is written in its xn-- form")

@@ -177,6 +177,9 @@ async fn peers_are_added_and_forgotten_by_address_and_by_id() {
 
     let forget = |peer: &str| v1::ForgetPeerRequest { peer: peer.into() };
     mesh.forget_peer(forget("example.org:8080")).await.unwrap();
+    let linked = Error::from(mesh.forget_peer(forget(&id(2).to_string())).await.unwrap_err());
+    assert!(linked.message.ends_with("is linked, and would be known again at once"), "{}", linked.message);
+    daemon.world.lock().peers = vec![peer(2, PeerState::Down)];
     mesh.forget_peer(forget(&id(2).to_string())).await.unwrap();
     assert!(daemon.world.lock().peers.is_empty());
     for gone in ["example.org:8080".to_owned(), id(2).to_string()] {
