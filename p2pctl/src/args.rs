@@ -508,7 +508,8 @@ SPAN has a unit: 500ms, 10s, 1m30s.
 ID is a post's, as `send` prints it: k5x3abcd-1863514283475123-42.
 
 Exit: 0 done, 1 failed, 2 usage, 3 no daemon, 4 denied, 5 not found, 6 refused, 7 timeout,
-8 stored but not delivered as far as asked, 9 ambiguous, 11 busy, 130 Ctrl-C, 141 output closed.";
+8 stored but not delivered as far as asked, 9 ambiguous, 10 blocked, 11 busy, 130 Ctrl-C,
+141 output closed.";
 
 /// A span with its unit, as in 500ms, 10s, 1m30s. One that is longer than anybody lives is as good as for ever, and the
 /// clocks have no moments that far ahead.

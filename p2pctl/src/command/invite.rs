@@ -28,8 +28,9 @@ pub(crate) async fn run(args: Invite, session: &mut Session) -> Outcome {
     };
     let client = session.client().await?;
     let invited = session.answer("invite", client.mesh().invite(request)).await?;
-    session.show(|style, out| render_invited(&invited, style, out))?;
+    // The line to be copied comes last, where it is seen.
     paint(&invited.ticket, session);
+    session.show(|style, out| render_invited(&invited, style, out))?;
     explain(&invited, uses.max(1), session);
     Ok(())
 }
@@ -41,8 +42,13 @@ fn paint(ticket: &str, session: &mut Session) {
     let Some(screen) = (session.io.screen)().filter(|_| is_seen && is_for_people && !session.is_quiet()) else {
         return;
     };
-    if let Some(picture) = picture(ticket, screen.columns) {
-        let _ = writeln!(session.io.stderr, "{picture}");
+    // Half a picture is none; below it stand the ticket and what is to be known of it.
+    let below = ticket.len().div_ceil(screen.columns) + NOTES_ROWS;
+    match picture(ticket, screen.columns) {
+        Some(picture) if picture.lines().count() + below <= screen.rows => {
+            let _ = writeln!(session.io.stderr, "{picture}");
+        }
+        Some(_) | None => session.note("in a larger terminal there is a QR code of it too"),
     }
 }
 
@@ -89,3 +95,6 @@ async fn revoke(id: String, session: &mut Session) -> Outcome {
     session.answer("invite", client.mesh().revoke_invite(request)).await?;
     session.show(|style, out| render_done("invite_revoked", &format!("took back {id}"), style, out))
 }
+
+/// What stands below a ticket, with the next prompt.
+const NOTES_ROWS: usize = 5;

@@ -75,7 +75,7 @@ impl PostWriter {
         if wide && let Some(was) = &post.was {
             tail += &format!(" (was {})", short_id(Some(was)));
         }
-        tail += &marks(post);
+        tail += &marks(post, wide || self.scene != Scene::Past);
         let plain = format!("{head}{name}{tail}: ");
         let painted = if self.style.color {
             let paint = paint(author(post));
@@ -213,10 +213,12 @@ pub(crate) fn color_of(id: &str) -> usize {
     id.bytes().fold(0, |sum: usize, byte| sum.wrapping_mul(31).wrapping_add(byte.into()))
 }
 
-/// What is particular about a post, behind its author's name.
-pub(crate) fn marks(post: &Post) -> String {
+/// What is particular about a post, behind its author's name. That it came late matters to whoever saw it come.
+pub(crate) fn marks(post: &Post, is_live: bool) -> String {
     let mut marks = String::new();
-    for (is_so, mark) in [(post.late, " (late)"), (post.forked, " (forked)"), (post.unreadable, " (cannot be read)")] {
+    for (is_so, mark) in
+        [(post.late && is_live, " (late)"), (post.forked, " (forked)"), (post.unreadable, " (cannot be read)")]
+    {
         if is_so {
             marks += mark;
         }
