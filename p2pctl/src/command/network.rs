@@ -1,6 +1,8 @@
 //! `network`: its keys, who has them, and another secret.
 
-use p2p_proto::v1::{NetworkMemberState, NetworkRequest, NetworkResponse, RotateRequest, RotateResponse};
+use p2p_proto::v1::{
+    InvitesRequest, NetworkMemberState, NetworkRequest, NetworkResponse, RotateRequest, RotateResponse,
+};
 
 use super::{Session, who};
 use crate::args::{Network, NetworkCommand, Rotate};
@@ -47,7 +49,24 @@ async fn rotate(args: Rotate, session: &mut Session) -> Outcome {
     let rotated = session.answer("network rotate", client.mesh().rotate(request)).await?;
     session.show(|style, out| render_rotated(&rotated, style, out))?;
     explain(&rotated, session).await;
+    if !readmit.is_empty() {
+        session.note("who is a member again comes back with its next dial; at once, there: p2pctl peers reconnect");
+    }
+    if !without.is_empty() {
+        warn_of_tickets(session).await;
+    }
     Ok(())
+}
+
+/// Whoever is shut out can come back as somebody else, as long as a ticket is open that it may have seen.
+async fn warn_of_tickets(session: &mut Session) {
+    let Ok(client) = session.client().await else { return };
+    let Ok(invites) = session.answer("invite", client.mesh().invites(InvitesRequest {})).await else { return };
+    let open = invites.invites.iter().filter(|invite| invite.open).count() as u64;
+    if open > 0 {
+        let (tickets, are) = (counted(open, "ticket"), are(open));
+        session.warn(&format!("{tickets} of this daemon {are} open to whoever has seen them: p2pctl invite --list"));
+    }
 }
 
 /// What happens next. It is done already, so no answer to this is missed.

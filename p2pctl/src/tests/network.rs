@@ -94,11 +94,16 @@ async fn a_rotation_says_what_happens_to_the_old_secret_and_who_is_away() {
     let ran = run_at(&fake, &["network", "rotate", "--grace", "1h", "--readmit", "bob", "-v"]).await;
     assert_eq!((ran.exit, ran.stdout.as_str()), (Exit::Ok, "new key qqqqqqqq for 3 members\n"));
     let said = "p2pctl: the old secret is accepted until 2026-11-22 13:00:00; who is away gets the new one later too\n\
-                p2pctl: 1 member is away: p2pctl network\n";
+                p2pctl: 1 member is away: p2pctl network\n\
+                p2pctl: who is a member again comes back with its next dial; at once, there: p2pctl peers reconnect\n";
     assert_eq!(ran.stderr, said);
+    let ticket = |open| p2p_proto::v1::Invite { open, ..p2p_proto::v1::Invite::default() };
+    fake.state().invites = vec![ticket(true), ticket(false), ticket(true)];
     let ran = run_at(&fake, &["network", "rotate", "--without", "alice", "--without", "bob", "-v"]).await;
     assert_eq!(ran.stdout, "new key qqqqqqqq for 3 members, 2 peers out\n");
     assert!(ran.stderr.contains("the old secret is not accepted any more"), "{}", ran.stderr);
+    let warning = "p2pctl: warning: 2 tickets of this daemon are open to whoever has seen them: p2pctl invite --list\n";
+    assert!(ran.stderr.ends_with(warning), "{}", ran.stderr);
     let json = run_at(&fake, &["network", "rotate", "-ojson"]).await;
     check(&serde_json::from_str(&json.stdout).unwrap());
     assert_eq!(json.stderr, "");
