@@ -293,9 +293,11 @@ impl Rotator {
         }
         self.is_unsaved = false;
         self.alarms.clear(NOT_KEPT_ALARM);
-        self.networks.set(self.rotations.keys());
         let after = self.before();
         self.names.set_shut_out(after.out.clone());
+        // Before the new key holds: who is shut out is at our hatch as soon as its old one fails.
+        self.hatches.close_but_to(&self.may_ask());
+        self.networks.set(self.rotations.keys());
         if after.out != before.out {
             let _ = self.requests.send(Request::KeepAway).await;
         }
@@ -329,13 +331,18 @@ impl Rotator {
 
     /// Who may come to our hatch, and at whose we may ask.
     async fn set_hatches(&self) {
+        let mut others = self.known().await.unwrap_or_default();
+        let kept_away = self.names.kept_away();
+        others.retain(|peer| !kept_away.contains(peer));
+        self.hatches.set(self.networks.id(), self.may_ask(), others.into_iter().collect());
+    }
+
+    fn may_ask(&self) -> BTreeSet<PeerId> {
         let kept_away = self.names.kept_away();
         let mut members = self.rotations.may_ask();
         members.remove(&self.letters.me());
         members.retain(|peer| !kept_away.contains(peer));
-        let mut others = self.known().await.unwrap_or_default();
-        others.retain(|peer| !kept_away.contains(peer));
-        self.hatches.set(self.networks.id(), members, others.into_iter().collect());
+        members
     }
 
     /// Every other peer that is known: linked once, told of, or heard of as an author.

@@ -55,11 +55,7 @@ async fn answer(shared: &Shared, mut socket: TcpStream, mut secured: Secured, by
     let peer = secured.peer;
     let answer = match by {
         EnteredBy::Invite(invite) => answer_invite(shared, peer, invite).await,
-        EnteredBy::Hatch(_) => {
-            tracing::info!(?peer, "network_key_given");
-            shared.identity.hatches.note_given();
-            Some(welcome(shared, 1))
-        }
+        EnteredBy::Hatch(_) => answer_hatch(shared, peer),
     };
     let Some(answer) = answer else { return };
     let plain = Zeroizing::new(serde_json::to_vec(&answer).expect("texts are always JSON"));
@@ -69,6 +65,18 @@ async fn answer(shared: &Shared, mut socket: TcpStream, mut secured: Secured, by
         // He closes first: were it closed here, a reset might overtake the answer.
         let _ = timeout(CLOSE_TIMEOUT, socket.read_u8()).await;
     }
+}
+
+/// The key that holds; none for who was shut out while the handshake was made.
+fn answer_hatch(shared: &Shared, peer: PeerId) -> Option<Answer> {
+    // Hatches are closed before a new key holds: what is read first and allowed then was still for this peer.
+    let answer = welcome(shared, 1);
+    if !shared.identity.hatches.is_open_to(&peer) {
+        return None;
+    }
+    tracing::info!(?peer, "network_key_given");
+    shared.identity.hatches.note_given();
+    Some(answer)
 }
 
 /// Notes the use of an invite; none where nobody may be answered.

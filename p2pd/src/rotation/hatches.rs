@@ -89,6 +89,19 @@ impl Hatches {
         table.others = others;
     }
 
+    /// From now on nobody but these finds our hatch, also who made half of its handshake.
+    pub fn close_but_to(&self, members: &BTreeSet<PeerId>) {
+        let mut table = self.0.table.write().unwrap_or_else(PoisonError::into_inner);
+        table.ours.retain(|_, hatch| members.contains(&hatch.peer));
+        table.members.retain(|peer| members.contains(peer));
+    }
+
+    /// Whether this peer finds our hatch.
+    #[must_use]
+    pub fn is_open_to(&self, peer: &PeerId) -> bool {
+        self.0.table.read().unwrap_or_else(PoisonError::into_inner).members.contains(peer)
+    }
+
     /// Our hatch of this name.
     #[must_use]
     pub fn ours(&self, id: HatchId) -> Option<Hatch> {

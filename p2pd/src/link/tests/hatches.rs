@@ -1,6 +1,7 @@
 //! A member that was away when the secret changed: what it is told, and what nobody else is.
 
 use super::*;
+use crate::link::secure::{Entry, Identity, initiate_entry};
 use crate::rotation::Given;
 
 /// Another secret of network 7.
@@ -82,4 +83,48 @@ async fn a_stranger_is_asked_for_no_key() {
     assert_eq!(failure(&mut far).await, DialFailure::Refused);
     assert!(given.try_recv().is_err());
     assert_eq!(near.links.refused_count(), 1, "it was dialed once");
+}
+
+/// Reads what is answered to somebody whose last message of the handshake waits until `before_last` was done.
+async fn answer_to_a_slow_one(near: &Peer, seed: u8, before_last: impl FnOnce()) -> Vec<u8> {
+    let config = config(seed, &[7]);
+    let hatch = config.hatches.at(&[7; 16], Some(near.id)).remove(0);
+    let identity = Identity::new(config.key, config.networks, (config.invites, config.hatches));
+    let (mut own, mut relayed) = tokio::io::duplex(4_096);
+    let shaking = tokio::spawn(async move {
+        let entry = Entry { network: &[7; 16], name: hatch.id.0, psk: hatch.psk, peer: hatch.peer };
+        initiate_entry(&mut own, &identity, &entry).await.unwrap();
+        let mut answer = Vec::new();
+        own.read_to_end(&mut answer).await.unwrap();
+        answer
+    });
+    let mut socket = TcpStream::connect(near.addr).await.unwrap();
+    let (mut first, mut second) = ([0; 2 + 8 + 48], [0; 2 + 192]);
+    relayed.read_exact(&mut first).await.unwrap();
+    socket.write_all(&first).await.unwrap();
+    socket.read_exact(&mut second).await.unwrap();
+    before_last();
+    relayed.write_all(&second).await.unwrap();
+    let mut third = [0; 2 + 160];
+    relayed.read_exact(&mut third).await.unwrap();
+    socket.write_all(&third).await.unwrap();
+    tokio::io::copy(&mut socket, &mut relayed).await.unwrap();
+    drop(relayed);
+    shaking.await.unwrap()
+}
+
+#[tokio::test]
+async fn who_is_shut_out_in_the_middle_of_its_handshake_is_not_given_the_key() {
+    let config = config(1, &[7]);
+    let (networks, hatches) = (config.networks.clone(), config.hatches.clone());
+    hatches.set([7; 16], [id_of(2), id_of(3)].into(), Vec::new());
+    let near = Peer::start_with(config, |_| ()).await;
+    let rotate = || {
+        hatches.close_but_to(&[id_of(3)].into());
+        networks.set(vec![newer()]);
+    };
+    assert!(answer_to_a_slow_one(&near, 2, rotate).await.is_empty());
+    assert_eq!(near.links.keys_given_count(), 0);
+    assert!(!answer_to_a_slow_one(&near, 3, || ()).await.is_empty());
+    assert_eq!(near.links.keys_given_count(), 1);
 }
