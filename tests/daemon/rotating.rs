@@ -245,6 +245,34 @@ fn a_daemon_with_a_key_file_of_its_own_writes_the_new_key_there() {
 }
 
 #[test]
+fn h_14_where_a_new_key_cannot_be_kept_it_is_not_used_and_who_is_shut_out_is_gone_as_soon_as_it_can() {
+    let network = Network::new();
+    let [one, two, eve] = members(&network, ["one", "two", "eve"]);
+    let kept = two.data_dir().join("rotation.json");
+    fs::remove_file(&kept).unwrap();
+    fs::create_dir_all(kept.join("in the way")).unwrap();
+    let key = rotate(&one, &["--without", "eve"]);
+    eventually(PATIENCE, "it is told", || {
+        two.status().problems.concat().contains("the new network key is not kept, and not used: ")
+    });
+    assert_eq!(two.status().health(), v1::Health::Degraded);
+    assert!(!two.data_dir().join("network.rotated.key").exists());
+    let refused = two.p2pctl(&["network", "rotate"]);
+    assert!(
+        refused.code != Some(0) && refused.stderr.contains("it is said, and cannot be kept here yet"),
+        "{refused:?}"
+    );
+    fs::remove_dir_all(&kept).unwrap();
+    eventually(PATIENCE, "its links are closed", || {
+        two.log().contains("peer_shut_out") && two.state_of(&eve) != v1::PeerState::Up
+    });
+    eventually(PATIENCE, "nothing is wrong any more", || !two.status().problems.concat().contains("not kept"));
+    eventually(PATIENCE, "all have what was said meanwhile", || key_of(&one) == key_of(&two));
+    assert_ne!(key_of(&one), key);
+    check_stays_out(&eve, &[&one, &two]);
+}
+
+#[test]
 fn what_cannot_be_rotated_says_why() {
     let network = Network::new();
     let [one, _two] = members(&network, ["one", "two"]);

@@ -57,8 +57,8 @@ pub(super) struct Rotator {
     pub(super) read_to: Offset,
     /// The keys that are in the file, by their names.
     pub(super) written: Vec<KeyName>,
-    /// Something is not on disk, and does not hold before it is.
-    pub(super) is_unsaved: bool,
+    /// What held when all was on disk, where something is not: it does not hold before it is.
+    pub(super) unsaved: Option<Before>,
     /// The log cannot be read now.
     pub(super) is_pausing: bool,
     /// When somebody gave us a key at its hatch.
@@ -83,7 +83,7 @@ pub(super) struct Mail {
 
 /// What may be another after something was taken in.
 #[derive(Clone, PartialEq, Eq)]
-struct Before {
+pub(super) struct Before {
     key: KeyName,
     by: Option<PeerId>,
     standing: Standing,
@@ -153,6 +153,7 @@ impl Rotator {
                 self.rotations = Rotations::fresh(self.letters.clone(), &keys);
                 self.rotations.note_seen(seen);
                 self.written = self.rotations.keys().iter().map(NetworkKey::name).collect();
+                self.unsaved = None;
                 self.take_over().await;
                 let _ = reply.send(());
             }
@@ -190,7 +191,6 @@ impl Rotator {
             }
         }
         if is_new {
-            self.is_unsaved = true;
             self.apply(before).await;
         }
     }
@@ -211,15 +211,13 @@ impl Rotator {
     async fn take_given(&mut self, keys: Vec<NetworkKey>) {
         let before = self.before();
         if self.rotations.take_given(&keys, now_ms()) {
-            self.is_unsaved = true;
             self.apply(before).await;
         }
     }
 
     async fn on_tick(&mut self) {
         self.is_pausing = false;
-        if self.is_unsaved {
-            let before = self.before();
+        if let Some(before) = self.unsaved.take() {
             self.apply(before).await;
         }
         self.set_hatches().await;
@@ -240,7 +238,6 @@ impl Rotator {
         let before = self.before();
         if self.rotations.expire(now_ms()) {
             tracing::info!("old_network_key_ended");
-            self.is_unsaved = true;
             self.apply(before).await;
         }
     }
@@ -284,14 +281,15 @@ impl Rotator {
 
     /// Puts what is known on disk, then lets it hold, then tells.
     async fn apply(&mut self, before: Before) {
+        // What changed while the disk took nothing is told now as well.
+        let before = self.unsaved.take().unwrap_or(before);
         if let Err(error) = self.save().await {
-            self.is_unsaved = true;
+            self.unsaved = Some(before);
             tracing::warn!(why = ?error.to_string(), "network_key_not_kept");
             return self
                 .alarms
                 .raise(NOT_KEPT_ALARM, format!("the new network key is not kept, and not used: {error}"));
         }
-        self.is_unsaved = false;
         self.alarms.clear(NOT_KEPT_ALARM);
         let after = self.before();
         self.names.set_shut_out(after.out.clone());

@@ -83,7 +83,7 @@ pub(in crate::daemon) fn rotator(
         files: Files { kept: ground.dir.path().join(KEPT_FILE), rotated: ground.dir.path().join(ROTATED_FILE) },
         read_to: Offset(0),
         written: ground.written.clone(),
-        is_unsaved: false,
+        unsaved: None,
         is_pausing: false,
         given_at: None,
     };

@@ -7,7 +7,7 @@ use p2p_mesh::input::Draft;
 
 use super::{Rotator, now_ms};
 use crate::api::{MEMBERS_MAX, Request, RotateError, RotateWish, Rotated};
-use crate::rotation::{Heard, Plan, Said, Standing};
+use crate::rotation::{Plan, Said, Standing};
 
 impl Rotator {
     /// Says the change, flushed, and takes it as everybody does who hears of it.
@@ -17,16 +17,22 @@ impl Rotator {
         let drafts: Vec<Draft> = texts.iter().cloned().map(Draft::network).collect();
         let results = self.ask(|reply| Request::Publish { drafts, reply }).await.ok_or(RotateError::Stopping)?;
         let before = self.before();
+        let mut refused = None;
         for (text, result) in texts.iter().zip(results) {
-            let sent = result.map_err(RotateError::Unsaid)?;
-            let said = Said { post: sent.id, at_ms: sent.at.ms, text };
-            self.is_unsaved |= self.rotations.hear(said, now_ms()) == Heard::New;
+            match result {
+                Ok(sent) => drop(self.rotations.hear(Said { post: sent.id, at_ms: sent.at.ms, text }, now_ms())),
+                Err(refusal) => refused = Some(refusal),
+            }
         }
+        // What was said holds, also where it is not all.
         self.apply(before).await;
-        if self.is_unsaved {
-            return Err(RotateError::NotKept("it is said, and cannot be kept here yet".to_owned()));
+        match refused {
+            Some(refusal) => Err(RotateError::Unsaid(refusal)),
+            None if self.unsaved.is_some() => {
+                Err(RotateError::NotKept("it is said, and cannot be kept here yet".to_owned()))
+            }
+            None => Ok(self.rotated()),
         }
-        Ok(self.rotated())
     }
 
     async fn plan(&self, wish: RotateWish) -> Result<Plan, RotateError> {
