@@ -115,12 +115,14 @@ impl Rotator {
                 () = self.wait_for_end() => self.on_end().await,
                 page = self.read_on(), if is_behind && !self.is_pausing => self.on_page(page).await,
             }
+            // Looked at first: what comes after it is not seen yet.
+            let offset = self.ear.offset();
             if self.ear.has_missed() {
                 self.read_to = self.ear.offset();
             }
             // What waits to be heard is not seen yet: a crash would lose it.
             if self.rotations.seen() >= self.read_to && mail.heard.is_empty() {
-                self.rotations.note_seen(self.ear.offset());
+                self.rotations.note_seen(offset);
             }
         }
         self.save_quietly().await;

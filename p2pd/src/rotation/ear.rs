@@ -37,13 +37,14 @@ impl Ear {
             self.counts.has_missed.store(true, Ordering::Relaxed);
         }
         let last = entry.offset.0.saturating_add(posts.len() as u64 - 1);
-        self.counts.offset.store(last, Ordering::Relaxed);
+        // Behind the sending: whoever finds this offset finds in the channel what is up to it, or that it was missed.
+        self.counts.offset.store(last, Ordering::Release);
     }
 
-    /// Up to where all was heard or missed.
+    /// Up to where all is in the channel, or was missed.
     #[must_use]
     pub fn offset(&self) -> Offset {
-        Offset(self.counts.offset.load(Ordering::Relaxed))
+        Offset(self.counts.offset.load(Ordering::Acquire))
     }
 
     /// Whether something was missed since this was asked.
