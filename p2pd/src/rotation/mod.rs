@@ -80,22 +80,27 @@ impl Rotation {
         head(self) == head(other) && self.shuts == other.shuts && self.out == other.out
     }
 
-    /// Takes in another post of it.
+    /// Takes in another post of it. One beyond those of a thousand members is none: its author could go on for ever.
     fn merge(&mut self, more: Self) {
+        if self.posts.len() >= POSTS_MAX || self.members.len() >= MEMBERS_KEPT_MAX {
+            return;
+        }
         self.members.extend(more.members);
         self.part = self.part.take().or(more.part);
         self.at_ms = self.at_ms.min(more.at_ms);
         self.until_ms = self.until_ms.min(more.until_ms);
         for post in more.posts {
-            if !self.posts.contains(&post) && self.posts.len() < POSTS_MAX {
+            if !self.posts.contains(&post) {
                 self.posts.push(post);
             }
         }
     }
 }
 
-/// Posts of one rotation whose names are kept: enough for a thousand members.
+/// Posts of one rotation that are heard: enough for a thousand members, also where many are out.
 const POSTS_MAX: usize = 64;
+/// Members of one rotation that are kept, before another post of it is heard.
+const MEMBERS_KEPT_MAX: usize = 1_024;
 
 #[cfg(test)]
 mod tests;

@@ -45,8 +45,11 @@ impl Notice {
         let ids = |ids: Vec<String>| ids.iter().map(|id| id.parse().ok()).collect::<Option<BTreeSet<PeerId>>>();
         let (shuts, mut out) = (ids(shuts)?, ids(out)?);
         out.extend(&shuts);
-        let parts: Option<Vec<(PeerId, String)>> =
-            parts.into_iter().map(|(id, sealed)| Some((id.parse().ok()?, sealed))).collect();
+        let part = |(id, sealed): (String, String)| {
+            // What is longer is no key, and would be kept.
+            (sealed.len() <= SEALED_LEN_MAX).then_some((id.parse().ok()?, sealed))
+        };
+        let parts: Option<Vec<(PeerId, String)>> = parts.into_iter().map(part).collect();
         let notice = Self { old: old.parse().ok()?, new: new.parse().ok()?, until_ms, shuts, out, parts: parts? };
         (notice.out.len() <= OUT_MAX && notice.old != notice.new).then_some(notice)
     }
@@ -88,5 +91,7 @@ impl Notice {
 
 /// Who may be shut out at a time: their ids are in each post of a rotation, and leave room for parts in it.
 pub const OUT_MAX: usize = 64;
+/// A sealed key has some 130 characters.
+const SEALED_LEN_MAX: usize = 256;
 /// Of a part beside its seal: an id, quotes, brackets and commas.
 const PART_OVERHEAD: usize = 60;

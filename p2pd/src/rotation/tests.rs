@@ -413,9 +413,34 @@ fn where_anybody_may_be_some_hatches_are_tried_and_others_the_next_time() {
     assert_eq!(tried, others.into_iter().collect());
 }
 
+#[test]
+fn of_a_rotation_that_never_ends_not_more_is_kept_than_of_one_for_a_thousand() {
+    let (mut bob, eve) = (member(2), member(3));
+    let mut number = 0_u32;
+    for seq in 1..=200 {
+        let parts: Vec<(PeerId, String)> = (0..200)
+            .map(|_| {
+                number += 1;
+                (PeerId(*blake3::hash(&number.to_be_bytes()).as_bytes()), String::new())
+            })
+            .collect();
+        let word = forged(&eve, root().name(), KeyName([9; 16]), &[], &parts);
+        bob.hear(&Word { seq, ..word });
+    }
+    let kept = bob.rotations.rotation().unwrap();
+    assert!((1_000..1_300).contains(&kept.members.len()), "{}", kept.members.len());
+    assert!(kept.posts.len() <= 64);
+    let long = vec![(bob.id, "A".repeat(300))];
+    assert_eq!(
+        bob.hear(&forged(&eve, root().name(), KeyName([8; 16]), &[], &long)),
+        Heard::Nothing,
+        "no seal is so long"
+    );
+}
+
 proptest! {
     #[test]
-    fn no_text_panics_and_what_is_read_is_said_again_alike(text in ".{0,200}", fields in any::<[u8; 32]>()) {
+    fn no_text_panics_and_what_is_read_is_said_again_alike(text in ".{0,60}", fields in any::<[u8; 32]>()) {
         prop_assert!(post::Notice::parse(&text).is_none());
         let notice = post::Notice {
             old: KeyName(std::array::from_fn(|at| fields[at])),
