@@ -169,7 +169,7 @@ impl Rotations {
             if *known == before {
                 return Heard::Nothing;
             }
-        } else if self.out().contains(&author) && now_ms >= self.kept.taken_ms.saturating_add(TOGETHER_MS) {
+        } else if self.out().contains(&author) && now_ms.abs_diff(self.kept.taken_ms) >= TOGETHER_MS {
             return Heard::Ignored;
         } else {
             self.kept.rotations.push(heard);

@@ -438,6 +438,16 @@ fn of_a_rotation_that_never_ends_not_more_is_kept_than_of_one_for_a_thousand() {
     );
 }
 
+#[test]
+fn a_clock_that_is_set_back_after_somebody_was_shut_out_lets_nobody_in() {
+    let (mut alice, mut eve, mut bob) = (member(1), member(2), member(3));
+    let all = ids(&[&alice, &eve, &bob]);
+    let theirs = eve.shut_out(all.clone(), ids(&[&alice]));
+    bob.hear_all(&alice.shut_out(all, ids(&[&eve])));
+    assert_eq!(bob.hear_at(&theirs[0], NOW_MS - DAY_MS), Heard::Ignored);
+    assert_eq!(bob.key(), alice.key());
+}
+
 proptest! {
     #[test]
     fn no_text_panics_and_what_is_read_is_said_again_alike(text in ".{0,60}", fields in any::<[u8; 32]>()) {
