@@ -273,6 +273,20 @@ fn h_14_where_a_new_key_cannot_be_kept_it_is_not_used_and_who_is_shut_out_is_gon
 }
 
 #[test]
+fn a_daemon_that_forgot_what_it_heard_finds_it_in_its_history() {
+    let network = Network::new();
+    let [one, mut two] = members(&network, ["one", "two"]);
+    let key = rotate(&one, &["--grace", "0s"]);
+    wait_for_key(&[&one, &two], &key);
+    two.stop();
+    fs::remove_file(two.data_dir().join("rotation.json")).unwrap();
+    fs::remove_file(two.data_dir().join("network.rotated.key")).unwrap();
+    two.restart();
+    wait_for_key(&[&two], &key);
+    check_linked(&one, &two);
+}
+
+#[test]
 fn what_cannot_be_rotated_says_why() {
     let network = Network::new();
     let [one, _two] = members(&network, ["one", "two"]);

@@ -101,11 +101,14 @@ impl Rotations {
         };
         let mut this = Self::fresh(letters, configured);
         let first = this.kept.base;
+        if error.is_some() {
+            // The log may not reach back to how they came, and they open links.
+            this.hold(rotated);
+        }
         if let Some(kept) = kept.filter(|kept| kept.network == this.kept.network) {
             let fresh = std::mem::replace(&mut this.kept, kept);
             if this.knows(&first) {
-                let rotated = rotated.iter().filter(|key| key.id == this.kept.network);
-                this.held.extend(rotated.map(|key| (key.name(), key.clone())));
+                this.hold(rotated);
                 this.open_parts(now_ms);
                 this.drop_ended(now_ms);
             } else {
@@ -114,6 +117,12 @@ impl Rotations {
             }
         }
         (this, error)
+    }
+
+    /// Holds those of them that are of our network.
+    fn hold(&mut self, keys: &[NetworkKey]) {
+        let own = keys.iter().filter(|key| key.id == self.kept.network);
+        self.held.extend(own.map(|key| (key.name(), key.clone())));
     }
 
     /// Knows these keys and nothing else.

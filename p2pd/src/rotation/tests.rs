@@ -448,6 +448,20 @@ fn a_clock_that_is_set_back_after_somebody_was_shut_out_lets_nobody_in() {
     assert_eq!(bob.key(), alice.key());
 }
 
+#[test]
+fn where_what_was_kept_is_damaged_the_keys_that_came_by_rotation_still_open_links() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join(KEPT_FILE);
+    std::fs::write(&path, "{").unwrap();
+    let (mut alice, mut bob) = (member(1), member(2));
+    let words = alice.shut_out(ids(&[&bob]), BTreeSet::new());
+    let rotated = [alice.rotations.keys()[0].clone(), NetworkKey::generate()];
+    bob.rotations = Rotations::load(bob.letters.clone(), &path, (&[root()], &rotated), NOW_MS).0;
+    assert_eq!(bob.names(), [root().name(), alice.key()], "and none of another network");
+    bob.hear_all(&words);
+    assert_eq!(bob.names(), [alice.key()]);
+}
+
 proptest! {
     #[test]
     fn no_text_panics_and_what_is_read_is_said_again_alike(text in ".{0,60}", fields in any::<[u8; 32]>()) {
