@@ -245,6 +245,27 @@ fn a_daemon_with_a_key_file_of_its_own_writes_the_new_key_there() {
 }
 
 #[test]
+fn h_14_who_was_left_out_comes_back_by_a_ticket_and_can_change_the_secret_as_all_can() {
+    let network = Network::new();
+    let [one, two, three] = members(&network, ["one", "two", "three"]);
+    drop(one.p2pctl(&["peers", "block", "two"]).ok());
+    let left_out = || two.status().problems.concat().contains("did not give it to this daemon");
+    let key = rotate(&one, &["--grace", "1h"]);
+    wait_for_key(&[&one, &three], &key);
+    eventually(PATIENCE, "it is told", left_out);
+    let ticket = three.p2pctl(&["invite"]).ok().trim().to_owned();
+    drop(two.p2pctl(&["join", &ticket, "--timeout", "30s"]).ok());
+    wait_for_key(&[&two], &key);
+    eventually(PATIENCE, "all is well", || !left_out());
+    let further = rotate(&one, &["--grace", "1h"]);
+    wait_for_key(&[&one, &three], &further);
+    eventually(PATIENCE, "it is told again", left_out);
+    let last = rotate(&two, &["--grace", "1h"]);
+    wait_for_key(&[&one, &two, &three], &last);
+    assert!(!left_out());
+}
+
+#[test]
 fn h_14_where_a_new_key_cannot_be_kept_it_is_not_used_and_who_is_shut_out_is_gone_as_soon_as_it_can() {
     let network = Network::new();
     let [one, two, eve] = members(&network, ["one", "two", "eve"]);

@@ -282,9 +282,6 @@ pub enum RotateError {
     /// It is not ours to change any more.
     #[error("this daemon was shut out of the network")]
     ShutOut,
-    /// The one that holds is not known here.
-    #[error("the network's secret was changed, and this daemon was not given the new one")]
-    LeftOut,
     /// Nobody shuts out himself.
     #[error("this daemon cannot shut out itself")]
     Oneself,

@@ -149,9 +149,8 @@ fn told(error: &RotateError, names: &Names) -> Error {
             invalid(why).with_hint("make a closed network: take open_network out of the configuration")
         }
         RotateError::Oneself => invalid(why).with_hint("another member can, with its own p2pctl"),
-        RotateError::ShutOut | RotateError::LeftOut => {
-            Error::new(Code::Untrusted, why).with_hint("ask a member for a ticket: p2pctl invite")
-        }
+        RotateError::ShutOut => Error::new(Code::Untrusted, why)
+            .with_hint("ask a member to let this daemon in again: p2pctl network rotate --readmit PEER"),
         RotateError::Unknown(peer) => {
             Error::new(Code::NotFound, format!("no peer {peer} is known here")).with_hint("see who is: p2pctl peers -a")
         }
@@ -172,3 +171,49 @@ fn told(error: &RotateError, names: &Names) -> Error {
 
 const GRACE: Duration = Duration::from_secs(86_400);
 const GRACE_MAX: Duration = Duration::from_secs(30 * 86_400);
+
+#[cfg(test)]
+mod tests {
+    use p2p_mesh::effect::Refusal;
+
+    use super::*;
+    use crate::rotation::PlanError;
+
+    #[test]
+    fn whatever_keeps_the_secret_from_being_changed_is_told_with_what_to_do() {
+        let peer = PeerId([7; 32]);
+        for (error, code, why, hint) in [
+            (RotateError::Open, Code::InvalidArgument, "open_network is set", "take open_network out"),
+            (RotateError::ShutOut, Code::Untrusted, "this daemon was shut out", "network rotate --readmit"),
+            (RotateError::Oneself, Code::InvalidArgument, "cannot shut out itself", "another member can"),
+            (RotateError::Unknown(peer), Code::NotFound, "no peer ", "p2pctl peers -a"),
+            (RotateError::NotOut(peer), Code::InvalidArgument, " is not shut out", "p2pctl network"),
+            (RotateError::Both(peer), Code::InvalidArgument, "shut out and let in at once", "say one of them"),
+            (RotateError::Plan(PlanError::TooMany(65)), Code::TooLarge, "the limit is 64", "--readmit PEER"),
+            (RotateError::Crowd(1_001), Code::TooLarge, "the limit is 1000", "peers forget"),
+        ] {
+            let told = told(&error, &Names::default());
+            assert_eq!(told.code, code, "{error:?}");
+            let text = format!("{told:?}");
+            assert!(text.contains(why) && text.contains(hint), "{text}");
+        }
+        for error in [RotateError::NotKept("full".into()), RotateError::Stopping, RotateError::Unsaid(Refusal::Empty)] {
+            assert!(!told(&error, &Names::default()).to_string().is_empty());
+        }
+    }
+
+    #[test]
+    fn a_wish_that_makes_no_sense_is_refused_before_anything_is_asked() {
+        let id = PeerId([7; 32]).to_string();
+        let wish = |without: &[&str], grace_ms| v1::RotateRequest {
+            without: without.iter().map(|id| (*id).to_owned()).collect(),
+            grace_ms,
+            ..v1::RotateRequest::default()
+        };
+        assert!(wish_of(&wish(&["nobody"], None)).is_err());
+        assert!(wish_of(&wish(&[&id], Some(1))).is_err());
+        assert!(wish_of(&wish(&[&id], Some(0))).is_ok());
+        assert!(wish_of(&wish(&[], Some(u64::MAX))).is_err());
+        assert_eq!(wish_of(&wish(&[], None)).map(|wish| wish.grace).ok(), Some(GRACE));
+    }
+}

@@ -488,7 +488,9 @@ impl Rotations {
         // An id that is no key belongs to nobody.
         let seal = |id: PeerId| Some((id, self.letters.seal_key(id, &secret).ok()?));
         let parts = members.into_iter().filter(|id| !out.contains(id)).filter_map(seal).collect();
-        let notice = Notice { old: self.current(), new: key.name(), until_ms, shuts: plan.shuts.clone(), out, parts };
+        // Also where we were not given the key that it replaces: who left us out, or everybody, does not have the last word.
+        let old = self.chain().last().map_or_else(|| self.current(), |last| last.new);
+        let notice = Notice { old, new: key.name(), until_ms, shuts: plan.shuts.clone(), out, parts };
         Ok(notice.texts())
     }
 }

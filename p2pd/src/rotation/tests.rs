@@ -439,6 +439,24 @@ fn of_a_rotation_that_never_ends_not_more_is_kept_than_of_one_for_a_thousand() {
 }
 
 #[test]
+fn one_who_gives_a_key_to_nobody_does_not_keep_the_others_from_changing_it() {
+    let (mut alice, mut bob, eve) = (member(1), member(2), member(3));
+    let harm: Vec<Word> = (0..3_u8)
+        .map(|n| {
+            let old = if n == 0 { root().name() } else { KeyName([n; 16]) };
+            Word { seq: u64::from(n) + 1, ..forged(&eve, old, KeyName([n + 1; 16]), &[], &[]) }
+        })
+        .collect();
+    alice.hear_all(&harm);
+    bob.hear_all(&harm);
+    assert_eq!(alice.rotations.standing(), Standing::LeftOut(eve.id));
+    let words = alice.shut_out(ids(&[&bob]), ids(&[&eve]));
+    bob.hear_all(&words);
+    assert_eq!((bob.names(), bob.rotations.standing()), (vec![alice.key()], Standing::In));
+    assert_eq!(bob.rotations.out(), ids(&[&eve]));
+}
+
+#[test]
 fn a_clock_that_is_set_back_after_somebody_was_shut_out_lets_nobody_in() {
     let (mut alice, mut eve, mut bob) = (member(1), member(2), member(3));
     let all = ids(&[&alice, &eve, &bob]);

@@ -39,9 +39,8 @@ impl Rotator {
         let RotateWish { without, readmit, grace } = wish;
         let out = self.rotations.out();
         match self.rotations.standing() {
-            Standing::In => (),
+            Standing::In | Standing::LeftOut(_) => (),
             Standing::ShutOut(_) => return Err(RotateError::ShutOut),
-            Standing::LeftOut(_) => return Err(RotateError::LeftOut),
         }
         let mut members = self.known().await.ok_or(RotateError::Stopping)?;
         self.check(&without, &readmit, &out, &members)?;
