@@ -245,6 +245,23 @@ fn a_daemon_with_a_key_file_of_its_own_writes_the_new_key_there() {
 }
 
 #[test]
+fn h_14_a_ticket_from_before_lets_nobody_in_who_was_shut_out_since() {
+    let network = Network::new();
+    let [one, three, eve] = members(&network, ["one", "three", "eve"]);
+    let ticket = three.p2pctl(&["invite", "--uses", "5"]).ok().trim().to_owned();
+    let old = key_of(&eve);
+    let key = rotate(&one, &["--without", "eve"]);
+    wait_for_key(&[&one, &three], &key);
+    eventually(PATIENCE, "it is told", || eve.status().problems.concat().contains("was shut out of the network"));
+    let refused = eve.p2pctl(&["join", &ticket, "--timeout", "30s"]);
+    assert!(refused.code != Some(0) && refused.stderr.contains("the ticket was taken back"), "{refused:?}");
+    let refused = eve.p2pctl(&["network", "rotate"]);
+    assert!(refused.code != Some(0) && refused.stderr.contains("network rotate --readmit"), "{refused:?}");
+    assert_eq!(key_of(&eve), old);
+    check_stays_out(&eve, &[&one, &three]);
+}
+
+#[test]
 fn h_14_who_was_left_out_comes_back_by_a_ticket_and_can_change_the_secret_as_all_can() {
     let network = Network::new();
     let [one, two, three] = members(&network, ["one", "two", "three"]);

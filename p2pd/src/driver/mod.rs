@@ -19,7 +19,7 @@ use tokio::time::Sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{Alarms, Batch, Request, Subscribers};
-use crate::invite::InviteChange;
+use crate::invite::{self, InviteChange, InviteError};
 use crate::lan::Sighting;
 use crate::link::{LinkEvent, Links};
 use crate::notify::Notifier;
@@ -257,6 +257,10 @@ impl Driver {
             LinkEvent::Input(input) => {
                 self.note_link(&input);
                 self.handle(input);
+            }
+            LinkEvent::Entry { peer, reply, .. } if self.rooms.subscribers.names().called(&peer).is_shut_out => {
+                // Its ticket is from before; whoever is to let it in again says so.
+                let _ = reply.send(Err(InviteError::Refused(invite::Refusal::Revoked)));
             }
             LinkEvent::Entry { invite: id, peer, reply } => {
                 let now_s = self.clock.now().unix_ms / 1_000;
