@@ -4,7 +4,7 @@ mod alarm;
 mod begin;
 mod change;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
@@ -61,8 +61,8 @@ pub(super) struct Rotator {
     pub(super) unsaved: Option<Before>,
     /// The log cannot be read now.
     pub(super) is_pausing: bool,
-    /// When somebody gave us a key at its hatch.
-    pub(super) given_at: Option<Instant>,
+    /// Who gave us a key at its hatch just now, and when.
+    pub(super) given_at: BTreeMap<PeerId, Instant>,
 }
 
 /// Where things are kept.
@@ -198,11 +198,12 @@ impl Rotator {
     }
 
     async fn on_given(&mut self, given: Given) {
-        // Somebody who gives ever new ones could else keep us dialing and the disk flushing.
-        if self.given_at.is_some_and(|at| at.elapsed() < TICK) {
+        self.given_at.retain(|_, at| at.elapsed() < TICK);
+        // Somebody who gives ever new ones could else keep us dialing and the disk flushing, and hinders nobody else.
+        if self.given_at.contains_key(&given.by) {
             return;
         }
-        self.given_at = Some(Instant::now());
+        self.given_at.insert(given.by, Instant::now());
         tracing::info!(by = ?given.by, "network_key_got");
         self.take_given(given.keys).await;
         // Whoever refused the old one is dialed with this one at once.
@@ -378,3 +379,6 @@ const HEARD_MAX: usize = 64;
 const PAGE_POSTS: usize = 4_096;
 const PAGE_BYTES: usize = 1 << 20;
 const NOT_KEPT_ALARM: &str = "rotation_not_kept";
+
+#[cfg(test)]
+mod tests;

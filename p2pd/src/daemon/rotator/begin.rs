@@ -1,5 +1,7 @@
 //! From what is found at a start to whoever keeps the network's secrets.
 
+use std::collections::BTreeMap;
+
 use p2p_mesh::id::Offset;
 use tokio::sync::mpsc;
 
@@ -85,7 +87,7 @@ pub(in crate::daemon) fn rotator(
         written: ground.written.clone(),
         unsaved: None,
         is_pausing: false,
-        given_at: None,
+        given_at: BTreeMap::new(),
     };
     // Whoever looks at the status in the first moment sees it too.
     rotator.set_alarms();
