@@ -245,6 +245,30 @@ fn a_daemon_with_a_key_file_of_its_own_writes_the_new_key_there() {
 }
 
 #[test]
+fn h_14_of_two_that_shut_out_others_at_once_one_holds_and_the_other_is_told_to_do_it_again() {
+    let network = Network::new();
+    let [mut one, mut two, mut eve, mut mallory] = members(&network, ["one", "two", "eve", "mallory"]);
+    [&mut two, &mut eve, &mut mallory].into_iter().for_each(|peer| assert!(peer.stop().success()));
+    let first = rotate(&one, &["--without", "eve"]);
+    one.stop();
+    two.restart();
+    let second = rotate(&two, &["--without", "mallory"]);
+    one.restart();
+    eventually(PATIENCE, "both have one key", || key_of(&one) == key_of(&two));
+    let (winner, loser, lost) = if key_of(&one) == first { (&one, &two, &mallory) } else { (&two, &one, &eve) };
+    assert_eq!(key_of(loser), if std::ptr::eq(winner, &one) { first } else { second });
+    eventually(PATIENCE, "who lost is told", || {
+        loser.status().problems.concat().contains("the network's secret was changed by two at once, and ")
+    });
+    let key = rotate(loser, &["--without", lost.id()]);
+    wait_for_key(&[winner], &key);
+    let out = shown(winner).rotation.unwrap().out;
+    assert_eq!(out.len(), 2, "{out:?}");
+    assert!(loser.status().problems.iter().all(|problem| !problem.contains("by two at once")));
+    check_linked(&one, &two);
+}
+
+#[test]
 fn h_14_a_ticket_from_before_lets_nobody_in_who_was_shut_out_since() {
     let network = Network::new();
     let [one, three, eve] = members(&network, ["one", "three", "eve"]);
