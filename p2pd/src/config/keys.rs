@@ -217,7 +217,8 @@ pub(super) const KEYS: &[Key] = &[
     },
     Key {
         name: "network_secret_file",
-        about: "The network key: who holds it may join. Make one with `p2pd keygen FILE`.",
+        about: "The network key: who holds it may join. Make one with `p2pd keygen FILE`. Where it is given here,\n\
+                `p2pctl network rotate` leaves it alone: the new key is in network.rotated.key in the data directory.",
         default: Some("network.key in the data directory, made at the first start"),
         take: None,
         read: Read::One(|config, value| put_some(&mut config.network_secret_file, text::path(value))),
