@@ -262,6 +262,10 @@ impl Rotations {
             // What was held besides, by hand, ends with the others.
             let others: Vec<KeyName> = self.held.keys().filter(|name| !self.knows(name)).copied().collect();
             others.into_iter().for_each(|name| self.note_past(name));
+            // Whoever is shut out may have given us one before, to come back by.
+            if self.rotation().is_some_and(|one| !one.shuts.is_empty()) {
+                self.drop_given(|_| true);
+            }
         }
         self.drop_ended(now_ms);
     }

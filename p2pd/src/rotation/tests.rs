@@ -316,6 +316,21 @@ fn a_key_from_a_hatch_opens_links_and_holds_when_a_rotation_brings_it() {
 }
 
 #[test]
+fn a_key_that_somebody_gave_before_he_was_shut_out_lets_nobody_in() {
+    let (mut alice, mut bob, eve) = (member(1), member(2), member(3));
+    let back_door = NetworkKey { id: root().id, secret: Zeroizing::new([5; 32]) };
+    assert!(bob.rotations.take_given(&[back_door], NOW_MS));
+    bob.hear_all(&alice.shut_out(ids(&[&bob]), ids(&[&eve])));
+    assert_eq!(bob.names(), [alice.key()]);
+    // Who gets the key itself at a hatch before its part is here, keeps it.
+    let mut carol = member(4);
+    let words = alice.shut_out(BTreeSet::new(), ids(&[&bob]));
+    carol.hear_all(&words);
+    assert!(carol.rotations.take_given(&alice.rotations.keys(), NOW_MS));
+    assert_eq!(carol.key(), alice.key());
+}
+
+#[test]
 fn a_newcomer_with_the_new_key_learns_who_is_out_and_what_he_got_by_his_ticket_ends() {
     let (mut alice, eve) = (member(1), member(3));
     let words = alice.shut_out(BTreeSet::new(), ids(&[&eve]));
