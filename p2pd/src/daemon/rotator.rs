@@ -247,6 +247,7 @@ impl Rotator {
 
     /// The next page of the log that was not looked at yet.
     async fn read_on(&self) -> Option<LogPage> {
+        tokio::time::sleep(PAGE_PAUSE).await;
         let (reply, answer) = oneshot::channel();
         let (after, posts_max, bytes_max) = (self.rotations.seen(), PAGE_POSTS, PAGE_BYTES);
         self.requests.send(Request::ReadLog { after, posts_max, bytes_max, reply }).await.ok()?;
@@ -375,9 +376,10 @@ const TICK: Duration = Duration::from_secs(10);
 const SHORT: Duration = Duration::from_millis(100);
 /// Looked at together.
 const HEARD_MAX: usize = 64;
-/// Of the log at a time: reading it holds nobody else up.
-const PAGE_POSTS: usize = 4_096;
-const PAGE_BYTES: usize = 1 << 20;
+/// Of the log at a time, and between two times: reading it holds nobody else up, also not at the start.
+const PAGE_POSTS: usize = 512;
+const PAGE_BYTES: usize = 1 << 18;
+const PAGE_PAUSE: Duration = Duration::from_millis(5);
 const NOT_KEPT_ALARM: &str = "rotation_not_kept";
 
 #[cfg(test)]
