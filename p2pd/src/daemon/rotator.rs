@@ -316,11 +316,14 @@ impl Rotator {
         };
         let names: Vec<KeyName> = keys.iter().map(NetworkKey::name).collect();
         let is_same = names == self.written;
+        let path = file.clone();
         let write = move || {
             rotations.save(&kept)?;
             if is_same { Ok(()) } else { network::save(&file, &keys) }
         };
-        tokio::task::spawn_blocking(write).await.unwrap_or(Ok(()))?;
+        // Who was in the middle of it when it ended has written nothing that counts.
+        let ended = |error: tokio::task::JoinError| KeyFileError::Io { path, act: "written", source: error.into() };
+        tokio::task::spawn_blocking(write).await.map_err(ended)??;
         self.written = names;
         Ok(())
     }
