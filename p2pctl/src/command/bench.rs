@@ -124,7 +124,7 @@ async fn watch(args: &BenchWatch, session: &mut Session) -> Outcome<Measured> {
     session.note("waiting for: p2pctl bench send, at another peer");
     let mut measured = Measured::new("watch", 0);
     let end = Instant::now() + args.time;
-    let mut first = None;
+    let mut first_us = None;
     while args.count.is_none_or(|count| measured.count() < count) {
         let Ok(item) = tokio::time::timeout_at(end, stream.message()).await else { break };
         let item = item.map_err(|status| Problem::of_status("bench", status))?.ok_or_else(broken)?;
@@ -133,13 +133,15 @@ async fn watch(args: &BenchWatch, session: &mut Session) -> Outcome<Measured> {
         let left = args.count.map_or(u64::MAX, |count| count - measured.count());
         let said = batch.posts.iter().filter_map(|post| Some((post, said_us(post)?)));
         for (post, said_us) in said.take(usize::try_from(left).unwrap_or(usize::MAX)) {
-            first.get_or_insert_with(Instant::now);
+            first_us.get_or_insert(said_us);
             measured.bytes += post.text.len() as u64;
             // Clocks that differ can make it come before it was said.
             measured.add(Duration::from_micros(u64::try_from(now_us.saturating_sub(said_us)).unwrap_or(0)));
         }
         bar.set(measured.count());
-        measured.elapsed = first.map_or(Duration::ZERO, |first| first.elapsed());
+        // From when the first was said: all may come at the same moment.
+        let elapsed_us = first_us.map_or(0, |first_us| now_us.saturating_sub(first_us));
+        measured.elapsed = Duration::from_micros(u64::try_from(elapsed_us).unwrap_or(0));
     }
     if measured.count() == 0 {
         let problem = Problem::timeout(format!("bench: nothing came in {}", super::span(args.time)));

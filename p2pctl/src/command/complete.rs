@@ -1,4 +1,4 @@
-//! What a shell may put in place of a word: peers and rooms that the daemon knows.
+//! What a shell may put in place of a word: peers and rooms that the daemon knows, and words that a value has to be.
 //!
 //! The scripts of `completions` ask for it, with the words that were typed so far. Where nothing is found they go on with
 //! what they know themselves.
@@ -13,12 +13,14 @@ use crate::args::Cli;
 use crate::exit::Outcome;
 use crate::output::names::short;
 use crate::output::peers::{names_of, show};
+use crate::output::schema;
 
 /// What stands at a place of a command line.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 enum Wanted {
     Peer,
     Room,
+    OneOf(Vec<String>),
 }
 
 /// Writes a candidate a line for the word at `at`, where word 0 is the program.
@@ -28,11 +30,18 @@ pub(crate) async fn run(at: usize, words: &[String], session: &mut Session) -> O
     let found = match wanted {
         Wanted::Peer => peers(session).await?,
         Wanted::Room => rooms(session).await?,
+        Wanted::OneOf(words) => words,
     };
     for candidate in found.iter().filter(|candidate| candidate.starts_with(begin)) {
         writeln!(session.io.stdout, "{candidate}")?;
     }
     Ok(session.io.stdout.flush()?)
+}
+
+impl Wanted {
+    fn one_of<'a>(words: impl IntoIterator<Item = &'a str>) -> Self {
+        Self::OneOf(words.into_iter().map(str::to_owned).collect())
+    }
 }
 
 async fn peers(session: &mut Session) -> Outcome<Vec<String>> {
@@ -108,6 +117,12 @@ fn kind(arg: &Arg) -> Option<Wanted> {
     match arg.get_value_names()?.first()?.as_str() {
         "PEER" => Some(Wanted::Peer),
         "ROOM" => Some(Wanted::Room),
+        "FILTER" => Some(Wanted::one_of(["error", "warn", "info", "debug", "trace", "off"])),
+        "KIND" => Some(Wanted::one_of(schema::names())),
+        // `stored|sent|N`: what is in capitals is for somebody else to know.
+        words if words.contains('|') => {
+            Some(Wanted::one_of(words.split('|').filter(|word| word.starts_with(|c: char| c.is_ascii_lowercase()))))
+        }
         _ => None,
     }
 }
@@ -154,5 +169,12 @@ mod tests {
             check(line, None);
         }
         assert_eq!(wanted(9, &["p2pctl".to_owned()]), None);
+        check("p2pctl send -w ", Some(Wanted::one_of(["stored", "sent", "online", "everyone"])));
+        let one_of = |line: &str| {
+            let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+            if let Some(Wanted::OneOf(words)) = wanted(words.len() - 1, &words) { words } else { Vec::new() }
+        };
+        assert!(one_of("p2pctl daemon log-level ").contains(&"debug".to_owned()));
+        assert!(one_of("p2pctl schema ").contains(&"post".to_owned()));
     }
 }

@@ -6,7 +6,7 @@ use p2p_proto::v1::{InviteRequest, InviteResponse, InvitesRequest, RevokeInviteR
 
 use super::Session;
 use crate::args::Invite;
-use crate::exit::Outcome;
+use crate::exit::{Outcome, Problem};
 use crate::output::invites::{picture, render_invited, render_invites};
 use crate::output::rest::render_done;
 use crate::output::words::counted;
@@ -18,6 +18,9 @@ pub(crate) async fn run(args: Invite, session: &mut Session) -> Outcome {
     }
     if let Some(id) = args.revoke {
         return revoke(id, session).await;
+    }
+    if args.expires.is_some_and(|span| span.is_zero()) {
+        return Err(Problem::usage("--expires 0s: such a ticket lets nobody in").into());
     }
     let uses = args.uses.unwrap_or(0);
     let request = InviteRequest {

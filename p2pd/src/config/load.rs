@@ -343,10 +343,11 @@ fn is_own(addr: &Addr, listen_addr: &str) -> bool {
     addr.port() == own.port() && (addr.host() == own.host() || loopback)
 }
 
-/// `. Did you mean …?`, where a known word is near enough.
+/// `. Did you mean …?`, where a known word is near enough, or goes on as this one does.
 fn suggestion(word: &str, known: impl Iterator<Item = String>) -> String {
     let near = known.map(|known| (distance(word, &known), known));
-    let near = near.filter(|(distance, known)| *distance <= 2.max(known.len() / 4)).min();
+    let goes_on = |known: &str| word.len() > "P2P_".len() && known.starts_with(word);
+    let near = near.filter(|(distance, known)| *distance <= 2.max(known.len() / 4) || goes_on(known)).min();
     near.map_or_else(String::new, |(_, known)| format!(". Did you mean {known:?}?"))
 }
 

@@ -110,6 +110,7 @@ fn f_02_an_unknown_key_comes_with_the_one_that_was_meant() {
     let expected = "unknown key \"max_conections\" (line 4). Did you mean \"max_connections\"?";
     wrong(&format!("{start}max_conections: 3\n"), expected);
     wrong("listen-addr: a:1\n", "unknown key \"listen-addr\" (line 1). Did you mean \"listen_addr\"?");
+    wrong("listen: a:1\n", "unknown key \"listen\" (line 1). Did you mean \"listen_addr\"?");
     wrong(&format!("? {}\n: x\n", "k".repeat(5_000)), &format!("unknown key {:?} (line 1)", "k".repeat(5_000)));
 }
 

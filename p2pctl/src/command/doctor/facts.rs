@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
-use p2p_proto::v1::{ConfigResponse, Health, Peer, PeerState, StatusResponse};
+use p2p_proto::v1::{ConfigResponse, Health, NetworkResponse, Peer, PeerState, StatusResponse};
 
 /// Everything that was asked for.
 #[derive(Clone, PartialEq, Debug, Default)]
@@ -11,6 +11,7 @@ pub(super) struct Facts {
     pub(super) status: StatusResponse,
     pub(super) peers: Vec<Peer>,
     pub(super) config: ConfigResponse,
+    pub(super) network: NetworkResponse,
     /// Those that have no labels.
     pub(super) figures: BTreeMap<String, f64>,
 }

@@ -5,7 +5,7 @@ mod machine;
 mod peers;
 mod places;
 
-use p2p_proto::v1::{ConfigRequest, MetricsRequest, PeersRequest};
+use p2p_proto::v1::{ConfigRequest, MetricsRequest, NetworkRequest, PeersRequest};
 
 use super::{Session, fetch_status};
 use crate::exit::{Exit, Outcome, Problem, Stop};
@@ -72,6 +72,9 @@ async fn fetch(session: &mut Session) -> Outcome<Facts> {
         facts.config = session.answer("doctor", client.daemon().config(ConfigRequest { compare: true })).await?;
         let metrics = session.answer("doctor", client.daemon().metrics(MetricsRequest {})).await?;
         facts.figures = facts::figures(&metrics.text);
+        // An older daemon does not know the question.
+        let network = client.mesh().network(NetworkRequest {}).await;
+        facts.network = network.map(tonic::Response::into_inner).unwrap_or_default();
     }
     Ok(facts)
 }

@@ -56,6 +56,14 @@ pub(super) fn linked(facts: &Facts) -> Check {
 }
 
 pub(super) fn secret(facts: &Facts) -> Check {
+    if facts.network.shut_out {
+        let hint = "a member can let it in again, there: p2pctl network rotate --readmit PEER";
+        return Check::fail("secret", "this daemon was shut out of its network", hint);
+    }
+    if facts.network.left_out {
+        let hint = "join again by a ticket of a member: p2pctl invite there, and p2pctl join here";
+        return Check::fail("secret", "this daemon was not given the network's new secret", hint);
+    }
     let failing = facts.failing(is_any(SECRET));
     let file = facts.value("network_secret_file");
     let hint = format!("give both the same key, with a restart: scp THERE:network.key {file}");

@@ -44,6 +44,7 @@ fn well() -> Facts {
         peers: vec![peer("a", "10.0.0.6:8080"), peer("b", "10.0.0.7:8080")],
         config,
         figures: figures(DISK),
+        ..Facts::default()
     }
 }
 
@@ -95,6 +96,8 @@ fn the_daemon_and_its_machine() {
     check(&["alarms Fail"], |facts| {
         facts.status.problems = vec!["this daemon was shut out of the network by eve~k5x3".into(), replaced.into()];
     });
+    check(&["secret Fail"], |facts| facts.network.shut_out = true);
+    check(&["secret Fail"], |facts| facts.network.left_out = true);
     check(&["identity Fail"], |facts| {
         facts.status.problems =
             vec!["1 other running daemon(s) use this identity: was the data directory copied?".into()];

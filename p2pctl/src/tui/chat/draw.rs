@@ -213,7 +213,7 @@ fn bar(words: &str, style: Style, columns: usize) -> Line<'static> {
 fn room_words(chat: &Chat) -> String {
     let elsewhere: u64 = chat.rooms.values().map(|room| room.unread).sum();
     let is_told = elsewhere == 0 || chat.panes().rooms.width > 0;
-    let unread = if is_told { String::new() } else { format!(" +{}", grouped(elsewhere)) };
+    let unread = if is_told { String::new() } else { format!(" +{} other", grouped(elsewhere)) };
     let sign = if talk::peer_of(&chat.room).is_some() { "" } else { "#" };
     format!("{sign}{}{unread}", chat.title(&chat.room))
 }

@@ -189,8 +189,9 @@ impl Chat {
             Line::Help => self.mode = Mode::Looking(Panel::Help(0)),
             Line::Retry => self.retry(),
             Line::Drop => {
-                let count = self.outbox.drop_refused();
-                self.tell(format!("{count} given up"));
+                let count = self.outbox.give_up();
+                let stays = if self.outbox.is_empty() { "" } else { ", one is on its way" };
+                self.tell(format!("{count} given up{stays}"));
             }
             Line::Quit => self.leave(Exit::Ok),
             Line::Text(_) | Line::Wrong(_) => (),

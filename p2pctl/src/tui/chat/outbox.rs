@@ -99,10 +99,13 @@ impl Outbox {
         refused.map(|message| message.progress = Progress::Waiting).count()
     }
 
-    /// Gives up what was refused.
-    pub(super) fn drop_refused(&mut self) -> usize {
+    /// Gives up what was refused, and what was never on its way. The one that is may be on disk already.
+    pub(super) fn give_up(&mut self) -> usize {
         let before = self.messages.len();
-        self.messages.retain(|message| !message.is_refused());
+        self.messages.retain(|message| match message.progress {
+            Progress::Sending | Progress::Delayed(_) => true,
+            Progress::Waiting | Progress::Refused(_) => false,
+        });
         before - self.messages.len()
     }
 }
@@ -138,6 +141,8 @@ mod tests {
         assert_eq!(outbox.retry(), 1);
         assert_eq!(outbox.next().unwrap(), first, "the same message has the same key");
         outbox.set("key/1", Progress::Refused("no".to_owned()));
-        assert_eq!((outbox.drop_refused(), outbox.iter().count()), (1, 1));
+        outbox.push("general".to_owned(), "four".to_owned(), None);
+        assert_eq!(outbox.next().unwrap().text, "three");
+        assert_eq!((outbox.give_up(), outbox.iter().count()), (2, 1), "three is on its way");
     }
 }

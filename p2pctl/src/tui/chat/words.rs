@@ -31,12 +31,12 @@ pub(super) fn read(typed: &str) -> Line {
     let (name, rest) = command.split_once(char::is_whitespace).unwrap_or((command, ""));
     let (name, rest) = (name.to_lowercase(), rest.trim());
     match name.as_str() {
-        "join" if rest.is_empty() => Line::Wrong("/join needs a room, as in: /join kitchen".to_owned()),
+        "join" if rest.is_empty() => Line::Wrong("/join needs a room: /join kitchen".to_owned()),
         "join" => Line::Join(rest.trim_start_matches('#').to_owned()),
-        "msg" if rest.is_empty() => Line::Wrong("/msg needs a member, as in: /msg alice hello".to_owned()),
+        "msg" if rest.is_empty() => Line::Wrong("/msg needs a member: /msg alice hi".to_owned()),
         "msg" => Line::Message(rest.trim_start_matches('@').to_owned()),
         "reply" => Line::Reply(rest.to_owned()),
-        "search" if rest.is_empty() => Line::Wrong("/search needs words, as in: /search coffee machine".to_owned()),
+        "search" if rest.is_empty() => Line::Wrong("/search needs words: /search coffee".to_owned()),
         "search" => Line::Search(rest.to_owned()),
         "rooms" => Line::Rooms,
         "who" => Line::Members,
@@ -44,7 +44,7 @@ pub(super) fn read(typed: &str) -> Line {
         "drop" => Line::Drop,
         "help" => Line::Help,
         "quit" => Line::Quit,
-        _ => Line::Wrong(format!("there is no /{name} (see /help; // begins a text with a slash)")),
+        _ => Line::Wrong(format!("there is no /{name}: see /help")),
     }
 }
 
@@ -70,11 +70,11 @@ pub(super) const HELP: &[(&str, &str)] = &[
     ("/reply [TEXT]", "choose a post with Up and Down, answer it with Enter"),
     ("/search WORDS", "find posts of this room; Enter jumps there"),
     ("/rooms /who", "the rooms; the members"),
-    ("/retry /drop", "send again, or give up, what the daemon refused"),
+    ("/retry /drop", "send again what was refused; give up that and what waits"),
     ("/quit", "leave"),
     ("//TEXT", "send a text that begins with a slash"),
     ("", ""),
-    ("#room +3", "3 unread posts in other rooms"),
+    ("+3 other", "3 unread posts in other rooms"),
     ("@alice~k5x3", "what only you and that member can read"),
     ("[stored]", "your post is on this daemon's disk alone"),
     ("[2/5]", "2 of 5 other members are known to hold it"),

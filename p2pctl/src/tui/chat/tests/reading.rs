@@ -111,7 +111,7 @@ fn posts_of_other_rooms_are_counted_and_marked_when_the_room_is_entered() {
         kitchen(post('b', 103, 3, "milk")),
     ])));
     assert_eq!(chat.rooms["kitchen"].unread, 2);
-    assert!(drawn(&mut chat, 40, 10).contains("#general +2"));
+    assert!(drawn(&mut chat, 40, 10).contains("#general +2 other"));
     assert!(drawn(&mut chat, 120, 10).contains(" kitchen 2"));
     control(&mut chat, 'n');
     let old = kitchen(post('b', 90, -9, "old"));
