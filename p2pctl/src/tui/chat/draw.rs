@@ -137,6 +137,9 @@ fn member_line(chat: &Chat, peer: &Peer, columns: usize) -> Line<'static> {
             ("○", Color::Reset, false)
         }
     };
+    // Who is there is what the daemon knew; while it is gone nobody knows.
+    let is_here = is_here && !matches!(chat.reach, Reach::Gone(_));
+    let (sign, color) = if matches!(chat.reach, Reach::Gone(_)) { ("·", Color::Reset) } else { (sign, color) };
     let since = if is_here { String::new() } else { since(chat, peer) };
     let name = wrap::cut(&chat.name(&peer.name, &peer.id), columns.saturating_sub(2 + since.len()));
     let style = if is_here { chat.author_style(&peer.id) } else { Style::new().dim() };
@@ -147,8 +150,11 @@ fn member_line(chat: &Chat, peer: &Peer, columns: usize) -> Line<'static> {
     ])
 }
 
-/// When it went away: a time of today, or a day.
+/// When it went away: a time of today, or a day; or that it is no member any more.
 fn since(chat: &Chat, peer: &Peer) -> String {
+    if peer.shut_out {
+        return " out".to_owned();
+    }
     let at = if peer.last_seen_us > 0 { peer.last_seen_us } else { peer.since_us };
     if at == 0 {
         return String::new();

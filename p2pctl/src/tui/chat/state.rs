@@ -232,6 +232,10 @@ impl Chat {
         // Whether the daemon can be reached is told by the stream of posts alone: there it is known what was missed.
         let Ok(status) = status else { return };
         self.know(&status.name, &status.id);
+        let changes = |status: &StatusResponse| status.counters.get(ROTATIONS).copied();
+        if changes(&status) > changes(&self.status) && changes(&self.status).is_some() {
+            self.tell("the network's secret was changed: p2pctl network");
+        }
         self.status = status;
     }
 
@@ -387,3 +391,5 @@ const PEOPLE_MAX: usize = 4_000;
 const ROOMS_MAX: usize = 1_000;
 /// The API takes 256.
 const FOLLOWED_MAX: usize = 64;
+/// How often somebody changed the secret of the network, as the daemon counts it since its start.
+const ROTATIONS: &str = "network_rotations_total";

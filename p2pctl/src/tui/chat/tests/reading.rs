@@ -269,6 +269,20 @@ fn marks_of_delivery_are_asked_for_only_where_they_are_seen() {
 }
 
 #[test]
+fn a_change_of_the_secret_is_told_and_who_is_shut_out_is_shown_so() {
+    let mut chat = chat([]);
+    let counted =
+        |rotations| StatusResponse { counters: [("network_rotations_total".to_owned(), rotations)].into(), ..status() };
+    for (rotations, is_told) in [(3, false), (3, false), (4, true)] {
+        chat.handle_status(Ok(counted(rotations)));
+        assert_eq!(screen(&mut chat).contains("the network's secret was changed"), is_told, "{rotations}");
+    }
+    let out = Peer { shut_out: true, ..peer('b', "bob", PeerState::Down) };
+    chat.handle_peers(Ok(PeersResponse { peers: vec![out] }));
+    assert!(drawn(&mut chat, 120, 10).contains("○ bob~bbbb out"));
+}
+
+#[test]
 fn a_daemon_that_is_gone_is_told_and_followed_again_from_its_offset() {
     let mut chat = chat(hundred());
     chat.handle_watched(Ok(batch([post('b', 105, 1, "number 105.")])));
@@ -277,6 +291,7 @@ fn a_daemon_that_is_gone_is_told_and_followed_again_from_its_offset() {
     chat.handle_status(Err("the daemon is gone (again)".to_owned()));
     chat.handle_peers(Err("the daemon is gone (again)".to_owned()));
     assert!(screen(&mut chat).contains("OFFLINE, reconnecting: the daemon is gone (^[[2J)"));
+    assert!(drawn(&mut chat, 120, 10).contains("· alice~aaaa"), "nobody knows who is there");
     assert_eq!(chat.offset, 105);
     chat.handle_watched(Ok(batch([post('b', 106, 2, "number 106.")])));
     assert!(screen(&mut chat).contains("READY 1/2 up catching up"));
