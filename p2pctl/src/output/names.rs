@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use p2p_proto::v1::{Conversation, Peer, Post};
+use p2p_proto::v1::{Conversation, NetworkMember, Peer, Post};
 
 use super::escape;
 
@@ -37,24 +37,29 @@ impl Names {
 
     /// The same with all that the daemon tells of a peer.
     pub(crate) fn add_peer(&mut self, peer: &Peer) {
-        self.add(&peer.name, &peer.id);
-        self.call(&peer.id, &peer.petname);
-        self.owe(&peer.name, &peer.id, &peer.name_owner);
+        self.add_called(&peer.id, &peer.name, &peer.petname, &peer.name_owner);
     }
 
-    /// The same with all that a conversation tells of its other end.
+    /// The same with the other end of a conversation.
     pub(crate) fn add_partner(&mut self, talk: &Conversation) {
-        self.add(&talk.name, &talk.peer);
-        self.call(&talk.peer, &talk.petname);
-        self.owe(&talk.name, &talk.peer, &talk.name_owner);
+        self.add_called(&talk.peer, &talk.name, &talk.petname, &talk.name_owner);
+    }
+
+    /// The same with a member.
+    pub(crate) fn add_member(&mut self, member: &NetworkMember) {
+        self.add_called(&member.id, &member.name, &member.petname, &member.name_owner);
+    }
+
+    fn add_called(&mut self, id: &str, name: &str, petname: &str, owner: &str) {
+        self.add(name, id);
+        self.call(id, petname);
+        self.owe(name, id, owner);
     }
 
     /// The same with all that a post tells of its author, and of whom it is for.
     pub(crate) fn add_author(&mut self, post: &Post) {
         let Some(id) = &post.id else { return };
-        self.add(&post.author_name, &id.author);
-        self.call(&id.author, &post.author_petname);
-        self.owe(&post.author_name, &id.author, &post.author_name_owner);
+        self.add_called(&id.author, &post.author_name, &post.author_petname, &post.author_name_owner);
         if post.direct {
             self.add(&post.to_name, &post.to);
             self.call(&post.to, &post.to_petname);

@@ -77,10 +77,7 @@ fn names_of(rotation: &Rotation) -> Names {
     let mut names = Names::default();
     names.add(&rotation.author_name, &rotation.author);
     names.call(&rotation.author, &rotation.author_petname);
-    for member in rotation.members.iter().chain(&rotation.out) {
-        names.add(&member.name, &member.id);
-        names.call(&member.id, &member.petname);
-    }
+    rotation.members.iter().chain(&rotation.out).for_each(|member| names.add_member(member));
     names
 }
 
@@ -138,6 +135,7 @@ fn members(members: &[NetworkMember]) -> Document<'_> {
             .add("id", member.id.as_str())
             .add("name", Document::filled(&member.name))
             .add("petname", Document::filled(&member.petname))
+            .add("name_owner", Document::filled(&member.name_owner))
             .add("state", state_name(member.state()))
             .add("last_seen", Document::time(member.last_seen_us))
             .done()

@@ -266,6 +266,7 @@ const MEMBER: &[Field] = &[
     Field("id", Kind::Text, ""),
     Field("name", Kind::MaybeText, ""),
     Field("petname", Kind::MaybeText, ""),
+    Field("name_owner", Kind::MaybeText, "The id of another peer, which used `name` first."),
     Field("state", Kind::OneOf(&["unknown", "taken", "linked", "away", "out"]), "Whether it has the new secret."),
     Field("last_seen", Kind::Time, ""),
 ];

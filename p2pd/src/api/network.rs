@@ -102,6 +102,7 @@ fn member(peer: &PeerId, state: v1::NetworkMemberState, last_seen_ms: u64, names
         petname: called.petname,
         state: state.into(),
         last_seen_us: time_us(last_seen_ms),
+        name_owner: called.owner.map(|owner| owner.to_string()).unwrap_or_default(),
     }
 }
 
