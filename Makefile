@@ -12,6 +12,8 @@ export PATH := $(HOME)/.cargo/bin:$(PATH)
 # Of the tools of the gate. Newer ones may count or complain otherwise.
 LLVM_COV_VERSION := 0.9.1
 DENY_VERSION := 0.20.2
+GRPCIO_VERSION := 1.85.1
+PYTHON := target/python/bin/python3
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 CARGO ?= cargo
 CARGO_FLAGS := --locked -j $(JOBS)
@@ -34,13 +36,10 @@ help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-23s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # What the gate needs beyond cargo: cargo-deny, a tool that counts lines, and the LLVM tools that it calls. rustup's belong to the
-# compiler; where these cannot be had, Debian's read the same files. Tests of a shell that is not there say that they are skipped,
-# so nobody is asked for a password to get it.
-deps: ## Install what is missing: a C compiler, LLVM's tools, shells (Debian), cargo-llvm-cov and cargo-deny; says how to get cargo
+# compiler; where these cannot be had, Debian's read the same files. Shells and Python's gRPC are for a test each, which says that it
+# is skipped where they are not there: so nobody is asked for a password to get them, and without them the gate goes on.
+deps: ## Install what is missing: a C compiler, LLVM's tools, shells (Debian), cargo-llvm-cov, cargo-deny, grpcio; says how to get cargo
 	@wanted=; \
-	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	    for shell in zsh fish; do command -v $$shell >/dev/null || wanted="$$wanted $$shell"; done; \
-	fi; \
 	if ! command -v cc >/dev/null; then wanted="$$wanted gcc libc6-dev make"; fi; \
 	if ! tests/cover.sh --tools 2>/dev/null && ! timeout 60 rustup component add llvm-tools >/dev/null 2>&1 </dev/null; then \
 	    wanted="$$wanted llvm-19"; \
@@ -62,6 +61,15 @@ deps: ## Install what is missing: a C compiler, LLVM's tools, shells (Debian), c
 	fi
 	@if ! $(CARGO) deny --version >/dev/null 2>&1; then \
 	    $(CARGO) install --locked -j $(JOBS) cargo-deny@$(DENY_VERSION); \
+	fi
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! { command -v zsh && command -v fish; } >/dev/null; then \
+	    { timeout 120 apt-get update -q && timeout 300 apt-get install -qy --no-install-recommends zsh fish; } >/dev/null 2>&1 \
+	        || echo "no zsh and fish: their completions are not tested"; \
+	fi
+	@if ! $(PYTHON) -c "import grpc_reflection" 2>/dev/null; then \
+	    { python3 -m venv target/python && timeout 300 $(PYTHON) -m pip install -q --disable-pip-version-check \
+	        grpcio==$(GRPCIO_VERSION) grpcio-reflection==$(GRPCIO_VERSION); } >/dev/null 2>&1 \
+	        || echo "no grpcio for Python: its example is not tested"; \
 	fi
 
 # The tests are run with their lines counted, instead of twice.

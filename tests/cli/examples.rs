@@ -44,9 +44,11 @@ fn the_bot_answers_each_question_once_and_runs_no_word_of_anybody() {
     assert!(!network.dir().join("owned").exists());
 }
 
-/// A Python that has what the example imports. `P2P_TESTS_PYTHON` names another one than `python3`.
+/// A Python that has what the example imports: the one that `P2P_TESTS_PYTHON` names, that of `make deps`, or the machine's.
 fn python() -> Result<String, String> {
-    let python = std::env::var("P2P_TESTS_PYTHON").unwrap_or_else(|_| "python3".to_owned());
+    let of_deps = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/python/bin/python3");
+    let usual = if of_deps.exists() { of_deps.display().to_string() } else { "python3".to_owned() };
+    let python = std::env::var("P2P_TESTS_PYTHON").unwrap_or(usual);
     let mut command = Command::new(&python);
     command.args(["-c", "import grpc, grpc_reflection"]).stdout(Stdio::null()).stderr(Stdio::null());
     match command.status() {
