@@ -211,6 +211,20 @@ fn write(path: &Path, text: &str, place: impl FnOnce(&Path, &Path) -> io::Result
     File::open(dir).and_then(|dir| dir.sync_all()).map_err(failed)
 }
 
+/// Removes what a process left behind that was killed in the middle of writing this file. Nobody may be writing it.
+pub(crate) fn remove_leftovers(path: &Path) {
+    let (Some(dir), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else { return };
+    let Ok(entries) = std::fs::read_dir(dir) else { return };
+    for entry in entries.flatten() {
+        let found = entry.file_name();
+        let rest = found.to_str().and_then(|found| found.strip_prefix(name)?.strip_prefix('.')?.strip_suffix(".tmp"));
+        if rest.is_some_and(|rest| rest.len() == 16 && rest.chars().all(|c| c.is_ascii_hexdigit())) {
+            // It is in nobody's way, and the next start tries again.
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
+}
+
 fn write_new(path: &Path, text: &str) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     file.set_permissions(std::fs::Permissions::from_mode(0o600))?;
@@ -239,6 +253,17 @@ const KEY_FILE_LEN_MAX: u16 = 4_096;
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_killed_writer_left_is_removed_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let names = ["k", "k.0123456789abcdef.tmp", "k.old", "k.0123.tmp", "kk.0123456789abcdef.tmp"];
+        names.iter().for_each(|name| std::fs::write(dir.path().join(name), "x").unwrap());
+        remove_leftovers(&dir.path().join("k"));
+        let mut left: Vec<_> = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        left.sort();
+        assert_eq!(left, ["k", "k.0123.tmp", "k.old", "kk.0123456789abcdef.tmp"]);
+    }
 
     #[test]
     fn what_is_there_is_never_replaced_whatever_it_is() {

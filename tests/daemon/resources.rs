@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use p2p_mesh::id::{Epoch, FeedId, Hash, Instance, Seq};
 use p2p_mesh::wire::message::{Have, Message, Want};
@@ -178,7 +179,10 @@ fn with_threads(threads: &str) -> Vec<String> {
 }
 
 /// A network with a folder and a copy of its key for that user, where this machine has the means.
-fn lonely_network() -> Result<(Network, PathBuf), String> {
+fn lonely_network() -> Result<(Network, PathBuf, MutexGuard<'static, ()>), String> {
+    // One test at a time is that user: its limit counts the processes of all.
+    static LONELY: Mutex<()> = Mutex::new(());
+    let alone = LONELY.lock().unwrap_or_else(PoisonError::into_inner);
     if !rustix::process::geteuid().is_root() {
         return Err("only root can be somebody else".to_owned());
     }
@@ -189,7 +193,7 @@ fn lonely_network() -> Result<(Network, PathBuf), String> {
     fs::copy(network.dir().join("network.key"), &key).unwrap();
     [&dir, &key].iter().for_each(|path| chown(path, Some(LONELY_USER), None).unwrap());
     match as_lonely_user().arg(network.p2pd().get_program()).arg("--version").output() {
-        Ok(output) if output.status.success() => Ok((network, key)),
+        Ok(output) if output.status.success() => Ok((network, key, alone)),
         Ok(output) => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
         Err(error) => Err(format!("setpriv: {error}")),
     }
@@ -197,7 +201,7 @@ fn lonely_network() -> Result<(Network, PathBuf), String> {
 
 #[test]
 fn p_03_a_daemon_that_gets_no_thread_says_so_and_does_not_start() {
-    let Some((network, key)) = or_skip(lonely_network()) else { return };
+    let Some((network, key, _alone)) = or_skip(lonely_network()) else { return };
     let wrapper = with_threads("1:64");
     let (program, args) = wrapper.split_first().unwrap();
     let mut command = Command::new(program);
@@ -212,7 +216,7 @@ fn p_03_a_daemon_that_gets_no_thread_says_so_and_does_not_start() {
 
 #[test]
 fn p_03_a_daemon_that_gets_no_more_threads_goes_on_and_resolves_names_later() {
-    let Some((network, key)) = or_skip(lonely_network()) else { return };
+    let Some((network, key, _alone)) = or_skip(lonely_network()) else { return };
     let (wrapper, network_key) = (with_threads("64:64"), Some(key));
     let one = network.start_with(Options { name: "one".into(), under: wrapper, network_key, ..Options::default() });
     let two = network.start("two", &[&one]);

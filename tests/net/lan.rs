@@ -235,9 +235,9 @@ fn who_listens_on_loopback_says_so_calls_nothing_out_and_dials_others() {
     let Some(mut field) = Field::open() else { return };
     let mut listener = Listener::start(&field, 3);
     field.add(vec![], "127.0.0.1:0", &ON);
+    eventually(PATIENCE, "it asks", || listener.heard().len() >= 2);
     let log = field.peers[0].log();
     assert_eq!(log.matches("nobody can be told of it").count(), 1, "{log}");
-    eventually(PATIENCE, "it asks", || listener.heard().len() >= 2);
     let found = field.peers[0].p2pctl(&["doctor"]).stdout;
     assert!(found.contains("WARN  lan"), "{found}");
     field.add(vec![], ANY_PORT, &ON);

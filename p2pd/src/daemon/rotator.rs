@@ -287,7 +287,7 @@ impl Rotator {
     async fn apply(&mut self, before: Before) {
         // What changed while the disk took nothing is told now as well.
         let before = self.unsaved.take().unwrap_or(before);
-        if let Err(error) = self.save().await {
+        if let Err(error) = self.save(false).await {
             self.unsaved = Some(before);
             tracing::warn!(why = ?error.to_string(), "network_key_not_kept");
             return self
@@ -308,7 +308,8 @@ impl Rotator {
         self.set_alarms();
     }
 
-    async fn save(&mut self) -> Result<(), KeyFileError> {
+    /// Writes what is not written yet; how far the log was looked at is written along, and alone only `with_place`.
+    async fn save(&mut self, with_place: bool) -> Result<(), KeyFileError> {
         let (rotations, kept, keys) = (self.rotations.clone(), self.files.kept.clone(), self.rotations.keys());
         let file = match &self.place {
             Place::File(file) => file.clone(),
@@ -316,6 +317,9 @@ impl Rotator {
         };
         let names: Vec<KeyName> = keys.iter().map(NetworkKey::name).collect();
         let is_same = names == self.written;
+        if is_same && self.rotations.is_saved() && !with_place {
+            return Ok(());
+        }
         let path = file.clone();
         let write = move || {
             rotations.save(&kept)?;
@@ -325,11 +329,12 @@ impl Rotator {
         let ended = |error: tokio::task::JoinError| KeyFileError::Io { path, act: "written", source: error.into() };
         tokio::task::spawn_blocking(write).await.map_err(ended)??;
         self.written = names;
+        self.rotations.note_saved();
         Ok(())
     }
 
     async fn save_quietly(&mut self) {
-        if let Err(error) = self.save().await {
+        if let Err(error) = self.save(!self.rotations.is_saved_whole()).await {
             tracing::debug!(why = ?error.to_string(), "rotations_not_kept");
         }
     }

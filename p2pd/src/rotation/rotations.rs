@@ -19,6 +19,8 @@ use crate::network::{KeyName, NETWORKS_MAX, NetworkKey};
 pub struct Rotations {
     letters: Letters,
     kept: Kept,
+    /// What the file holds; none where there is none that can be used.
+    saved: Option<Kept>,
     /// Those of our network whose secret we know.
     held: BTreeMap<KeyName, NetworkKey>,
     /// Those of other networks, which nothing here changes.
@@ -100,6 +102,7 @@ impl Rotations {
             Err(error) => (None, Some(error)),
         };
         let mut this = Self::fresh(letters, configured);
+        this.saved.clone_from(&kept);
         let first = this.kept.base;
         if error.is_some() {
             // The log may not reach back to how they came, and they open links.
@@ -144,7 +147,7 @@ impl Rotations {
             taken_ms: 0,
             seen: Offset(0),
         };
-        Self { letters, kept, held, foreign }
+        Self { letters, kept, saved: None, held, foreign }
     }
 
     /// Keeps all that a restart needs.
@@ -154,6 +157,27 @@ impl Rotations {
     /// The system refuses.
     pub fn save(&self, path: &Path) -> Result<(), KeyFileError> {
         self.kept.save(path)
+    }
+
+    /// Whether the file tells all of this, but for how far the log was looked at. Where nothing is known it may be missing.
+    #[must_use]
+    pub fn is_saved(&self) -> bool {
+        let Kept { past, given, rotations, .. } = &self.kept;
+        match &self.saved {
+            Some(saved) => Kept { seen: saved.seen, ..self.kept.clone() } == *saved,
+            None => past.is_empty() && given.is_empty() && rotations.is_empty(),
+        }
+    }
+
+    /// Whether the file tells the very same.
+    #[must_use]
+    pub fn is_saved_whole(&self) -> bool {
+        self.saved.as_ref() == Some(&self.kept)
+    }
+
+    /// The file holds this now.
+    pub fn note_saved(&mut self) {
+        self.saved = Some(self.kept.clone());
     }
 
     /// The log was looked at up to here.

@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::daemon::door::Place;
 use crate::daemon::{Ground, ORDERS_WAITING_MAX};
 use crate::identity::DataDir;
-use crate::keyfile::KeyFileError;
+use crate::keyfile::{self, KeyFileError};
 use crate::letters::Letters;
 use crate::network::{self, KeyName, NetworkKey};
 use crate::paths::ROTATED_FILE;
@@ -36,6 +36,12 @@ pub(in crate::daemon) struct Keys {
 /// Those of the configuration, and what came of them by rotation.
 pub(in crate::daemon) fn keys(config: &Config, dir: &DataDir, letters: &Letters) -> Result<Keys, KeyFileError> {
     let configured = config.networks()?;
+    for file in [KEPT_FILE, ROTATED_FILE] {
+        keyfile::remove_leftovers(&dir.path().join(file));
+    }
+    if let Place::File(file) = Place::of(config) {
+        keyfile::remove_leftovers(&file);
+    }
     let rotated = match network::load(&dir.path().join(ROTATED_FILE)) {
         Ok(keys) => keys,
         Err(KeyFileError::Missing(_)) => Vec::new(),
