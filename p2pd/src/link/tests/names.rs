@@ -1,5 +1,7 @@
 //! Names and addresses that are dialed.
 
+use std::sync::atomic::{AtomicU8, Ordering};
+
 use super::*;
 
 fn resolver(answer: impl Fn(&str) -> io::Result<Vec<SocketAddr>> + Send + Sync + 'static) -> Resolver {
@@ -14,14 +16,16 @@ async fn dialing(resolve: Resolver) -> Peer {
 }
 
 /// An address where nobody listens.
-async fn closed_addr() -> SocketAddr {
-    bind("127.0.0.1:0").await.unwrap()[0].local_addr().unwrap()
+fn closed_addr() -> SocketAddr {
+    static USED: AtomicU8 = AtomicU8::new(0);
+    // A port that was free a moment ago may be another test's by now; this one is nobody's.
+    ([127, 0, 9, USED.fetch_add(1, Ordering::Relaxed)], 1).into()
 }
 
 #[tokio::test]
 async fn nobody_at_an_address_is_unreachable_and_says_so() {
     let mut near = Peer::start(1).await;
-    let addr = closed_addr().await;
+    let addr = closed_addr();
     let dial = near.dial(addr, None);
     let (failed, reason, detail) = near.dial_failed().await;
     assert_eq!((failed, reason), (dial, DialFailure::Unreachable));
@@ -53,7 +57,7 @@ async fn n_11_a_name_that_fails_is_told_with_the_reason() {
 async fn n_11_each_of_twenty_addresses_is_tried() {
     let (mut far, mut addrs) = (Peer::start(2).await, Vec::new());
     for _ in 0..19 {
-        addrs.push(closed_addr().await);
+        addrs.push(closed_addr());
     }
     addrs.push(far.addr);
     let mut near = dialing(resolver(move |_| Ok(addrs.clone()))).await;
@@ -72,7 +76,7 @@ async fn n_11_an_address_where_somebody_else_sits_does_not_end_the_dial() {
     assert_eq!(near.opened().await.peer, far.id);
     far.opened().await;
     // Where none of them is right, what a peer said is told rather than the silence of the others.
-    let addrs = vec![own.addr, stranger.addr, closed_addr().await];
+    let addrs = vec![own.addr, stranger.addr, closed_addr()];
     let mut near = dialing(resolver(move |_| Ok(addrs.clone()))).await;
     near.dial_name("peer-1.example:8080", Some(far.id));
     assert_eq!(near.dial_failed().await.1, DialFailure::WrongPeer);
