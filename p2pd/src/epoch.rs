@@ -1,16 +1,15 @@
 //! Epochs: what tells one run of an identity from every other.
 
-use std::time::SystemTime;
-
 use p2p_mesh::id::Epoch;
 use rand::TryRng;
+
+use crate::clock;
 
 /// A number that no earlier run of this identity had: the time, made unique, and above all of them.
 #[must_use]
 pub fn draw(newest: Option<Epoch>) -> Epoch {
-    let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     // A clock that lies must not use up the numbers: what was stored by such a one stays the highest for ever.
-    let seconds = unix.as_secs().min(EPOCH_SECONDS_MAX);
+    let seconds = clock::unix().as_secs().min(EPOCH_SECONDS_MAX);
     let seconds = newest.map_or(seconds, |newest| seconds.max((newest.0 >> EPOCH_RANDOM_BITS) + 1));
     // Always random below: of two that start from one copy of a disk, each draws its own.
     Epoch(seconds << EPOCH_RANDOM_BITS | u64::from(random() >> (32 - EPOCH_RANDOM_BITS)))

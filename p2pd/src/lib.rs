@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod args;
+pub mod clock;
 pub mod config;
 pub mod daemon;
 pub mod driver;

@@ -1,6 +1,6 @@
 //! Tickets: made, listed, taken back, and used.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use p2p_mesh::limits::ADDRS_PER_RECORD_MAX;
 use p2p_mesh::membership::record::Addr;
@@ -11,6 +11,7 @@ use super::ask::{Asker, stopping, store_failed};
 use super::convert::{invalid, time_us};
 use super::mesh::shorten;
 use super::{DoorError, InviteWish, Order, Request};
+use crate::clock;
 use crate::invite::{AdmissionError, Invite, InviteId};
 use crate::keyfile::Secret;
 
@@ -51,7 +52,7 @@ fn wish_of(request: &v1::InviteRequest) -> Result<InviteWish, Error> {
 }
 
 pub(super) async fn list(asker: &Asker) -> Result<v1::InvitesResponse, Error> {
-    let now_s = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+    let now_s = clock::unix().as_secs();
     let mut invites = asker.ask_store(Request::Invites).await?;
     invites.sort_by_key(|invite| (invite.made_s, invite.id));
     Ok(v1::InvitesResponse { invites: invites.iter().map(|invite| shown(invite, now_s)).collect() })

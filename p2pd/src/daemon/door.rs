@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 
 use super::rotator::Ask;
 use crate::api::{Alarms, DoorError, InviteWish, Invited, Joined, OPEN_INVITES_MAX, Request};
+use crate::clock;
 use crate::config::Config;
 use crate::invite::{AdmissionError, Invite, InviteChange, InviteError, InviteId, Invites, Pass, Ticket, Ties};
 use crate::keyfile::Secret;
@@ -86,7 +87,7 @@ impl Door {
 
     /// A new invite, on disk before anybody hears of it.
     async fn keep(&self, time: Duration, uses_max: u32) -> Result<Invite, DoorError> {
-        let made_s = now_s();
+        let made_s = clock::unix().as_secs();
         let open = self.ask_store(Request::Invites).await?.iter().filter(|old| old.check(made_s).is_ok()).count();
         if open >= OPEN_INVITES_MAX {
             return Err(DoorError::TooMany(open));
@@ -277,7 +278,9 @@ fn source_of(any: IpAddr, far: IpAddr) -> Option<IpAddr> {
 /// Whoever is too late for certain is told without asking. Otherwise the issuer's clock decides.
 fn check_time(ticket: &Ticket) -> Result<(), DoorError> {
     match ticket.pass {
-        Pass::Invite { expires_s, .. } if now_s() > expires_s.saturating_add(CLOCKS_APART.as_secs()) => {
+        Pass::Invite { expires_s, .. }
+            if clock::unix().as_secs() > expires_s.saturating_add(CLOCKS_APART.as_secs()) =>
+        {
             let at = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(expires_s));
             let at =
                 at.map_or_else(|| "an unknown time".to_owned(), |at| humantime::format_rfc3339_seconds(at).to_string());
@@ -285,10 +288,6 @@ fn check_time(ticket: &Ticket) -> Result<(), DoorError> {
         }
         Pass::Invite { .. } | Pass::Bearer(_) => Ok(()),
     }
-}
-
-fn now_s() -> u64 {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 /// Addresses of documentation (RFC 5737, RFC 3849): every router would send them the default way.

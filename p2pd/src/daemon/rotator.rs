@@ -6,7 +6,7 @@ mod change;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use p2p_mesh::effect::Delivery;
 use p2p_mesh::envelope::NETWORK;
@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::door::Place;
 use crate::api::{Alarms, NetworkState, Request, RotateError, RotateWish, Rotated};
+use crate::clock::unix_ms;
 use crate::keyfile::KeyFileError;
 use crate::letters::Letters;
 use crate::names::Names;
@@ -185,7 +186,7 @@ impl Rotator {
             for (index, post) in (0_u64..).zip(&body.posts).filter(|(_, post)| post.kind == NETWORK) {
                 let id = PostId { feed: body.feed, seq: body.first.plus(index) };
                 let said = Said { post: id, at_ms: body.at.ms, text: &post.text };
-                match self.rotations.hear(said, now_ms()) {
+                match self.rotations.hear(said, unix_ms()) {
                     Heard::New => is_new = true,
                     Heard::Nothing => (),
                     Heard::Ignored => tracing::warn!(by = ?body.feed.id, "rotation_of_a_peer_that_is_shut_out"),
@@ -213,7 +214,7 @@ impl Rotator {
 
     async fn take_given(&mut self, keys: Vec<NetworkKey>) {
         let before = self.before();
-        if self.rotations.take_given(&keys, now_ms()) {
+        if self.rotations.take_given(&keys, unix_ms()) {
             self.apply(before).await;
         }
     }
@@ -231,7 +232,7 @@ impl Rotator {
         match self.rotations.next_end_ms() {
             // The clock may be set meanwhile, so a long wait is none.
             Some(end_ms) => {
-                tokio::time::sleep(Duration::from_millis(end_ms.saturating_sub(now_ms())).min(TICK).max(SHORT)).await;
+                tokio::time::sleep(Duration::from_millis(end_ms.saturating_sub(unix_ms())).min(TICK).max(SHORT)).await;
             }
             None => std::future::pending().await,
         }
@@ -239,7 +240,7 @@ impl Rotator {
 
     async fn on_end(&mut self) {
         let before = self.before();
-        if self.rotations.expire(now_ms()) {
+        if self.rotations.expire(unix_ms()) {
             tracing::info!("old_network_key_ended");
             self.apply(before).await;
         }
@@ -371,12 +372,6 @@ impl Rotator {
         self.requests.send(question(reply)).await.ok()?;
         answer.await.ok()
     }
-}
-
-/// The clock on the wall, milliseconds since 1970.
-pub(super) fn now_ms() -> u64 {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Between two looks at who is known, and two tries to write what could not be written.

@@ -7,7 +7,7 @@ mod tell;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::pin::Pin;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use p2p_mesh::effect::{Delivery, Refusal, Sent};
 use p2p_mesh::id::LinkId;
@@ -19,6 +19,7 @@ use tokio::time::Sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{Alarms, Batch, Request, Subscribers};
+use crate::clock;
 use crate::invite::{self, InviteChange, InviteError};
 use crate::lan::Sighting;
 use crate::link::{LinkEvent, Links};
@@ -112,9 +113,8 @@ impl Clock {
     /// The present moment.
     #[must_use]
     pub fn now(&self) -> Now {
-        // A wall clock before 1970 is as wrong as one that is later; the mesh only orders by it.
-        let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let unix_ms = u64::try_from(unix.as_millis()).unwrap_or(u64::MAX).min(UNIX_MS_MAX);
+        // The mesh only orders by it.
+        let unix_ms = clock::unix_ms().min(UNIX_MS_MAX);
         Now { mono: Mono(u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX)), unix_ms }
     }
 

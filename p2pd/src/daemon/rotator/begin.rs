@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use p2p_mesh::id::Offset;
 use tokio::sync::mpsc;
 
-use super::{Ask, Files, Mail, Rotator, now_ms};
+use super::{Ask, Files, Mail, Rotator};
 use crate::api::{Alarms, Request, Subscribers};
+use crate::clock::unix_ms;
 use crate::config::Config;
 use crate::daemon::door::Place;
 use crate::daemon::{Ground, ORDERS_WAITING_MAX};
@@ -48,7 +49,7 @@ pub(in crate::daemon) fn keys(config: &Config, dir: &DataDir, letters: &Letters)
         Err(error) => return Err(error),
     };
     let (rotations, error) =
-        Rotations::load(letters.clone(), &dir.path().join(KEPT_FILE), (&configured, &rotated), now_ms());
+        Rotations::load(letters.clone(), &dir.path().join(KEPT_FILE), (&configured, &rotated), unix_ms());
     if let Some(error) = error {
         tracing::warn!(why = ?error.to_string(), "rotations_forgotten");
     }

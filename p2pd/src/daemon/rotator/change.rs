@@ -5,22 +5,23 @@ use std::collections::BTreeSet;
 use p2p_mesh::id::PeerId;
 use p2p_mesh::input::Draft;
 
-use super::{Rotator, now_ms};
+use super::Rotator;
 use crate::api::{MEMBERS_MAX, Request, RotateError, RotateWish, Rotated};
+use crate::clock::unix_ms;
 use crate::rotation::{Plan, Said, Standing};
 
 impl Rotator {
     /// Says the change, flushed, and takes it as everybody does who hears of it.
     pub(super) async fn rotate(&mut self, wish: RotateWish) -> Result<Rotated, RotateError> {
         let plan = self.plan(wish).await?;
-        let texts = self.rotations.plan(&plan, now_ms())?;
+        let texts = self.rotations.plan(&plan, unix_ms())?;
         let drafts: Vec<Draft> = texts.iter().cloned().map(Draft::network).collect();
         let results = self.ask(|reply| Request::Publish { drafts, reply }).await.ok_or(RotateError::Stopping)?;
         let before = self.before();
         let mut refused = None;
         for (text, result) in texts.iter().zip(results) {
             match result {
-                Ok(sent) => drop(self.rotations.hear(Said { post: sent.id, at_ms: sent.at.ms, text }, now_ms())),
+                Ok(sent) => drop(self.rotations.hear(Said { post: sent.id, at_ms: sent.at.ms, text }, unix_ms())),
                 Err(refusal) => refused = Some(refusal),
             }
         }

@@ -54,9 +54,9 @@ fn rotation(seed: u8) -> (String, KeyName) {
     let letters = Letters::new(&key(seed));
     let mut author = Rotations::fresh(letters.clone(), &[root()]);
     let plan = Plan { members: [id(1)].into(), shuts: [].into(), readmits: [].into(), grace: Duration::ZERO };
-    let text = author.plan(&plan, now_ms()).unwrap().remove(0);
+    let text = author.plan(&plan, unix_ms()).unwrap().remove(0);
     let post = PostId { feed: Instance { id: letters.me(), epoch: Epoch(1) }, seq: Seq(1) };
-    author.hear(Said { post, at_ms: 1, text: &text }, now_ms());
+    author.hear(Said { post, at_ms: 1, text: &text }, unix_ms());
     (text, author.current())
 }
 
