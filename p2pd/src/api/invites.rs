@@ -53,8 +53,7 @@ fn wish_of(request: &v1::InviteRequest) -> Result<InviteWish, Error> {
 
 pub(super) async fn list(asker: &Asker) -> Result<v1::InvitesResponse, Error> {
     let now_s = clock::unix().as_secs();
-    let mut invites = asker.ask_store(Request::Invites).await?;
-    invites.sort_by_key(|invite| (invite.made_s, invite.id));
+    let invites = asker.ask_store(Request::Invites).await?;
     Ok(v1::InvitesResponse { invites: invites.iter().map(|invite| shown(invite, now_s)).collect() })
 }
 

@@ -9,6 +9,7 @@ use p2p_proto::v1;
 
 use super::kit::{Daemon, OWN, id, peer};
 use crate::health::Stage;
+use crate::invite::{Invite, InviteId};
 
 fn all() -> v1::PeersRequest {
     v1::PeersRequest {}
@@ -260,4 +261,22 @@ async fn before_the_store_is_open_the_state_is_told_and_nothing_else_is_asked() 
     daemon.progress.reach(Stage::Running);
     let metrics = daemon.client().await.daemon().metrics(v1::MetricsRequest {}).await.unwrap().into_inner();
     assert!(metrics.text.contains("p2p_health{state=\"READY\"} 1\n"), "{}", metrics.text);
+}
+
+#[tokio::test]
+async fn invites_are_told_in_the_order_of_the_store_the_newest_first() {
+    let daemon = Daemon::start().await;
+    let made = |made_s: u64| Invite {
+        id: InviteId::generate(),
+        key: [7; 32].into(),
+        made_s,
+        expires_s: u64::MAX,
+        uses_max: 1,
+        uses: 0,
+        is_revoked: false,
+    };
+    daemon.world.lock().invites = vec![made(30), made(20), made(10)];
+    let told = daemon.client().await.mesh().invites(v1::InvitesRequest {}).await.unwrap().into_inner();
+    let made_us: Vec<i64> = told.invites.iter().map(|invite| invite.made_us).collect();
+    assert_eq!(made_us, [30_000_000, 20_000_000, 10_000_000]);
 }
