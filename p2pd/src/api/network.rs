@@ -12,16 +12,16 @@ use super::ask::{Asker, stopping, store_failed};
 use super::convert::{count, invalid, parse_peer_id, refusal, time_us};
 use super::{Facts, NetworkState, Order, Request, RotateError, RotateWish, Rotated};
 use crate::names::Names;
-use crate::rotation::{Rotation, Standing};
+use crate::rotation::{GRACE_MAX_MS, Rotation, Standing};
 
 pub(super) async fn network(asker: &Asker, facts: &Facts, names: &Names) -> Result<v1::NetworkResponse, Error> {
-    let state = asker.order(Order::Network).await?;
-    let posts = state.rotation.iter().flat_map(|rotation| rotation.posts.clone()).collect();
-    let receipts = asker.ask(|reply| Request::Receipts(posts, reply)).await?;
     let network = base32(&facts.networks.id());
     if facts.open_network {
         return Ok(v1::NetworkResponse { network, open: true, ..v1::NetworkResponse::default() });
     }
+    let state = asker.order(Order::Network).await?;
+    let posts = state.rotation.iter().flat_map(|rotation| rotation.posts.clone()).collect();
+    let receipts = asker.ask(|reply| Request::Receipts(posts, reply)).await?;
     Ok(shown(network, &state, &receipts, (facts.letters.me(), names)))
 }
 
@@ -171,7 +171,7 @@ fn told(error: &RotateError, names: &Names) -> Error {
 }
 
 const GRACE: Duration = Duration::from_secs(86_400);
-const GRACE_MAX: Duration = Duration::from_secs(30 * 86_400);
+const GRACE_MAX: Duration = Duration::from_millis(GRACE_MAX_MS);
 
 #[cfg(test)]
 mod tests {

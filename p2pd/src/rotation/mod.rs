@@ -26,7 +26,7 @@ pub use ear::Ear;
 pub use hatches::{Given, Hatch, HatchId, Hatches};
 pub use kept::{KEPT_FILE, KeptError};
 pub use post::OUT_MAX;
-pub use rotations::{Heard, HeldKey, Plan, PlanError, Rotations, Said, Standing};
+pub use rotations::{GRACE_MAX_MS, Heard, HeldKey, Plan, PlanError, Rotations, Said, Standing};
 
 /// One change of the network's secret.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -533,7 +533,7 @@ pub enum PlanError {
 
 const DAY_MS: u64 = 86_400_000;
 /// Longer no older key is accepted, whatever a rotation says.
-const GRACE_MAX_MS: u64 = 30 * DAY_MS;
+pub const GRACE_MAX_MS: u64 = 30 * DAY_MS;
 /// For so long a rotation of somebody who is shut out counts, because both may have shut out each other at once.
 const TOGETHER_MS: u64 = 10 * 60_000;
 /// A key from a hatch that no rotation confirmed is held so long.
