@@ -53,4 +53,4 @@ impl Shown {
 }
 
 /// Guess: what its number takes in a message.
-const ID_BYTES: usize = 80;
+pub(super) const ID_BYTES: usize = 80;

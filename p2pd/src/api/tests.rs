@@ -14,3 +14,5 @@ mod search;
 mod send;
 mod stop;
 mod watch;
+
+pub(super) use kit::World;

@@ -2,7 +2,7 @@
 //!
 //! The offset is the only truth. A stream subscribes first and reads the log then, so whatever comes meanwhile is in
 //! both, and what is at or before its own offset is skipped. A stream that falls too far behind the live batches
-//! subscribes anew and reads the log from its own offset.
+//! reads the log from its own offset.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -17,15 +17,13 @@ use p2p_proto::error::Error;
 use p2p_proto::v1;
 use p2p_proto::v1::watch_request::Start;
 use p2p_proto::v1::watch_response::Item;
-use tokio::sync::broadcast::Receiver;
-use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::time::Instant;
 use tonic::Status;
 
 use super::ask::{Asker, stopping};
 use super::convert::{self, View, bound_ms, invalid, last_offset};
 use super::shown::Shown;
-use super::subscribers::Published;
+use super::subscribers::{Lagged, Published, Subscription};
 use super::{Batch, Request, Subscribers};
 use crate::letters::Letters;
 use crate::names::Names;
@@ -66,9 +64,7 @@ enum Place {
 #[derive(Debug)]
 pub(super) struct Watch {
     asker: Asker,
-    batches: Receiver<Arc<Published>>,
-    /// To subscribe anew.
-    subscribers: Subscribers,
+    batches: Subscription,
     filter: Filter,
     view: View,
     /// All up to here was sent or did not match.
@@ -182,7 +178,6 @@ impl Watch {
         Ok(Self {
             asker,
             batches,
-            subscribers: subscribers.clone(),
             filter: wish.filter,
             view: View { names: subscribers.names().clone(), letters: letters.clone() },
             offset,
@@ -282,13 +277,11 @@ impl Watch {
         match self.source {
             Source::Log => None,
             Source::Live => match self.batches.try_recv() {
-                Ok(published) => Some((published, 0)),
-                Err(TryRecvError::Lagged(_)) => {
-                    self.fall_back();
+                Ok(published) => published.map(|published| (published, 0)),
+                Err(Lagged) => {
+                    self.source = Source::Log;
                     None
                 }
-                // `fetch` finds out what that means.
-                Err(TryRecvError::Empty | TryRecvError::Closed) => None,
             },
         }
     }
@@ -344,17 +337,18 @@ impl Watch {
                     self.current = Some((published, 0));
                     Ok(())
                 }
-                Err(RecvError::Lagged(_)) => {
-                    self.fall_back();
+                Err(Lagged) => {
+                    self.source = Source::Log;
                     Ok(())
                 }
-                Err(RecvError::Closed) => Err(stopping()),
             },
         }
     }
 
     async fn fetch_log(&mut self) -> Result<(), Error> {
         let after = self.offset;
+        // All that was published so far is in the log already, and what comes from now on is kept.
+        self.batches.skip();
         let page =
             self.asker.ask_store(|reply| Request::ReadLog { after, posts_max: POSTS_MAX, bytes_max: BYTES_MAX, reply });
         let page = page.await?;
@@ -376,12 +370,6 @@ impl Watch {
             Some(_) | None => self.offset = self.offset.max(self.target),
         }
         Ok(())
-    }
-
-    /// Too slow for the channel: what it dropped is in the log, and what comes from now on is in a new channel.
-    fn fall_back(&mut self) {
-        self.batches = self.subscribers.subscribe();
-        self.source = Source::Log;
     }
 }
 

@@ -114,7 +114,8 @@ pub(super) const KEYS: &[Key] = &[
     },
     Key {
         name: "message_buffer_size",
-        about: "Batches buffered for each reader of the API before it falls back to the log on disk.",
+        about: "Batches of 128 KiB of memory for what readers of the API have not read yet.\n\
+                Who is further behind reads the log on disk.",
         default: None,
         take: None,
         read: Read::One(|config, value| put(&mut config.message_buffer_size, text::count(value, 1..=4_096))),

@@ -45,7 +45,7 @@ pub struct Config {
     pub heartbeat_interval: Duration,
     /// How long the answer may take.
     pub heartbeat_timeout: Duration,
-    /// Batches buffered per API stream before its reader falls back to the log.
+    /// Batches, of 128 KiB of memory each, buffered for API streams before a reader falls back to the log.
     pub message_buffer_size: usize,
     /// Posts held per feed beyond a gap while it is filled.
     pub dedup_cache_size: usize,

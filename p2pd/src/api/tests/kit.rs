@@ -54,7 +54,7 @@ pub(super) struct Shared {
 }
 
 /// What the driver knows, and how it behaves.
-pub(super) struct World {
+pub(in crate::api) struct World {
     pub(super) entries: Vec<Delivery>,
     /// What was dropped before the first entry.
     pub(super) gap: Option<LogGap>,
@@ -123,7 +123,8 @@ impl Daemon {
         Self::start_with(World::new(), 16, PACE).await
     }
 
-    pub(super) async fn start_with(world: World, buffer: usize, pace: Pace) -> Self {
+    /// With room for so many KiB of what is not read yet: a short post takes almost one.
+    pub(super) async fn start_with(world: World, buffer_kib: usize, pace: Pace) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let tcp = Endpoint::Tcp(([127, 0, 0, 1], 0).into());
         let config = ApiConfig {
@@ -133,7 +134,7 @@ impl Daemon {
             orders: mpsc::channel(1).0,
         };
         let (requests, receiver) = mpsc::channel(8);
-        let subscribers = Subscribers::new(buffer);
+        let subscribers = Subscribers::with_memory(buffer_kib << 10);
         let stop = CancellationToken::new();
         let facts = facts();
         let (alarms, progress) = (facts.alarms.clone(), facts.progress.clone());
@@ -264,7 +265,7 @@ pub(super) fn say(text: &str) -> v1::Outgoing {
 }
 
 impl World {
-    pub(super) fn new() -> Self {
+    pub(in crate::api) fn new() -> Self {
         Self {
             invites: Vec::new(),
             entries: Vec::new(),
@@ -304,7 +305,7 @@ impl World {
         self.entries.last().map_or(dropped, convert::last_offset)
     }
 
-    pub(super) fn append(&mut self, author: u8, posts: Vec<Post>) -> Delivery {
+    pub(in crate::api) fn append(&mut self, author: u8, posts: Vec<Post>) -> Delivery {
         // Clocks of different authors differ, so the order of arrival is not the order of the clocks.
         self.clock_ms += 10;
         let at = Stamp { ms: self.clock_ms - u64::from(author) * 37, counter: 0 };
