@@ -2,6 +2,8 @@
 //!
 //! It is signed once, checked once, stored once, and travels as the exact bytes that were signed.
 
+mod plain;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -361,6 +363,13 @@ fn signed_text(hash: &Hash) -> [u8; CONTEXT.len() + 32] {
 }
 
 fn parse_body(text: &ByteString) -> Result<Body, EnvelopeError> {
+    let body = plain::read(text).map_or_else(|| parse_any_body(text), Ok)?;
+    check(&body)?;
+    Ok(body)
+}
+
+/// Whatever JSON it is.
+fn parse_any_body(text: &ByteString) -> Result<Body, EnvelopeError> {
     let mut posts = Vec::new();
     let object = parse_rows(text, BODY_DEPTH_MAX, "posts", |post| posts.push(parse_post(text, post)))?;
     let version = object.integer("v")?;
@@ -371,29 +380,34 @@ fn parse_body(text: &ByteString) -> Result<Body, EnvelopeError> {
     let feed = Instance { id, epoch: Epoch(object.integer("epoch")?) };
     let first = Seq(object.integer("first")?);
     object.required("posts")?;
-    if posts.is_empty() || posts.len() > POSTS_PER_ENVELOPE_MAX {
-        return Err(EnvelopeError::Range { field: "posts" });
-    }
-    let at = parse_stamp(object.list("at")?, posts.len() as u64)?;
-    if first.0 == 0 || first.0 + posts.len() as u64 >= INTEGER_END {
-        return Err(EnvelopeError::Range { field: "first" });
-    }
+    let at = parse_stamp(object.list("at")?)?;
     let prev = match object.optional("prev") {
         None => None,
         Some(value) => Some(value.text("prev")?.parse().map_err(|_| field("prev", "a hash"))?),
     };
-    if prev.is_none() != (first.0 == 1) {
-        return Err(EnvelopeError::Prev);
-    }
     let posts = posts.into_iter().collect::<Result<_, _>>()?;
     Ok(Body { feed, first, prev, at, posts })
 }
 
-fn parse_stamp(at: &[Value<'_>], posts: u64) -> Result<Stamp, EnvelopeError> {
-    let [ms, counter] = at else { return Err(field("at", "two integers").into()) };
-    let stamp = Stamp { ms: ms.integer("at")?, counter: counter.integer("at")? };
+/// What its numbers have to do with each other.
+fn check(body: &Body) -> Result<(), EnvelopeError> {
+    let posts = body.posts.len() as u64;
+    if body.posts.is_empty() || body.posts.len() > POSTS_PER_ENVELOPE_MAX {
+        return Err(EnvelopeError::Range { field: "posts" });
+    }
     // Every post's own stamp stays an integer that every JSON reader holds exactly.
-    if stamp.counter + posts >= INTEGER_END { Err(EnvelopeError::Range { field: "at" }) } else { Ok(stamp) }
+    if body.at.counter + posts >= INTEGER_END {
+        return Err(EnvelopeError::Range { field: "at" });
+    }
+    if body.first.0 == 0 || body.first.0 + posts >= INTEGER_END {
+        return Err(EnvelopeError::Range { field: "first" });
+    }
+    if body.prev.is_none() != (body.first.0 == 1) { Err(EnvelopeError::Prev) } else { Ok(()) }
+}
+
+fn parse_stamp(at: &[Value<'_>]) -> Result<Stamp, EnvelopeError> {
+    let [ms, counter] = at else { return Err(field("at", "two integers").into()) };
+    Ok(Stamp { ms: ms.integer("at")?, counter: counter.integer("at")? })
 }
 
 /// A post of the body `whole`.

@@ -139,7 +139,7 @@ impl FromStr for PeerId {
     type Err = IdError;
 
     fn from_str(text: &str) -> Result<Self, IdError> {
-        Ok(Self(from_base(text, BASE32, 5)?))
+        Ok(Self(from_base(text, &BASE32)?))
     }
 }
 
@@ -165,7 +165,7 @@ impl FromStr for FeedId {
     type Err = IdError;
 
     fn from_str(text: &str) -> Result<Self, IdError> {
-        Ok(Self(from_base(text, BASE64URL, 6)?))
+        Ok(Self(from_base(text, &BASE64URL)?))
     }
 }
 
@@ -185,7 +185,7 @@ impl FromStr for Hash {
     type Err = IdError;
 
     fn from_str(text: &str) -> Result<Self, IdError> {
-        Ok(Self(from_base(text, BASE64URL, 6)?))
+        Ok(Self(from_base(text, &BASE64URL)?))
     }
 }
 
@@ -204,7 +204,7 @@ impl fmt::Display for LinkId {
 /// Bytes as lowercase base32 without padding (RFC 4648).
 #[must_use]
 pub fn base32(bytes: &[u8]) -> String {
-    to_base(bytes, BASE32, 5)
+    to_base(bytes, &BASE32)
 }
 
 /// Bytes from their lowercase base32 text without padding (RFC 4648).
@@ -213,13 +213,13 @@ pub fn base32(bytes: &[u8]) -> String {
 ///
 /// The text is not exactly what [`base32`] makes of `N` bytes. The error does not repeat the text, which may be a secret.
 pub fn from_base32<const N: usize>(text: &str) -> Result<[u8; N], IdError> {
-    from_base(text, BASE32, 5)
+    from_base(text, &BASE32)
 }
 
 /// Bytes as base64url without padding (RFC 4648).
 #[must_use]
 pub fn base64url(bytes: &[u8]) -> String {
-    to_base(bytes, BASE64URL, 6)
+    to_base(bytes, &BASE64URL)
 }
 
 /// Any number of bytes from their base64url text.
@@ -229,7 +229,7 @@ pub fn base64url(bytes: &[u8]) -> String {
 /// The text is no base64url of anything.
 pub fn bytes_from_base64url(text: &str) -> Result<Vec<u8>, IdError> {
     let mut bytes = vec![0; text.len() * 6 / 8];
-    fill_from_base(text, BASE64URL, 6, &mut bytes)?;
+    fill_from_base(text, &BASE64URL, &mut bytes)?;
     Ok(bytes)
 }
 
@@ -239,46 +239,72 @@ pub fn bytes_from_base64url(text: &str) -> Result<Vec<u8>, IdError> {
 ///
 /// The text is not exactly what [`base64url`] makes of `N` bytes.
 pub fn from_base64url<const N: usize>(text: &str) -> Result<[u8; N], IdError> {
-    from_base(text, BASE64URL, 6)
+    from_base(text, &BASE64URL)
 }
 
-fn to_base(bytes: &[u8], alphabet: &[u8], bits: u32) -> String {
-    let mut text = String::with_capacity((bytes.len() * 8).div_ceil(bits as usize));
+/// Letters that stand for so many bits each.
+struct Alphabet {
+    letters: &'static [u8],
+    bits: u32,
+    /// What each byte stands for; `NO_LETTER` for nothing.
+    values: [u8; 256],
+}
+
+impl Alphabet {
+    const fn new(letters: &'static [u8], bits: u32) -> Self {
+        let mut values = [NO_LETTER; 256];
+        let mut value = 0;
+        while value < letters.len() {
+            values[letters[value] as usize] = value as u8;
+            value += 1;
+        }
+        Self { letters, bits, values }
+    }
+
+    fn text_len(&self, bytes: usize) -> usize {
+        (bytes * 8).div_ceil(self.bits as usize)
+    }
+}
+
+fn to_base(bytes: &[u8], alphabet: &Alphabet) -> String {
+    let Alphabet { letters, bits, .. } = *alphabet;
+    let mut text = Vec::with_capacity(alphabet.text_len(bytes.len()));
     let (mut buffer, mut held) = (0u32, 0u32);
     let mask = (1 << bits) - 1;
     for byte in bytes {
+        // Only the lowest `held` bits count; the others are shifted out.
         buffer = buffer << 8 | u32::from(*byte);
         held += 8;
         while held >= bits {
             held -= bits;
-            text.push(alphabet[(buffer >> held & mask) as usize] as char);
+            text.push(letters[(buffer >> held & mask) as usize]);
         }
-        buffer &= (1 << held) - 1;
     }
     if held > 0 {
-        text.push(alphabet[(buffer << (bits - held) & mask) as usize] as char);
+        text.push(letters[(buffer << (bits - held) & mask) as usize]);
     }
-    text
+    String::from_utf8(text).expect("the letters are ASCII")
 }
 
-fn from_base<const N: usize>(text: &str, alphabet: &[u8], bits: u32) -> Result<[u8; N], IdError> {
+fn from_base<const N: usize>(text: &str, alphabet: &Alphabet) -> Result<[u8; N], IdError> {
     let mut bytes = [0; N];
-    fill_from_base(text, alphabet, bits, &mut bytes)?;
+    fill_from_base(text, alphabet, &mut bytes)?;
     Ok(bytes)
 }
 
-fn fill_from_base(text: &str, alphabet: &[u8], bits: u32, bytes: &mut [u8]) -> Result<(), IdError> {
-    let want = (bytes.len() * 8).div_ceil(bits as usize);
-    let got = text.chars().count();
-    if got != want {
-        return Err(IdError::Length { got, want });
+fn fill_from_base(text: &str, alphabet: &Alphabet, bytes: &mut [u8]) -> Result<(), IdError> {
+    let want = alphabet.text_len(bytes.len());
+    if text.len() != want || !text.is_ascii() {
+        return Err(what_is_wrong(text, alphabet, want));
     }
     let (mut buffer, mut held, mut filled) = (0u32, 0u32, 0);
-    for (at, character) in text.chars().enumerate() {
-        let value = alphabet.iter().position(|letter| char::from(*letter) == character);
-        let value = value.ok_or(IdError::Character { at: at + 1 })?;
-        buffer = buffer << bits | value as u32;
-        held += bits;
+    for letter in text.bytes() {
+        let value = alphabet.values[letter as usize];
+        if value == NO_LETTER {
+            return Err(what_is_wrong(text, alphabet, want));
+        }
+        buffer = buffer << alphabet.bits | u32::from(value);
+        held += alphabet.bits;
         if held >= 8 {
             held -= 8;
             bytes[filled] = (buffer >> held) as u8;
@@ -289,9 +315,21 @@ fn fill_from_base(text: &str, alphabet: &[u8], bits: u32, bytes: &mut [u8]) -> R
     if buffer != 0 { Err(IdError::Tail) } else { Ok(()) }
 }
 
+/// In characters, as people count.
+fn what_is_wrong(text: &str, alphabet: &Alphabet, want: usize) -> IdError {
+    let got = text.chars().count();
+    let is_letter =
+        |character: char| u8::try_from(character).is_ok_and(|byte| alphabet.values[byte as usize] != NO_LETTER);
+    match text.chars().position(|character| !is_letter(character)) {
+        Some(at) if got == want => IdError::Character { at: at + 1 },
+        Some(_) | None => IdError::Length { got, want },
+    }
+}
+
 const SHORT_LEN: usize = 8;
-const BASE32: &[u8] = b"abcdefghijklmnopqrstuvwxyz234567";
-const BASE64URL: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+static BASE32: Alphabet = Alphabet::new(b"abcdefghijklmnopqrstuvwxyz234567", 5);
+static BASE64URL: Alphabet = Alphabet::new(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_", 6);
+const NO_LETTER: u8 = u8::MAX;
 
 #[cfg(test)]
 mod tests {
