@@ -144,8 +144,12 @@ fn insert_rooms(
 /// Posts of kinds that have no room belong to none.
 fn posts_by_shelf<'a>(me: &PeerId, author: &PeerId, posts: &'a [Post]) -> BTreeMap<Cow<'a, str>, u64> {
     let mut shelves = BTreeMap::new();
-    for shelf in posts.iter().filter_map(|post| shelf::of(me, author, post)) {
-        *shelves.entry(shelf).or_default() += 1;
+    // Those of one sender mostly stand on one shelf.
+    let is_beside = |a: &Post, b: &Post| (&a.kind, &a.room, &a.direct) == (&b.kind, &b.room, &b.direct);
+    for run in posts.chunk_by(is_beside) {
+        if let Some(shelf) = shelf::of(me, author, &run[0]) {
+            *shelves.entry(shelf).or_default() += run.len() as u64;
+        }
     }
     shelves
 }
