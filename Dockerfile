@@ -14,6 +14,7 @@ WORKDIR /src
 # crates of the workspace are empty here. They are cleaned away at the end, because cargo compares times: files of a clone may
 # be older than what was built of their empty stand-ins, and would be taken for it.
 COPY Cargo.toml Cargo.lock ./
+COPY .cargo .cargo
 COPY proto/Cargo.toml proto/
 COPY p2pd/Cargo.toml p2pd/
 COPY p2pd/mesh/Cargo.toml p2pd/mesh/
