@@ -8,6 +8,8 @@ use std::fmt::Write;
 
 use unicode_width::UnicodeWidthChar;
 
+use super::joiner;
+
 /// Columns that a name may take.
 pub(crate) const NAME_COLUMNS_MAX: usize = 32;
 /// Combining marks on one base that are shown; real scripts use up to four.
@@ -24,8 +26,8 @@ pub(crate) fn line(text: &str) -> Cow<'_, str> {
     }
     let mut shown = String::with_capacity(text.len() + 8);
     let mut marks: Option<usize> = None;
-    for character in text.chars() {
-        if !is_mark(character) {
+    for (at, character) in text.char_indices() {
+        if !is_mark(character) && !joiner::is_in_place(text, at) {
             end_marks(&mut shown, marks);
             marks = Some(0);
             push(&mut shown, character);
@@ -49,13 +51,13 @@ pub(crate) fn lines(text: &str) -> impl Iterator<Item = Cow<'_, str>> {
     text.split('\n').map(line)
 }
 
-/// A name that somebody gave itself: one line, at most 32 columns, and free of the two signs that stand behind every
-/// name we show (`~` before the key, `:` before the text).
+/// A name that somebody gave itself: one line, at most 32 columns, and free of joiners and of the two signs that stand
+/// behind every name we show (`~` before the key, `:` before the text).
 pub(crate) fn name(text: &str) -> String {
     let mut safe = String::new();
     for character in line(text).chars() {
         match character {
-            '~' | ':' => push_number(&mut safe, character),
+            '~' | ':' | joiner::JOINER | joiner::NON_JOINER => push_number(&mut safe, character),
             _ => safe.push(character),
         }
     }
@@ -69,18 +71,41 @@ pub(crate) fn cut(text: &str, columns: usize) -> String {
     }
     let mut kept = String::new();
     let mut used = 1;
-    for character in text.chars() {
-        used += char_width(character);
+    for piece in pieces(text) {
+        used += width(piece);
         if used > columns {
             break;
         }
-        kept.push(character);
+        kept.push_str(piece);
     }
     kept.push('…');
     kept
 }
 
-/// Columns that escaped text takes on a terminal.
+/// Text in pieces that nothing may part: a character, the marks on it, and what is joined to it.
+pub(crate) fn pieces(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        let (piece, after) = rest.split_at(piece_len(rest));
+        rest = after;
+        (!piece.is_empty()).then_some(piece)
+    })
+}
+
+/// Bytes of the first piece of `text`.
+pub(crate) fn piece_len(text: &str) -> usize {
+    let mut characters = text.char_indices();
+    characters.next();
+    characters.find(|(at, _)| !is_combined(text, *at)).map_or(text.len(), |(at, _)| at)
+}
+
+/// What stands at `at` belongs to the character before it.
+pub(crate) fn is_combined(text: &str, at: usize) -> bool {
+    let is_mark_there = text[at..].chars().next().is_some_and(is_mark);
+    is_mark_there || joiner::is_in_place(text, at) || joiner::is_joined(text, at)
+}
+
+/// Columns that escaped text takes on a terminal; more where a terminal joins emoji to one picture.
 pub(crate) fn width(text: &str) -> usize {
     text.chars().map(char_width).sum()
 }
@@ -119,7 +144,7 @@ fn end_marks(shown: &mut String, marks: Option<usize>) {
 }
 
 /// Joins the character before it.
-fn is_mark(character: char) -> bool {
+pub(super) fn is_mark(character: char) -> bool {
     !is_hostile(character) && character.width() == Some(0)
 }
 
@@ -174,6 +199,14 @@ mod tests {
         assert_eq!(name(&"x".repeat(500)), format!("{}…", "x".repeat(31)));
         assert_eq!(width(&name(&"宽".repeat(40))), 31);
         assert_eq!(name("a\nb"), "a^Jb");
+        assert_eq!(name("👨\u{200d}👩 ی\u{200c}ی"), "👨<U+200D>👩 ی<U+200C>ی");
+    }
+
+    #[test]
+    fn a_text_is_never_cut_within_a_picture() {
+        assert_eq!(cut("ab👨‍👩‍👧 more", 8), "ab…");
+        assert_eq!(cut("ab👨‍👩‍👧 more", 9), "ab👨‍👩‍👧…");
+        assert_eq!(cut("ae\u{301}bc", 3), "ae\u{301}…");
     }
 
     #[test]
@@ -206,7 +239,15 @@ mod tests {
             '\u{202e}',
             '\u{2066}',
             '\u{200b}',
+            '\u{200c}',
             '\u{200d}',
+            '\u{200e}',
+            '👨',
+            '❤',
+            '🏽',
+            'ی',
+            'क',
+            '\u{94d}',
             '\u{2028}',
             '\u{e0041}',
             '\u{301}',
@@ -217,12 +258,25 @@ mod tests {
             .prop_map(|characters| characters.into_iter().collect())
     }
 
+    /// Bidi_Control of Unicode.
+    fn is_bidi(character: char) -> bool {
+        matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    }
+
     proptest! {
+        #[test]
+        fn pieces_are_the_whole_text(text in hostile_text()) {
+            prop_assert_eq!(pieces(&text).collect::<String>(), text);
+        }
+
         #[test]
         fn no_text_gets_a_control_through(text in hostile_text()) {
             for shown in [line(&text).into_owned(), name(&text), lines(&text).collect()] {
-                prop_assert!(!shown.chars().any(is_hostile), "{shown:?}");
+                let hostile = |at, c| is_hostile(c) && !joiner::is_in_place(&shown, at);
+                prop_assert!(!shown.char_indices().any(|(at, c)| hostile(at, c)), "{shown:?}");
+                prop_assert!(!shown.chars().any(|c| c.is_control() || is_bidi(c)), "{shown:?}");
             }
+            prop_assert!(!name(&text).contains(is_hostile));
             prop_assert!(width(&name(&text)) <= NAME_COLUMNS_MAX);
         }
 

@@ -6,6 +6,7 @@ pub(crate) mod document;
 pub(crate) mod escape;
 pub(crate) mod graph;
 pub(crate) mod invites;
+pub(crate) mod joiner;
 pub(crate) mod names;
 pub(crate) mod network;
 pub(crate) mod operate;

@@ -134,15 +134,15 @@ impl PostWriter {
         };
         let mut at = used % columns;
         let mut text = String::with_capacity(line.len());
-        for character in line.chars() {
-            let width = escape::char_width(character);
+        for piece in escape::pieces(line) {
+            let width = escape::width(piece);
             if at + width > columns {
                 text.push('\n');
                 text.push_str(gutter);
                 text.push_str("  ");
                 at = gutter.len() + 2;
             }
-            text.push(character);
+            text.push_str(piece);
             at += width;
         }
         writeln!(out, "{text}")

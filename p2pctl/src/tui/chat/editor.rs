@@ -204,26 +204,20 @@ impl Editor {
 
     /// The character before, with what was combined with it.
     fn previous(&self, from: usize) -> usize {
+        let mut starts = self.text[..from].char_indices().rev().map(|(at, _)| at);
+        starts.find(|at| !escape::is_combined(&self.text, *at)).unwrap_or(0)
+    }
+
+    fn next(&self, from: usize) -> usize {
         let mut at = from;
-        while let Some(character) = self.text[..at].chars().next_back() {
-            at -= character.len_utf8();
-            if !is_combined(character) {
+        while let Some(character) = self.text[at..].chars().next() {
+            at += character.len_utf8();
+            if !escape::is_combined(&self.text, at) {
                 break;
             }
         }
         at
     }
-
-    fn next(&self, from: usize) -> usize {
-        let mut characters = self.text[from..].chars();
-        let Some(first) = characters.next() else { return from };
-        from + first.len_utf8() + characters.take_while(|c| is_combined(*c)).map(char::len_utf8).sum::<usize>()
-    }
-}
-
-/// Has no column of its own.
-fn is_combined(character: char) -> bool {
-    !escape::is_hostile(character) && escape::char_width(character) == 0
 }
 
 /// Texts that can be recalled.
@@ -279,6 +273,18 @@ mod tests {
         editor.delete();
         editor.delete();
         check(&editor, "", "");
+    }
+
+    #[test]
+    fn a_picture_of_several_emoji_is_one_character_and_a_hidden_joiner_is_one_too() {
+        let mut editor = with("a👨\u{200d}👩🏽\u{200d}b");
+        for before in ["a👨\u{200d}👩🏽\u{200d}", "a👨\u{200d}👩🏽", "a👨\u{200d}👩", "a", ""] {
+            editor.left();
+            check(&editor, before, "a👨\u{200d}👩🏽\u{200d}b");
+        }
+        editor.right();
+        editor.delete();
+        check(&editor, "a", "a🏽\u{200d}b");
     }
 
     #[test]
