@@ -23,7 +23,7 @@ pub(crate) async fn run(args: &Wait, session: &mut Session) -> Outcome {
     let posts = posts(args, session).await?;
     let goals = Goals { args, posts, known: RefCell::default() };
     let reached = tokio::time::timeout_at(end, goals.follow(session)).await;
-    reached.unwrap_or_else(|_| Err(too_late(&goals.missing(session), session).into()))?;
+    reached.unwrap_or_else(|_| Err(too_late(&goals.missing(session), goals.hint(), session).into()))?;
     let status = if goals.is_ready_wanted() || args.peers.is_some() { goals.known.take().status } else { None };
     let status = match status {
         Some(Ok(status)) => status,
@@ -41,16 +41,17 @@ async fn posts(args: &Wait, session: &mut Session) -> Outcome<Vec<PostId>> {
     let mut posts = Vec::with_capacity(args.delivered.len());
     for written in &args.delivered {
         posts.push(who::resolve_post(written, session).await.map_err(|stop| match stop {
-            Stop::Problem(problem) if problem.exit == Exit::Unreachable => too_late(&problem.message, session).into(),
+            Stop::Problem(problem) if problem.exit == Exit::Unreachable => {
+                too_late(&problem.message, START_IT, session).into()
+            }
             stop => stop,
         })?);
     }
     Ok(posts)
 }
 
-fn too_late(missing: &str, session: &Session) -> Problem {
-    let problem = Problem::timeout(format!("wait: after {}: {missing}", span(session.timeout)));
-    problem.with_hint("give it more time with --timeout")
+fn too_late(missing: &str, hint: &str, session: &Session) -> Problem {
+    Problem::timeout(format!("wait: after {}: {missing}", span(session.timeout))).with_hint(hint)
 }
 
 /// Everything that has to be true at the same time.
@@ -94,6 +95,15 @@ impl Goals<'_> {
 
     fn is_reached(&self, session: &Session) -> Option<()> {
         self.missing(session).is_empty().then_some(())
+    }
+
+    /// Time alone helps only where somebody is there who can use it.
+    fn hint(&self) -> &'static str {
+        let known = self.known.borrow();
+        let is_there = matches!(known.status, Some(Ok(_)))
+            || matches!(known.sync, Some(Ok(_)))
+            || matches!(known.receipts, Some(Ok(_)));
+        if is_there { MORE_TIME } else { START_IT }
     }
 
     fn is_ready_wanted(&self) -> bool {
@@ -162,3 +172,6 @@ fn undelivered(answer: &ReceiptsResponse, session: &Session) -> Vec<String> {
     };
     answer.receipts.iter().filter_map(missing).collect()
 }
+
+const MORE_TIME: &str = "give it more time with --timeout";
+const START_IT: &str = "start the daemon with: p2pd; where it is on its way, give it more time with --timeout";

@@ -276,6 +276,11 @@ async fn c_10_waiting_in_vain_says_what_is_missing() {
     let ran = Setting::nowhere().run(&["wait", "-s", "/nowhere/sock", "--timeout", "30ms"]).await;
     assert_eq!(ran.exit, Exit::Timeout);
     assert!(ran.stderr.contains("no daemon"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("\nhint: start the daemon with: p2pd"), "{}", ran.stderr);
+    let delivered = ["wait", "-s", "/nowhere/sock", "--delivered", "mmmmabcd-1863-1", "--timeout", "30ms"];
+    let ran = Setting::nowhere().run(&delivered).await;
+    assert_eq!(ran.exit, Exit::Timeout);
+    assert!(ran.stderr.contains("\nhint: start the daemon with: p2pd"), "{}", ran.stderr);
 }
 
 #[tokio::test]
