@@ -113,15 +113,17 @@ fn rate(bytes: u64) -> String {
     format!("{}/s", time::bytes(bytes))
 }
 
-/// Those that tell most come first, and the narrowest terminal has them.
+/// Those that tell most come first, and the narrowest terminal has them. A name keeps 18 columns.
 const COLUMNS: &[Column] = &[
     Column { head: "STATE", columns: 8, from: 0, cell: |row| state_name(row.peer.state()).to_owned() },
     Column { head: "RTT", columns: 8, from: 36, cell: rtt },
-    Column { head: "", columns: 12, from: 100, cell: |row| row.rtt_us.sparkline(12) },
+    Column { head: "", columns: 12, from: 104, cell: |row| row.rtt_us.sparkline(12) },
     Column { head: "BEHIND", columns: 8, from: 48, cell: |row| grouped(row.peer.behind) },
-    Column { head: "", columns: 12, from: 124, cell: |row| row.behind.sparkline(12) },
-    Column { head: "IN", columns: 10, from: 60, cell: |row| rate(row.received.last()) },
-    Column { head: "", columns: 12, from: 76, cell: |row| row.received.sparkline(12) },
-    Column { head: "OUT", columns: 10, from: 88, cell: |row| rate(row.sent.last()) },
-    Column { head: "", columns: 12, from: 112, cell: |row| row.sent.sparkline(12) },
+    Column { head: "", columns: 12, from: 128, cell: |row| row.behind.sparkline(12) },
+    Column { head: "IN", columns: RATE_COLUMNS, from: 60, cell: |row| rate(row.received.last()) },
+    Column { head: "", columns: 12, from: 92, cell: |row| row.received.sparkline(12) },
+    Column { head: "OUT", columns: RATE_COLUMNS, from: 72, cell: |row| rate(row.sent.last()) },
+    Column { head: "", columns: 12, from: 116, cell: |row| row.sent.sparkline(12) },
 ];
+/// `1023.9 KiB/s`
+const RATE_COLUMNS: u16 = 12;

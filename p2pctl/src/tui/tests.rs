@@ -60,7 +60,9 @@ fn drawn(board: &Board, columns: u16, rows: u16) -> String {
 #[test]
 fn peers_and_their_last_minute_at_a_glance() {
     insta::assert_snapshot!("top_wide", drawn(&board(), 140, 8));
-    insta::assert_snapshot!("top_on_80_columns", drawn(&board(), 80, 8));
+    let usual = drawn(&board(), 80, 8);
+    assert!(usual.contains(" IN ") && usual.contains(" OUT "), "{usual}");
+    insta::assert_snapshot!("top_on_80_columns", usual);
 }
 
 #[test]
@@ -95,6 +97,20 @@ fn a_link_that_is_new_counts_from_nothing() {
     assert_eq!(rows[0].received.last(), 100);
     assert_eq!(rows[0].received.sparkline(3), " █▂");
     assert_eq!(rows[0].behind.sparkline(3), "   ");
+}
+
+#[test]
+fn a_rate_is_shown_with_its_unit_however_high_it_is() {
+    let mut board = Board::default();
+    for seconds in 0..2 {
+        let bytes_received = seconds * 1_048_500;
+        board.take_peers(Ok(PeersResponse {
+            peers: vec![Peer { bytes_received, ..peer("a", "alice", PeerState::Up, 0) }],
+        }));
+        board.tick();
+    }
+    let shown = drawn(&board, 80, 8);
+    assert!(shown.contains("1023.9 KiB/s"), "{shown}");
 }
 
 #[test]
