@@ -40,6 +40,10 @@ impl Chat {
         if self.timeline.is_live() {
             self.timeline.insert_gap(gap);
         }
+        for room in self.rooms.values_mut().filter(|room| room.kept.len() > 0) {
+            room.kept.insert_gap(gap);
+            room.kept.trim_to_end();
+        }
     }
 
     fn on_caught_up(&mut self) {
@@ -58,8 +62,9 @@ impl Chat {
         }
         if talk == self.room {
             self.on_post_here(post);
-        } else if let Some(room) = self.rooms.get_mut(&talk).filter(|_| !post.own) {
-            room.unread += 1;
+        } else if let Some(room) = self.rooms.get_mut(&talk) {
+            room.unread += u64::from(!post.own);
+            room.keep(post);
         }
     }
 
@@ -68,6 +73,9 @@ impl Chat {
         if !self.timeline.is_live() {
             self.timeline.skip(offset);
             self.below += 1;
+            if let Some(room) = self.rooms.get_mut(&self.room) {
+                room.keep(post);
+            }
             return;
         }
         let is_late = (post.late && self.view == View::Newest).then(|| self.late_words(&post));
@@ -120,7 +128,10 @@ impl Chat {
         }
         self.timeline.trim(if let Wanted::Older { .. } = what { Side::Newest } else { Side::Oldest });
         match what {
-            Wanted::Newest => self.mark_unread(),
+            Wanted::Newest => {
+                self.forget_kept();
+                self.mark_unread();
+            }
             Wanted::Older { .. } => (),
             Wanted::Newer { time_us } => self.on_newer(*time_us, page.newest),
             Wanted::Around { time_us } => {
@@ -148,10 +159,11 @@ impl Chat {
     /// What came since the newest was read is still to be fetched; then posts are shown as they come.
     fn on_newer(&mut self, asked_us: i64, newest: Option<u64>) {
         let Some(newest) = newest else { return };
-        if !self.timeline.reach(newest) {
-            let time_us = self.timeline.newest_us().unwrap_or(asked_us);
-            self.load(Wanted::Newer { time_us });
+        if self.timeline.reach(newest) {
+            return self.forget_kept();
         }
+        let time_us = self.timeline.newest_us().unwrap_or(asked_us);
+        self.load(Wanted::Newer { time_us });
     }
 
     fn mark_unread(&mut self) {
@@ -192,7 +204,8 @@ impl Chat {
         if self.timeline.find(&place).is_ok() {
             return self.scroll_down(self.page() / 2);
         }
-        self.timeline = super::timeline::Timeline::default();
+        let seen = std::mem::take(&mut self.timeline);
+        self.keep_end(&self.room.clone(), seen);
         self.timeline.skip(self.offset.max(1));
         self.timeline.insert(post.clone());
         self.load(Wanted::Around { time_us: post.time_us });

@@ -10,7 +10,7 @@ use super::editor::Editor;
 use super::outbox::Outbox;
 use super::panel::Panel;
 use super::talk;
-use super::timeline::{Place, Timeline};
+use super::timeline::{Older, Place, Timeline};
 use crate::exit::Exit;
 use crate::output::names::Names;
 
@@ -114,6 +114,16 @@ pub(super) struct Room {
     /// What was typed there and not sent.
     draft: String,
     re: Option<Post>,
+    /// The end of it, as far as it was seen and is not shown; for when the daemon is away.
+    pub(super) kept: Timeline,
+}
+
+impl Room {
+    /// Somebody spoke, and it is not shown.
+    pub(super) fn keep(&mut self, post: Post) {
+        self.kept.insert(post);
+        self.kept.trim_to_end();
+    }
 }
 
 /// Told in place of the status until the next key.
@@ -257,12 +267,37 @@ impl Chat {
             self.notice = None;
         }
         self.reach = Reach::Gone(why);
+        self.show_kept();
     }
 
     /// It says less than it does where nothing happens.
     pub(super) fn handle_silence(&mut self) {
         if self.reach == Reach::Live {
             self.reach = Reach::Silent;
+            self.show_kept();
+        }
+    }
+
+    /// Remembers the end of a room that is not shown any more. An older part would have a hole behind it.
+    pub(super) fn keep_end(&mut self, room: &str, seen: Timeline) {
+        if let Some(room) = self.rooms.get_mut(room).filter(|_| seen.is_live()) {
+            room.kept = seen;
+            room.kept.trim_to_end();
+        }
+    }
+
+    /// What is shown here reaches to the newest post, so nothing beside it has to.
+    pub(super) fn forget_kept(&mut self) {
+        if let Some(room) = self.rooms.get_mut(&self.room) {
+            room.kept = Timeline::default();
+        }
+    }
+
+    /// Nobody answers who could tell what was said here: what was seen of it is better than nothing.
+    fn show_kept(&mut self) {
+        let is_awaited = self.timeline.older == Older::Loading && self.timeline.is_live();
+        if let Some(room) = self.rooms.get_mut(&self.room).filter(|_| is_awaited) {
+            self.timeline.merge(std::mem::take(&mut room.kept));
         }
     }
 
@@ -280,9 +315,11 @@ impl Chat {
         let offset = self.offset;
         let left = std::mem::replace(&mut self.room, room.to_owned());
         let (draft, re) = (self.editor.replace(String::new()), self.re.take());
+        let seen = std::mem::take(&mut self.timeline);
         if let Some(left) = self.rooms.get_mut(&left) {
             (left.draft, left.re, left.read, left.unread) = (draft, re, offset, 0);
         }
+        self.keep_end(&left, seen);
         self.enter();
     }
 
@@ -293,8 +330,16 @@ impl Chat {
             room.unread = 0;
         }
         (self.mode, self.unread) = (Mode::Typing, None);
-        self.go_to_newest();
+        (self.view, self.below) = (View::Newest, 0);
         self.reload();
+    }
+
+    /// Nothing that is asked for now is answered soon.
+    pub(super) fn is_away(&self) -> bool {
+        match self.reach {
+            Reach::Gone(_) | Reach::Silent => true,
+            Reach::CatchingUp | Reach::Back | Reach::Live => false,
+        }
     }
 
     /// Shows the newest posts, and follows them.
@@ -308,6 +353,9 @@ impl Chat {
     fn reload(&mut self) {
         self.timeline = Timeline::default();
         self.load(Wanted::Newest);
+        if self.is_away() {
+            self.show_kept();
+        }
     }
 
     /// Whoever asks again does not want the answer before any more.

@@ -137,11 +137,30 @@ impl Timeline {
 
     /// Drops what is too much, at one side.
     pub(super) fn trim(&mut self, side: Side) {
-        let mut extra = self.entries.len().saturating_sub(POSTS_MAX);
+        self.trim_to(side, POSTS_MAX, BYTES_MAX);
+    }
+
+    /// Drops all but the end, which is kept of a room where nobody looks.
+    pub(super) fn trim_to_end(&mut self) {
+        self.trim_to(Side::Oldest, KEPT_POSTS_MAX, KEPT_BYTES_MAX);
+    }
+
+    /// Puts in everything of another one that is not there.
+    pub(super) fn merge(&mut self, other: Self) {
+        for (place, entry) in other.entries {
+            if let Err(at) = self.find(&place) {
+                self.entries.insert(at, (place, entry));
+                self.bytes += self.bytes_at(at);
+            }
+        }
+    }
+
+    fn trim_to(&mut self, side: Side, posts_max: usize, bytes_max: usize) {
+        let mut extra = self.entries.len().saturating_sub(posts_max);
         let mut bytes = self.bytes;
         let at = |len: usize, n: usize| if side == Side::Oldest { n } else { len - 1 - n };
         for n in 0..self.entries.len() {
-            if n >= extra && bytes <= BYTES_MAX {
+            if n >= extra && bytes <= bytes_max {
                 break;
             }
             bytes -= self.bytes_at(at(self.entries.len(), n));
@@ -197,6 +216,10 @@ const BEHIND_ALL: &str = "~";
 pub(super) const POSTS_MAX: usize = 2_000;
 /// Bytes of them.
 const BYTES_MAX: usize = 4 << 20;
+/// Posts kept of a room where nobody looks: more than a screen.
+pub(super) const KEPT_POSTS_MAX: usize = 100;
+/// Bytes of them: of all rooms that a chat knows at most 64 MiB.
+const KEPT_BYTES_MAX: usize = 64 << 10;
 /// Guess: what a post takes beside its text.
 const POST_BYTES: usize = 400;
 

@@ -4,7 +4,7 @@ use p2p_proto::v1::{Conversation, Gap, Room, RoomsResponse, SearchResponse};
 
 use super::*;
 use crate::tui::chat::state::View;
-use crate::tui::chat::timeline::POSTS_MAX;
+use crate::tui::chat::timeline::{KEPT_POSTS_MAX, POSTS_MAX};
 
 fn page(posts: impl IntoIterator<Item = Post>, is_more: bool) -> Page {
     Page { posts: posts.into_iter().collect(), is_more, expired: 0, newest: Some(100) }
@@ -121,6 +121,64 @@ fn posts_of_other_rooms_are_counted_and_marked_when_the_room_is_entered() {
     let at = |text: &str| shown.find(text).unwrap();
     assert!(at("old") < at("── new") && at("── new") < at("tea"), "{shown}");
     assert_eq!(chat.rooms["kitchen"].unread, 0);
+}
+
+#[test]
+fn what_was_seen_of_a_room_is_shown_while_the_daemon_is_away() {
+    let kitchen = |post: Post| Post { room: "kitchen".to_owned(), ..post };
+    let mut chat = chat([post('a', 1, 1, "here")]);
+    enter(&mut chat, "/join kitchen");
+    answer(&mut chat, page([kitchen(post('b', 90, -9, "old tea"))], false));
+    enter(&mut chat, "/join general");
+    chat.handle_watched(Ok(batch([kitchen(post('b', 101, 2, "fresh tea"))])));
+    // It goes before it answers what was said here.
+    chat.handle_watched(Err("the daemon is gone".to_owned()));
+    let away = screen(&mut chat);
+    assert!(away.contains("the daemon is away: what was said before") && away.contains("here"), "{away}");
+    enter(&mut chat, "/join kitchen");
+    let away = screen(&mut chat);
+    assert!(away.contains("the daemon is away") && away.contains("OFFLINE"), "{away}");
+    assert!(away.contains("old tea") && away.contains("fresh tea") && !away.contains("here"), "{away}");
+    enter(&mut chat, "/join general");
+    enter(&mut chat, "/join kitchen");
+    assert!(screen(&mut chat).contains("old tea"), "also when it is left and entered again");
+    // What it says when it is back is put where it belongs, once.
+    chat.handle_watched(Ok(batch([kitchen(post('b', 102, 3, "more tea"))])));
+    let newest = [post('b', 80, -99, "first tea"), post('b', 90, -9, "old tea"), post('b', 101, 2, "fresh tea")];
+    answer(&mut chat, page(newest.map(kitchen), false));
+    let back = screen(&mut chat);
+    let teas = ["the beginning of kitchen", "first tea", "old tea", "fresh tea", "more tea"];
+    assert!(teas.map(|tea| back.find(tea).unwrap()).is_sorted(), "{back}");
+    assert_eq!(chat.timeline.len(), 4);
+}
+
+#[test]
+fn the_end_of_a_room_can_be_shown_again_while_the_daemon_is_away() {
+    let mut chat = chat(hundred());
+    let hit = post('b', 1, -1_000_000, "found");
+    chat.jump(&hit);
+    chat.handle_watched(Ok(batch([post('b', 101, 1, "number 101, meanwhile")])));
+    chat.handle_watched(Err("the daemon is gone".to_owned()));
+    chat.handle_key(KeyEvent::new(KeyCode::End, KeyModifiers::CONTROL));
+    let shown = screen(&mut chat);
+    assert!(shown.contains("number 100.") && shown.contains("number 101, meanwhile"), "{shown}");
+    assert!(!shown.contains("found"), "{shown}");
+}
+
+#[test]
+fn of_rooms_where_nobody_looks_a_little_is_kept() {
+    let mut chat = chat([]);
+    let busy = (101..=400).map(|seq| Post { room: "busy".to_owned(), ..post('a', seq, seq as i64, "x") });
+    chat.handle_watched(Ok(batch(busy)));
+    assert_eq!(chat.rooms["busy"].kept.len(), KEPT_POSTS_MAX);
+    chat.handle_watched(Ok(WatchResponse {
+        offset: 410,
+        item: Some(Item::Gap(Gap { from: 401, to: 410, posts: 9 })),
+        ..WatchResponse::default()
+    }));
+    chat.handle_watched(Err("the daemon is gone".to_owned()));
+    enter(&mut chat, "/join busy");
+    assert!(screen(&mut chat).contains("9 posts are gone"));
 }
 
 #[test]
