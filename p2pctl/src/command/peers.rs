@@ -12,7 +12,8 @@ use super::{Session, live, who};
 use crate::args::{Peers, PeersCommand};
 use crate::connect::without_number;
 use crate::exit::{Exit, Outcome, Problem};
-use crate::output::peers::{names_of, owner_note, render_peer, render_peers, show as show_name};
+use crate::output::names::short;
+use crate::output::peers::{names_of, namesakes, owner_note, render_peer, render_peers, show as show_name};
 use crate::output::rest::{render_done, render_reconnect};
 use crate::output::{Format, Style};
 
@@ -42,9 +43,10 @@ async fn watch(all: bool, session: &mut Session) -> Outcome {
 /// Those that are linked first, then by name. What a person may miss in the table is said below it.
 fn list(answer: PeersResponse, all: bool, again: bool, session: &mut Session) -> Outcome {
     let known = answer.peers.len();
+    let called: Vec<Peer> = answer.peers.iter().filter(|peer| !peer.petname.is_empty()).cloned().collect();
     let mut peers: Vec<Peer> = answer.peers.into_iter().filter(|peer| all || peer.state() != PeerState::Down).collect();
     peers.sort_by(|a, b| order(a).cmp(&order(b)));
-    let notes = notes(&peers, known - peers.len(), session.style.format);
+    let notes = notes(&peers, &called, known - peers.len(), session.style.format);
     let answer = PeersResponse { peers };
     let render = |style: &Style, out: &mut dyn Write| render_peers(&answer, style, out);
     if again {
@@ -67,8 +69,9 @@ fn order(peer: &Peer) -> (u8, &str, &str, &str) {
     (rank, name, &peer.id, &peer.address)
 }
 
-/// Why some of those that should be linked are not, how many are left out, or how to get the first.
-fn notes(shown: &[Peer], hidden: usize, format: Format) -> Vec<String> {
+/// Why some of those that should be linked are not, who takes the petname of one of `called`, how many are left out, or
+/// how to get the first.
+fn notes(shown: &[Peer], called: &[Peer], hidden: usize, format: Format) -> Vec<String> {
     if shown.is_empty() && hidden == 0 {
         return vec!["no peer is known yet; dial one with: p2pctl peers add HOST:PORT".to_owned()];
     }
@@ -84,6 +87,12 @@ fn notes(shown: &[Peer], hidden: usize, format: Format) -> Vec<String> {
     let mut notes: Vec<String> = shown.iter().filter(is_missed).take(reasons_max).map(reason).collect();
     let late = shown.iter().filter_map(|peer| Some(format!("{}: {}", show_name(peer, &names), owner_note(peer)?)));
     notes.extend(late.take(reasons_max));
+    let called =
+        called.iter().flat_map(|peer| namesakes(shown, &peer.id, &peer.petname).map(move |other| (peer, other)));
+    let unlike = called.map(|(peer, other)| {
+        format!("{}: not whom you call {} ({})", show_name(other, &names), peer.petname, short(&peer.id))
+    });
+    notes.extend(unlike.take(reasons_max));
     if hidden > 0 {
         let are = if hidden == 1 { "is" } else { "are" };
         notes.push(format!("{hidden} more {are} down: p2pctl peers -a"));
@@ -123,8 +132,16 @@ async fn call(written: &str, name: String, session: &mut Session) -> Outcome {
         "" => format!("{written} has no petname"),
         name => format!("{written} is called {}", name.trim()),
     };
-    update(UpdatePeerRequest { id, petname: Some(name), blocked: None }, "peers name", session).await?;
-    session.show(|style, out| render_done("peer_named", &text, style, out))
+    let known = who::known(session).await?;
+    let petname = Some(name.clone());
+    update(UpdatePeerRequest { id: id.clone(), petname, blocked: None }, "peers name", session).await?;
+    session.show(|style, out| render_done("peer_named", &text, style, out))?;
+    // Nothing to refuse: else whoever takes the name of another could keep us from calling the right one so.
+    for other in namesakes(&known, &id, &name) {
+        let other = show_name(other, &names_of(&known));
+        session.warn(&format!("{other} calls itself so too: {} alone is {} now", name.trim(), short(&id)));
+    }
+    Ok(())
 }
 
 async fn block(written: &str, is_blocked: bool, session: &mut Session) -> Outcome {

@@ -45,7 +45,7 @@ pub(crate) async fn resolve_post(written: &str, session: &mut Session) -> Outcom
 }
 
 /// Every peer that the daemon knows, and itself.
-async fn known(session: &mut Session) -> Outcome<Vec<Peer>> {
+pub(super) async fn known(session: &mut Session) -> Outcome<Vec<Peer>> {
     let client = session.client().await?;
     let mut known = session.answer("peers", client.mesh().peers(PeersRequest {})).await?.peers;
     let own = fetch_status("peers", session).await?;

@@ -117,6 +117,12 @@ pub(crate) fn short(id: &str) -> String {
     escape::line(id).chars().take(SHORT_LEN).collect()
 }
 
+/// Names that people read as the same, as the daemon compares them.
+pub(crate) fn fold(name: &str) -> String {
+    let seen = name.chars().filter(|character| !character.is_whitespace() && !escape::is_hostile(*character));
+    seen.flat_map(char::to_lowercase).collect()
+}
+
 fn common(a: &str, b: &str) -> usize {
     a.chars().zip(b.chars()).take_while(|(a, b)| a == b).count()
 }

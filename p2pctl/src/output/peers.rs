@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use p2p_proto::v1::{Peer, PeerState, PeersResponse};
 
 use super::document::{self, Document, Fields};
-use super::names::Names;
+use super::names::{self, Names};
 use super::{Shape, Style, escape, table, time};
 
 /// Writes all peers.
@@ -46,6 +46,13 @@ pub(crate) fn names_of(peers: &[Peer]) -> Names {
         names.add_peer(peer);
     }
     names
+}
+
+/// Others that call themselves as this user calls the peer `id`, and are shown so.
+pub(crate) fn namesakes<'a>(peers: &'a [Peer], id: &str, petname: &str) -> impl Iterator<Item = &'a Peer> {
+    let (id, petname) = (id.to_owned(), names::fold(petname));
+    let is_namesake = move |peer: &&Peer| names::fold(&peer.name) == petname && peer.id != id;
+    peers.iter().filter(|peer| peer.petname.is_empty() && !peer.name.is_empty()).filter(is_namesake)
 }
 
 /// How a peer is called in a list: a configured address that never answered has nothing but the address.

@@ -150,6 +150,17 @@ async fn the_book_is_changed_by_name_id_and_address() {
 }
 
 #[tokio::test]
+async fn x_06_who_calls_itself_as_we_call_another_is_told_apart_in_the_list() {
+    let fake = with_peers();
+    fake.state().peers[1].petname = "Alice".to_owned();
+    let ran = run_at(&fake, &["peers", "-v"]).await;
+    assert!(ran.stderr.contains("alice~k5x3: not whom you call Alice (7qfdabcd)"), "{}", ran.stderr);
+    fake.state().peers[0].petname = "somebody else".to_owned();
+    let ran = run_at(&fake, &["peers", "-v"]).await;
+    assert!(!ran.stderr.contains("not whom"), "{}", ran.stderr);
+}
+
+#[tokio::test]
 async fn a_peer_is_called_blocked_and_let_in_again_by_any_of_its_names() {
     let fake = with_peers();
     fake.state().peers[1].petname = "boss".to_owned();
@@ -164,6 +175,10 @@ async fn a_peer_is_called_blocked_and_let_in_again_by_any_of_its_names() {
         assert_eq!((ran.exit, ran.stdout.as_str(), ran.stderr.as_str()), (Exit::Ok, said, ""));
         assert_eq!(fake.state().requests.last(), Some(&asked));
     }
+    // An impostor cannot keep us from calling the right one by its name, and is told.
+    let ran = run_at(&fake, &["peers", "name", "bob", "ALICE"]).await;
+    assert_eq!((ran.exit, ran.stdout.as_str()), (Exit::Ok, "bob is called ALICE\n"));
+    assert_eq!(ran.stderr, "p2pctl: warning: alice~k5x3 calls itself so too: ALICE alone is 7qfdabcd now\n");
     // Of an id that is written out nothing need be known.
     let ran = run_at(&fake, &["peers", "block", OWN, "-ojson"]).await;
     assert_eq!(ran.stdout, "{\"v\":1,\"type\":\"peer_blocked\",\"ok\":true}\n");
