@@ -22,6 +22,28 @@ fn texts(peer: &TestPeer, room: &str) -> Vec<String> {
 }
 
 #[test]
+fn nothing_stays_of_signs_whose_width_nobody_agrees_on() {
+    let network = Network::new();
+    let one = network.start("one", &[]);
+    let Some(here) = or_skip(Terminal::run(&one, &["chat"], 80)) else { return };
+    here.wait_for("READY");
+    for text in ["🇩🇪🇫🇷 flags", "👨‍👩‍👧 family 👩🏽‍❤️‍💋‍👨🏿 kiss", "क्‍ष ☃️ 1️⃣ signs"]
+    {
+        drop(one.p2pctl(&["send", text]).ok());
+    }
+    here.wait_for("signs");
+    for _ in 0..30 {
+        drop(one.p2pctl(&["send", "a plain line of some more words than the others had"]).ok());
+    }
+    drop(one.p2pctl(&["send", "the last"]).ok());
+    here.wait_for("the last");
+    here.wait_until("rows of plain text and nothing else", |screen| {
+        let rows: Vec<&str> = screen.lines().filter(|row| row.contains("a plain line")).collect();
+        !rows.is_empty() && rows.iter().all(|row| row.chars().all(|c| c.is_ascii() || "│●▸".contains(c)))
+    });
+}
+
+#[test]
 fn people_talk_answer_and_see_what_is_held() {
     let network = Network::new();
     let [one, two] = two(&network);

@@ -3,6 +3,7 @@
 mod board;
 pub(crate) mod chat;
 mod draw;
+mod paint;
 mod stage;
 
 use std::cell::RefCell;
@@ -60,7 +61,7 @@ async fn show(board: &RefCell<Board>) -> Outcome {
     let mut terminated = signal(SignalKind::terminate())?;
     let mut hung_up = signal(SignalKind::hangup())?;
     loop {
-        stage.terminal().draw(|frame| draw::draw(&board.borrow(), frame))?;
+        stage.draw(|frame| draw::draw(&board.borrow(), frame))?;
         tokio::select! {
             _ = tick.tick() => board.borrow_mut().tick(),
             _ = terminated.recv() => return Err(Stop::Said(Exit::Interrupted)),

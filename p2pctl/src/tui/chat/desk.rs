@@ -123,7 +123,7 @@ impl<'a> Desk<'a> {
                 match effect {
                     Effect::Leave(Exit::Ok) => return Ok(()),
                     Effect::Leave(exit) => return Err(Stop::Said(exit)),
-                    Effect::Redraw => stage.terminal().clear()?,
+                    Effect::Redraw => stage.clear()?,
                     Effect::Suspend => {
                         drop(stage);
                         ends.suspend().await?;
@@ -164,12 +164,12 @@ impl<'a> Desk<'a> {
     }
 
     fn draw(&self, stage: &mut Stage) -> Outcome {
-        let size = stage.terminal().size()?;
+        let size = stage.size()?;
         let mut chat = self.chat.borrow_mut();
         if chat.screen != (size.width, size.height) {
             chat.handle_resize(size.width, size.height);
         }
-        stage.terminal().draw(|frame| draw(&chat, frame))?;
+        stage.draw(|frame| draw(&chat, frame))?;
         Ok(())
     }
 
