@@ -101,9 +101,12 @@ fn notes(shown: &[Peer], called: &[Peer], hidden: usize, format: Format) -> Vec<
 }
 
 async fn show(written: &str, session: &mut Session) -> Outcome {
-    let client = session.client().await?;
-    let known = session.answer("peers", client.mesh().peers(PeersRequest {})).await?.peers;
-    let peer = who::find(&known, written)?;
+    let known = who::known(session).await?;
+    let (own, others) = known.split_last().expect("the daemon itself is the last one");
+    let peer = who::find(others, written).map_err(|problem| match who::find(std::slice::from_ref(own), written) {
+        Ok(_) => problem.with_hint("that is this daemon itself: p2pctl status"),
+        Err(_) => problem,
+    })?;
     session.show(|style, out| render_peer(peer, style, out))
 }
 

@@ -44,7 +44,7 @@ pub(crate) async fn resolve_post(written: &str, session: &mut Session) -> Outcom
     Ok(PostId { author, epoch, seq })
 }
 
-/// Every peer that the daemon knows, and itself.
+/// Every peer that the daemon knows, and itself behind them.
 pub(super) async fn known(session: &mut Session) -> Outcome<Vec<Peer>> {
     let client = session.client().await?;
     let mut known = session.answer("peers", client.mesh().peers(PeersRequest {})).await?.peers;

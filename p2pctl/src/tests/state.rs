@@ -122,6 +122,8 @@ async fn c_06_a_dumb_terminal_gets_no_commands() {
 async fn one_peer_is_found_by_its_name() {
     let ran = run_at(&with_peers(), &["peers", "show", "bob"]).await;
     assert!(ran.stdout.starts_with("name          bob~7qfd\n"), "{}", ran.stdout);
+    let own = run_at(&with_peers(), &["peers", "show", &fake::OWN[..8]]).await;
+    assert!(own.stderr.ends_with("hint: that is this daemon itself: p2pctl status\n"), "{}", own.stderr);
     let ran = run_at(&with_peers(), &["peers", "show", "carol"]).await;
     assert_eq!(ran.exit, Exit::NotFound);
     assert_eq!(

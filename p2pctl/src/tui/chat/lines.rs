@@ -67,9 +67,7 @@ impl Chat {
     pub(super) fn first_words(&self) -> Option<String> {
         match self.timeline.older {
             Older::More => None,
-            Older::Loading if self.is_away() => {
-                Some("the daemon is away: what was said before comes with it".to_owned())
-            }
+            Older::Loading if self.is_away() => Some("not loaded: the daemon is away".to_owned()),
             Older::Loading => Some("loading".to_owned()),
             Older::End { expired: 0 } => Some(format!("the beginning of {}", self.title(&self.room))),
             Older::End { expired } => {
