@@ -14,7 +14,7 @@ use clap_complete::Shell;
 use crate::output::Format;
 use crate::output::template::Template;
 
-pub(crate) use bench::{Bench, BenchSend, BenchWatch};
+pub(crate) use bench::{BENCH_ROOM, Bench, BenchSend, BenchWatch};
 pub(crate) use network::{Network, NetworkCommand, Rotate};
 pub(crate) use peers::{Peers, PeersCommand};
 pub(crate) use tickets::Invite;
@@ -93,7 +93,7 @@ pub(crate) enum Command {
     /// Read what is said, as it is said
     ///
     /// Goes on until Ctrl-C, also when the daemon restarts. Gaps and the end of the past are told on stderr, and with -o json as
-    /// objects of the stream.
+    /// objects of the stream. People are not shown what `bench` measures with, but for `watch bench`, --all and --after.
     Watch(Watch),
     /// Talk, on the whole terminal
     ///
@@ -102,6 +102,8 @@ pub(crate) enum Command {
     #[cfg(feature = "tui")]
     Chat(Chat),
     /// Read what was said, oldest first
+    ///
+    /// People are not shown what `bench` measures with, but for `history bench` and --all.
     History(History),
     /// Find what was said, by words in it
     ///

@@ -6,6 +6,9 @@ use clap::{Args, Subcommand};
 
 use super::span;
 
+/// Where measurements are said where no other room is named.
+pub(crate) const BENCH_ROOM: &str = "bench";
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Bench {
     /// Store many messages, many at the same time
@@ -20,7 +23,7 @@ pub(crate) enum Bench {
 #[derive(Debug, Args)]
 pub(crate) struct BenchSend {
     /// Where to say it
-    #[arg(short, long, value_name = "ROOM", default_value = "bench")]
+    #[arg(short, long, value_name = "ROOM", default_value = BENCH_ROOM)]
     pub(crate) room: String,
     /// How many messages
     #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
@@ -37,7 +40,7 @@ pub(crate) struct BenchSend {
 #[derive(Debug, Args)]
 pub(crate) struct BenchWatch {
     /// Where it is said
-    #[arg(short, long, value_name = "ROOM", default_value = "bench")]
+    #[arg(short, long, value_name = "ROOM", default_value = BENCH_ROOM)]
     pub(crate) room: String,
     /// Stop behind this many messages
     #[arg(long, value_name = "N")]

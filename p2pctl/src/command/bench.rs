@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::Session;
-use crate::args::{Bench, BenchSend, BenchWatch};
+use crate::args::{BENCH_ROOM, Bench, BenchSend, BenchWatch};
 use crate::exit::{Exit, Outcome, Problem};
 use crate::output::bench::{Measured, render_bench};
 use crate::parse::{self, TEXT_BYTES_MAX};
@@ -155,6 +155,31 @@ fn outgoing(args: &BenchSend, now_us: i64) -> Outgoing {
     let head = format!("{WORD} {now_us} ");
     let text = format!("{head}{}", "x".repeat(args.size.saturating_sub(head.len())));
     Outgoing { room: args.room.clone(), text, ..Outgoing::default() }
+}
+
+/// What becomes of measurements where people read: there may be thousands of them between two things that were said.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Measurements {
+    Shown,
+    LeftOut,
+}
+
+impl Measurements {
+    /// They are left out where all rooms are asked for, and not everything.
+    pub(crate) fn in_rooms(is_every_room: bool, is_everything: bool) -> Self {
+        if is_every_room && !is_everything { Self::LeftOut } else { Self::Shown }
+    }
+
+    /// Leaves them out of these posts where they are not shown; how many.
+    pub(crate) fn leave_out(self, posts: &mut Vec<Post>) -> u64 {
+        let before = posts.len();
+        match self {
+            Self::Shown => (),
+            // What somebody says in that room is shown.
+            Self::LeftOut => posts.retain(|post| post.room != BENCH_ROOM || said_us(post).is_none()),
+        }
+        (before - posts.len()) as u64
+    }
 }
 
 fn said_us(post: &Post) -> Option<i64> {

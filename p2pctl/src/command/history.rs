@@ -3,6 +3,7 @@
 use p2p_proto::v1::watch_request::Start;
 use p2p_proto::v1::{HistoryRequest, HistoryResponse, Post, WatchRequest};
 
+use super::bench::Measurements;
 use super::watch::{self, Writer};
 use super::{Session, who};
 use crate::args;
@@ -17,12 +18,16 @@ use crate::progress::Spinner;
 pub(crate) async fn run(args: args::History, session: &mut Session) -> Outcome {
     let request = request(&args, session).await?;
     let all = args.all || args.last == 0;
-    let is_document = !args.null
-        && args.format.is_none()
-        && !args.follow
-        && matches!(session.style.format, Format::Json | Format::Yaml);
+    let is_raw = args.null || args.format.is_some();
+    let is_document = !is_raw && !args.follow && !session.is_for_people();
     let keep = if all && !is_document { PAGES_KEPT_MAX } else { usize::MAX };
-    let fetched = fetch(request.clone(), if all { u64::MAX } else { args.last }, keep, session).await?;
+    let measurements = if is_raw || !session.is_for_people() {
+        Measurements::Shown
+    } else {
+        Measurements::in_rooms(request.room.is_empty() && request.with.is_empty(), all)
+    };
+    let wanted = Wanted { posts: if all { u64::MAX } else { args.last }, measurements };
+    let fetched = fetch(request.clone(), wanted, keep, session).await?;
     let history = &fetched.history;
     if is_document {
         return session.show(|style, out| posts::render_history(history, style, out));
@@ -35,10 +40,13 @@ pub(crate) async fn run(args: args::History, session: &mut Session) -> Outcome {
     writer.write_all(&history.posts, session).await?;
     tell_expired(&args, &request, history, session);
     tell_blocked(history.blocked, session);
-    if args.follow {
-        return go_on(request, history, writer, session).await;
+    if fetched.measured > 0 {
+        session.note(watch::MEASURED);
     }
-    if history.posts.is_empty() && fetched.older_us.is_empty() {
+    if args.follow {
+        return go_on(request, history, measurements, writer, session).await;
+    }
+    if history.posts.is_empty() && fetched.measured == 0 && fetched.older_us.is_empty() {
         session.note("nothing was said there");
     }
     Ok(())
@@ -53,7 +61,8 @@ async fn show_older(
 ) -> Outcome {
     for span in fetched.older_us.windows(2).rev() {
         let request = HistoryRequest { since_us: span[1], until_us: span[0], ..request.clone() };
-        let mut span = fetch(request, u64::MAX, usize::MAX, session).await?.history;
+        let all = Wanted { posts: u64::MAX, measurements: Measurements::Shown };
+        let mut span = fetch(request, all, usize::MAX, session).await?.history;
         span.posts.retain(|post| fetched.is_part(post));
         writer.write_all(&span.posts, session).await?;
     }
@@ -61,14 +70,20 @@ async fn show_older(
 }
 
 /// Shows what is said behind what was shown, as far as it was asked for.
-async fn go_on(request: HistoryRequest, history: &HistoryResponse, writer: Writer, session: &mut Session) -> Outcome {
+async fn go_on(
+    request: HistoryRequest,
+    history: &HistoryResponse,
+    measurements: Measurements,
+    writer: Writer,
+    session: &mut Session,
+) -> Outcome {
     let rooms = if request.room.is_empty() { Vec::new() } else { vec![request.room] };
     // What was shown is never shown again, whatever the daemon says of its offset.
     let shown = history.posts.iter().map(|post| post.offset).max().unwrap_or(0);
     let start = Some(Start::After(history.offset.max(shown)));
     let HistoryRequest { authors, blocked, with, .. } = request;
     let watched = WatchRequest { rooms, authors, no_own: false, blocked, with, start };
-    watch::go_on(watched, request.since_us, writer, session).await
+    watch::go_on(watched, request.since_us, measurements, writer, session).await
 }
 
 /// Some of what was asked for is gone: the answer goes back to the first that is held, and they are in its time.
@@ -117,6 +132,14 @@ async fn request(args: &args::History, session: &mut Session) -> Outcome<History
     Ok(HistoryRequest { room, limit: 0, since_us, until_us, authors, page, blocked: args.blocked, with })
 }
 
+/// What is to be fetched.
+#[derive(Clone, Copy)]
+struct Wanted {
+    /// The newest this many.
+    posts: u64,
+    measurements: Measurements,
+}
+
 /// What was fetched.
 struct Fetched {
     /// The newest posts, oldest first.
@@ -124,6 +147,8 @@ struct Fetched {
     /// Where there are older ones that are not kept: times that part them into spans, newest first. A span begins with its
     /// older end and goes up to, and not with, its newer one.
     older_us: Vec<i64>,
+    /// Measurements that were left out.
+    measured: u64,
 }
 
 impl Fetched {
@@ -150,23 +175,27 @@ impl Fetched {
 }
 
 /// The newest `wanted` posts; of very many the newest `keep` pages. Pages come newest first.
-async fn fetch(mut request: HistoryRequest, wanted: u64, keep: usize, session: &mut Session) -> Outcome<Fetched> {
+async fn fetch(mut request: HistoryRequest, wanted: Wanted, keep: usize, session: &mut Session) -> Outcome<Fetched> {
     let mut chat = session.client().await?.chat();
-    let mut fetched = Fetched { history: HistoryResponse::default(), older_us: Vec::new() };
+    let mut fetched = Fetched { history: HistoryResponse::default(), older_us: Vec::new(), measured: 0 };
     let mut pages: Vec<Vec<Post>> = Vec::new();
     let mut older_us = Vec::new();
-    let mut missing = wanted;
-    let spinner = Spinner::new(session.is_bar_welcome() && wanted > PAGE_POSTS);
-    while missing > 0 {
-        request.limit = u32::try_from(missing.min(PAGE_POSTS)).expect("a page is small");
+    let mut missing = wanted.posts;
+    let spinner = Spinner::new(session.is_bar_welcome() && wanted.posts > PAGE_POSTS);
+    while missing > 0 && fetched.measured < MEASURED_ENOUGH {
+        // Where measurements lie between, nobody knows how many are wanted.
+        let limit = if fetched.measured > 0 { PAGE_POSTS } else { missing.min(PAGE_POSTS) };
+        request.limit = u32::try_from(limit).expect("a page is small");
         let mut page = session.answer("history", chat.history(request.clone())).await?;
         if pages.is_empty() {
             fetched.history.offset = page.offset;
         }
         let offset = fetched.history.offset;
         page.posts.retain(|post| fetched.is_part(post));
+        fetched.measured += wanted.measurements.leave_out(&mut page.posts);
+        leave_newest(&mut page, missing);
         missing = missing.saturating_sub(page.posts.len() as u64);
-        spinner.say(&format!("{} read", counted(wanted - missing, "post")));
+        spinner.say(&format!("{} read", counted(wanted.posts - missing, "post")));
         if pages.len() < keep {
             pages.push(page.posts);
         } else {
@@ -184,6 +213,17 @@ async fn fetch(mut request: HistoryRequest, wanted: u64, keep: usize, session: &
     Ok(fetched.with_older(older_us, request.since_us))
 }
 
+/// Only so many of a page, from its end. What is left out is before the answer, as further pages are.
+fn leave_newest(page: &mut HistoryResponse, posts: u64) {
+    let extra = page.posts.len().saturating_sub(usize::try_from(posts).unwrap_or(usize::MAX));
+    page.posts.drain(..extra);
+    if extra > 0 && page.next.is_empty() {
+        page.next = "more".to_owned();
+    }
+}
+
+/// Measurements left out, behind which the answer ends: nobody shall wait for a flood of them.
+const MEASURED_ENOUGH: u64 = 100_000;
 /// Posts a page: most texts are short, so a page is far below the limit of a message.
 const PAGE_POSTS: u64 = 1_000;
 /// Pages held at once; one has at most 3 MiB.

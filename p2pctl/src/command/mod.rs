@@ -185,6 +185,11 @@ impl Session {
         self.show(render)
     }
 
+    /// What is written is for eyes.
+    pub(crate) fn is_for_people(&self) -> bool {
+        matches!(self.style.format, Format::Text | Format::Wide)
+    }
+
     /// Says something on stderr that only a person wants to know.
     pub(crate) fn note(&mut self, text: &str) {
         if self.verbose || (self.io.terminals.stderr && !self.quiet) {

@@ -1,5 +1,6 @@
 //! `watch`: posts as they come, over restarts of the daemon.
 
+use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::time::Duration;
 
@@ -7,10 +8,11 @@ use jiff::tz::TimeZone;
 use p2p_proto::client::Client;
 use p2p_proto::v1::watch_request::Start;
 use p2p_proto::v1::watch_response::Item;
-use p2p_proto::v1::{Gap, Post, WatchRequest, WatchResponse};
+use p2p_proto::v1::{Gap, Post, RoomsRequest, WatchRequest, WatchResponse};
 use tokio::time::Instant;
 use tonic::{Status, Streaming};
 
+use super::bench::Measurements;
 use super::exec::Exec;
 use super::live::{self, BACKOFF_MIN, is_gone, why_gone};
 use super::{Session, span, who};
@@ -25,7 +27,12 @@ use crate::output::words::{are, counted};
 use crate::parse;
 
 pub(crate) async fn run(args: args::Watch, session: &mut Session) -> Outcome {
-    let request = request(&args, session).await?;
+    let mut request = request(&args, session).await?;
+    let measurements = measurements(&args, &request, session);
+    let last = match (measurements, request.start) {
+        (Measurements::LeftOut, Some(Start::Last(posts))) => find_last(posts, &mut request, session).await?,
+        (Measurements::LeftOut | Measurements::Shown, _) => None,
+    };
     let scene = if request.rooms.len() == 1 || !request.with.is_empty() { Scene::OneRoom } else { Scene::ManyRooms };
     let writer = match (args.exec, args.format) {
         (Some(command), _) => Writer::Exec(Box::new(Exec::new(command))),
@@ -33,7 +40,7 @@ pub(crate) async fn run(args: args::Watch, session: &mut Session) -> Outcome {
     };
     let until = args.time.map(|time| Instant::now() + time);
     let (count, idle, until_caught_up) = (args.count, args.idle, args.until_caught_up);
-    let mut watch = Watch { count, idle, until_caught_up, ..Watch::new(request, writer) };
+    let mut watch = Watch { count, idle, until_caught_up, last, measurements, ..Watch::new(request, writer) };
     let end = match until {
         None => watch.follow(session).await?,
         Some(until) => match tokio::time::timeout_at(until, watch.follow(session)).await {
@@ -60,10 +67,36 @@ async fn request(args: &args::Watch, session: &mut Session) -> Outcome<WatchRequ
     Ok(WatchRequest { rooms, authors, no_own: args.no_own, blocked: args.blocked, with, start: Some(start) })
 }
 
+/// Programs get what they ask for.
+fn measurements(args: &args::Watch, request: &WatchRequest, session: &Session) -> Measurements {
+    let is_raw = args.null || args.format.is_some() || args.exec.is_some();
+    if is_raw || !session.is_for_people() {
+        return Measurements::Shown;
+    }
+    let is_everything = args.start.all || args.start.after.is_some();
+    Measurements::in_rooms(request.rooms.is_empty() && request.with.is_empty(), is_everything)
+}
+
+/// The last posts may all be measurements, so as many more are asked for: those that are to be shown of them.
+async fn find_last(posts: u32, request: &mut WatchRequest, session: &mut Session) -> Outcome<Option<Last>> {
+    let client = session.client().await?;
+    let rooms = session.answer("watch", client.chat().rooms(RoomsRequest {})).await?.rooms;
+    let Some(room) = rooms.iter().find(|room| room.name == args::BENCH_ROOM) else { return Ok(None) };
+    let more = u32::try_from(room.posts).unwrap_or(LAST_MAX);
+    request.start = Some(Start::Last(posts.saturating_add(more).min(LAST_MAX)));
+    Ok(Some(Last { wanted: posts as usize, posts: VecDeque::new() }))
+}
+
 /// Goes on behind what was shown of the past, until Ctrl-C: posts behind `request`'s start, from a moment on.
-pub(crate) async fn go_on(request: WatchRequest, since_us: i64, writer: Writer, session: &mut Session) -> Outcome {
+pub(crate) async fn go_on(
+    request: WatchRequest,
+    since_us: i64,
+    measurements: Measurements,
+    writer: Writer,
+    session: &mut Session,
+) -> Outcome {
     // It answered a moment ago.
-    let mut watch = Watch { since_us, linked: true, ..Watch::new(request, writer) };
+    let mut watch = Watch { since_us, measurements, linked: true, ..Watch::new(request, writer) };
     let end = watch.follow(session).await?;
     watch.finish(end)
 }
@@ -78,11 +111,22 @@ struct Watch {
     count: Option<u64>,
     idle: Option<Duration>,
     until_caught_up: bool,
+    measurements: Measurements,
+    /// The last posts of the past, until it is known which they are.
+    last: Option<Last>,
     /// It was said that posts are left out.
     said_blocked: bool,
+    /// It was said that measurements are.
+    said_measured: bool,
     last_post: Instant,
     /// The daemon answered at least once, so it is worth waiting for it to come back.
     linked: bool,
+}
+
+/// Posts of the past that come before it is known whether they are among the last ones.
+struct Last {
+    wanted: usize,
+    posts: VecDeque<Post>,
 }
 
 /// How posts are written.
@@ -124,6 +168,9 @@ impl Watch {
             idle: None,
             until_caught_up: false,
             said_blocked: false,
+            measurements: Measurements::Shown,
+            last: None,
+            said_measured: false,
             last_post: Instant::now(),
             linked: false,
         }
@@ -190,13 +237,24 @@ impl Watch {
             Some(Item::Batch(batch)) => {
                 let mut posts = batch.posts;
                 posts.retain(|post| post.time_us >= self.since_us);
-                self.show(&posts, session).await?;
+                let left_out = self.measurements.leave_out(&mut posts);
+                if left_out > 0 && !std::mem::replace(&mut self.said_measured, true) {
+                    session.note(MEASURED);
+                }
+                match &mut self.last {
+                    Some(last) => last.take(posts),
+                    None => self.show(&posts, session).await?,
+                }
                 end = self.count.filter(|count| self.shown >= *count).map(|_| End::Count);
             }
             Some(Item::CaughtUp(_)) => {
+                if let Some(last) = self.last.take() {
+                    self.show(&Vec::from(last.posts), session).await?;
+                    end = self.count.filter(|count| self.shown >= *count).map(|_| End::Count);
+                }
                 self.writer.tell(&document::caught_up(response.offset), session)?;
                 session.note("caught up");
-                end = self.until_caught_up.then_some(End::CaughtUp);
+                end = end.or(self.until_caught_up.then_some(End::CaughtUp));
             }
             Some(Item::Gap(gap)) => {
                 self.writer.tell(&document::gap(&gap), session)?;
@@ -238,6 +296,14 @@ impl Watch {
                 Err(Problem::timeout(format!("watch: {} of {count} posts came", self.shown)).into())
             }
         }
+    }
+}
+
+impl Last {
+    fn take(&mut self, posts: Vec<Post>) {
+        self.posts.extend(posts);
+        let extra = self.posts.len().saturating_sub(self.wanted);
+        self.posts.drain(..extra);
     }
 }
 
@@ -314,5 +380,9 @@ fn tell_gap(gap: &Gap, session: &mut Session) {
 
 /// Said once: there may be many of them.
 const LEFT_OUT: &str = "what blocked peers say is left out: --blocked shows it";
+/// The same for measurements.
+pub(crate) const MEASURED: &str = "what p2pctl bench measured with is left out: name the room bench, or --all";
+/// The daemon gives no more.
+const LAST_MAX: u32 = 10_000;
 /// The daemon says something every 15 s.
 const SILENCE_MAX: Duration = Duration::from_secs(45);

@@ -62,6 +62,7 @@ pub(super) struct State {
     /// Every call but Status is not known.
     pub(super) old: bool,
     pub(super) watched: Vec<WatchRequest>,
+    pub(super) rooms: Vec<Room>,
     pub(super) histories: Vec<HistoryRequest>,
     pub(super) searches: Vec<SearchRequest>,
     pub(super) receipted: Vec<ReceiptsRequest>,
@@ -282,7 +283,9 @@ impl Chat for Api {
     async fn rooms(&self, _: Request<RoomsRequest>) -> Result<Response<RoomsResponse>, Status> {
         self.note("rooms").await?;
         let room = Room { name: "general".to_owned(), posts: 3, newest_us: 1_795_348_800_000_000 };
-        Ok(Response::new(RoomsResponse { rooms: vec![room], ..RoomsResponse::default() }))
+        let known = self.lock().rooms.clone();
+        let rooms = if known.is_empty() { vec![room] } else { known };
+        Ok(Response::new(RoomsResponse { rooms, ..RoomsResponse::default() }))
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use p2p_proto::error::{Code, Error};
 use p2p_proto::v1::watch_request::Start;
 use p2p_proto::v1::watch_response::Item;
-use p2p_proto::v1::{Gap, Peer, PostBatch, SearchResponse, WatchResponse};
+use p2p_proto::v1::{Gap, Peer, PostBatch, Room, SearchResponse, WatchResponse};
 use tonic::Status;
 
 use super::fake::{ALICE, BOB, OWN};
@@ -42,6 +42,57 @@ async fn posts_are_shown_as_they_come() {
     12:00:02 [general] alice~k5x3: text 2
     12:00:03 [general] alice~k5x3: text 3
     ");
+}
+
+/// A post as `bench send` makes it.
+fn measurement(seq: u64) -> Post {
+    Post { room: "bench".to_owned(), ..post(seq, &format!("bench {seq} xxxx")) }
+}
+
+#[tokio::test]
+async fn what_a_benchmark_said_is_not_in_the_way_of_a_reader() {
+    let fake = Fake::start();
+    let talk = Post { room: "bench".to_owned(), ..post(4, "bench is slow today") };
+    let mut posts = vec![post(1, "one"), post(2, "two"), post(3, "three"), talk];
+    posts.extend((5..=80).map(measurement));
+    fake.state().posts = posts;
+    let note = "p2pctl: what p2pctl bench measured with is left out: name the room bench, or --all\n";
+    let ran = run_at(&fake, &["history", "-n", "2", "-v"]).await;
+    let texts: Vec<&str> = ran.stdout.lines().map(|line| line.rsplit_once(": ").unwrap().1).collect();
+    assert_eq!((texts, ran.stderr.as_str()), (vec!["three", "bench is slow today"], note));
+    let lines = async |args: &[&str]| run_at(&fake, args).await.stdout.lines().count();
+    assert_eq!(lines(&["history"]).await, 4);
+    assert_eq!(lines(&["history", "--all"]).await, 80);
+    assert_eq!(lines(&["history", "bench"]).await, 50);
+    // Programs get what they ask for.
+    assert_eq!(lines(&["history", "-F", "{text}"]).await, 50);
+    assert_eq!(run_at(&fake, &["history", "-o", "json"]).await.stdout.matches("\"room\":\"bench\"").count(), 50);
+}
+
+#[tokio::test]
+async fn what_a_benchmark_says_is_not_in_the_way_of_who_watches() {
+    let batch = |posts: Vec<Post>| item(9, Item::Batch(PostBatch::from(posts)));
+    let script = || {
+        let past = vec![post(1, "one"), measurement(2), post(3, "two"), measurement(4), measurement(5)];
+        vec![batch(past), item(9, Item::CaughtUp(true)), batch(vec![measurement(10), post(11, "three")])]
+    };
+    let fake = watched(script());
+    let room = |name: &str, posts| Room { name: name.to_owned(), posts, newest_us: 0 };
+    fake.state().rooms = vec![room("bench", 3), room("general", 3)];
+    let note =
+        "p2pctl: what p2pctl bench measured with is left out: name the room bench, or --all\np2pctl: caught up\n";
+    let ran = run_at(&fake, &["watch", "-n", "1", "--count", "2", "-v"]).await;
+    let texts: Vec<&str> = ran.stdout.lines().map(|line| line.rsplit_once(": ").unwrap().1).collect();
+    assert_eq!((texts, ran.stderr.as_str()), (vec!["two", "three"], note));
+    assert_eq!(starts(&fake), [Start::Last(4)]);
+    let mut seen = Vec::new();
+    for args in [&["-n", "2"][..], &["--all"], &["bench", "-n", "9"], &["-n", "9", "-o", "json"], &["-n", "9", "-0"]] {
+        fake.state().watches.push_back(script());
+        let ran = run_at(&fake, &[&["watch", "--until-caught-up"], args].concat()).await;
+        seen.push(ran.stdout.matches(['\n', '\0']).count());
+    }
+    // JSON tells that the past ends, too.
+    assert_eq!(seen, [2, 5, 5, 6, 5]);
 }
 
 #[tokio::test]
