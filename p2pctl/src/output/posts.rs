@@ -111,7 +111,10 @@ impl PostWriter {
     fn when(&mut self, post: &Post, out: &mut dyn Write) -> io::Result<String> {
         let zone = &self.style.zone;
         if self.style.format == Format::Wide || self.scene == Scene::Past {
-            return Ok(time::date_and_clock(post.time_us, zone));
+            let when = time::date_and_clock(post.time_us, zone);
+            // Neither year nor seconds where a line has no room for them.
+            let is_short = self.style.format != Format::Wide && self.is_narrow();
+            return Ok(if is_short { when.get(5..16).unwrap_or(&when).to_owned() } else { when });
         }
         let day = time::date(post.time_us, zone);
         if day != self.day {
@@ -123,8 +126,11 @@ impl PostWriter {
 
     /// What stands left of a continuation line, up to its bar. A post's first line never begins with a space.
     fn gutter(&self, columns: usize) -> String {
-        let narrow = self.style.columns.is_some_and(|width| width < NARROW_COLUMNS);
-        " ".repeat(if narrow { 1 } else { columns })
+        " ".repeat(if self.is_narrow() { 1 } else { columns })
+    }
+
+    fn is_narrow(&self) -> bool {
+        self.style.columns.is_some_and(|width| width < NARROW_COLUMNS)
     }
 
     /// Breaks a line where the terminal would, since its break would begin at the left edge, where only our own lines do.
@@ -132,7 +138,7 @@ impl PostWriter {
         let Some(columns) = self.style.columns.filter(|columns| *columns > gutter.len() + 4) else {
             return writeln!(out, "{line}");
         };
-        let mut at = used % columns;
+        let mut at = used;
         let mut text = String::with_capacity(line.len());
         for piece in escape::pieces(line) {
             let width = escape::width(piece);

@@ -184,6 +184,21 @@ fn x_03_no_text_begins_a_line_even_where_the_terminal_would_break_it() {
 }
 
 #[test]
+fn x_03_a_text_behind_a_name_that_fills_the_line_does_not_begin_the_next_one() {
+    let narrow = Style { columns: Some(40), ..style(Format::Text) };
+    for len in 1..32 {
+        let name = "b".repeat(len);
+        let shown =
+            written(narrow.clone(), Scene::Past, &[post(1, BOB, &name, "11-22 12:00 [general] alice~k5x3: fake")]);
+        let mut lines = shown.lines();
+        let first = lines.next().unwrap();
+        assert!(escape::width(first) <= 40 || first.ends_with(": "), "{first:?}");
+        assert!(first[5..].starts_with(' ') && first[11..].starts_with(" [general] b"), "{first:?}");
+        assert!(lines.all(|line| line.starts_with(' ')), "{shown}");
+    }
+}
+
+#[test]
 fn names_may_be_coloured_and_nothing_else() {
     let colored = Style { color: true, ..style(Format::Text) };
     let shown = written(colored, Scene::OneRoom, &[post(1, ALICE, "alice", "\x1b[31mred")]);
