@@ -17,16 +17,17 @@ COPY Cargo.toml Cargo.lock ./
 COPY .cargo .cargo
 COPY proto/Cargo.toml proto/
 COPY p2pd/Cargo.toml p2pd/
+COPY p2pd/heap/Cargo.toml p2pd/heap/
 COPY p2pd/mesh/Cargo.toml p2pd/mesh/
 COPY p2pctl/Cargo.toml p2pctl/
 COPY tests/Cargo.toml tests/
 # Any profile of Cargo.toml. `demo` takes a fraction of the time of `release`, and gives larger and slower programs.
 ARG PROFILE=release
-RUN mkdir -p proto/src p2pd/src p2pd/mesh/src p2pctl/src tests/kit \
-    && echo '//! Empty.' | tee proto/src/lib.rs p2pd/src/lib.rs p2pd/mesh/src/lib.rs p2pctl/src/lib.rs tests/kit/lib.rs \
+RUN mkdir -p proto/src p2pd/src p2pd/heap/src p2pd/mesh/src p2pctl/src tests/kit \
+    && echo '//! Empty.' | tee proto/src/lib.rs p2pd/src/lib.rs p2pd/heap/src/lib.rs p2pd/mesh/src/lib.rs p2pctl/src/lib.rs tests/kit/lib.rs \
     && printf '//! Empty.\nfn main() {}\n' | tee proto/build.rs p2pd/src/main.rs p2pctl/src/main.rs \
     && cargo build --locked --profile "$PROFILE" -p p2pd -p p2pctl \
-    && cargo clean --locked --profile "$PROFILE" -p p2pd -p p2pctl -p p2p-mesh -p p2p-proto
+    && cargo clean --locked --profile "$PROFILE" -p p2pd -p p2pctl -p p2p-heap -p p2p-mesh -p p2p-proto
 
 COPY proto proto
 COPY p2pd p2pd

@@ -584,4 +584,4 @@ const TOKEN_FILE: &str = "api.token";
 const REQUESTS_WAITING_MAX: usize = 1_024;
 /// Operators are few.
 const ORDERS_WAITING_MAX: usize = 16;
-const LINK_EVENTS_WAITING_MAX: usize = 64;
+const LINK_EVENTS_WAITING_MAX: usize = 32;

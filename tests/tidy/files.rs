@@ -109,6 +109,7 @@ const TEXT_ENDINGS: &[&str] = &[
 
 /// Everything that lies at the top, and must.
 const TOP: &[&str] = &[
+    ".cargo",
     ".ci",
     ".dockerignore",
     ".gitignore",

@@ -86,6 +86,8 @@ pub enum Effect {
         /// Microseconds.
         rtt_us: Option<u64>,
     },
+    /// A burst is over: memory that only it needed can be given back.
+    Rest,
     /// Something that people may want to know.
     Event(Event),
 }

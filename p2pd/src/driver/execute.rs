@@ -119,8 +119,16 @@ impl Driver {
                         answer(reply, rtt_us);
                     }
                 }
+                Effect::Rest => self.rest(),
                 Effect::Event(event) => self.on_event(event),
             }
+        }
+    }
+
+    /// What a burst needed is free by now, and a quiet daemon is small.
+    fn rest(&mut self) {
+        if std::mem::take(&mut self.burst_bytes) >= BURST_BYTES_MIN {
+            p2p_heap::trim();
         }
     }
 
@@ -211,6 +219,9 @@ impl Driver {
         self.next_token
     }
 }
+
+/// Bodies of a burst that leaves more memory behind than is worth a look. Guess: less than a megabyte of it.
+const BURST_BYTES_MIN: usize = 256 << 10;
 
 /// Whoever asked may be gone; then nobody misses the answer.
 fn answer<T>(reply: oneshot::Sender<T>, value: T) {

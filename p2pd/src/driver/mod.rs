@@ -94,6 +94,8 @@ pub struct Driver {
     waiting_jobs: VecDeque<Job>,
     /// Stored in this turn: subscribers get it as one batch.
     delivered: Vec<Delivery>,
+    /// Of the bodies that were delivered since the last rest.
+    burst_bytes: usize,
     next_token: u64,
     publishing: BTreeMap<u64, oneshot::Sender<Vec<Result<Sent, Refusal>>>>,
     pinging: BTreeMap<u64, oneshot::Sender<Option<u64>>>,
@@ -138,6 +140,7 @@ impl Driver {
             rooms,
             waiting_jobs,
             delivered: Vec::new(),
+            burst_bytes: 0,
             next_token: 1,
             publishing: BTreeMap::new(),
             pinging: BTreeMap::new(),
@@ -336,7 +339,10 @@ impl Driver {
     fn publish(&mut self) {
         if !self.delivered.is_empty() {
             let entries = std::mem::take(&mut self.delivered);
-            entries.iter().for_each(|entry| self.rooms.ear.listen(entry));
+            for entry in &entries {
+                self.rooms.ear.listen(entry);
+                self.burst_bytes += entry.envelope.bytes().len();
+            }
             self.rooms.subscribers.publish(Batch { entries });
         }
     }

@@ -233,6 +233,11 @@ impl Feeds {
         is_other_end || self.tail.is_other(envelope)
     }
 
+    /// Gives the memory of the newest envelopes back.
+    pub(super) fn forget_newest(&mut self) {
+        self.tail = Tail::default();
+    }
+
     /// Drops from memory what is not stored any more.
     pub(super) fn cut_tail(&mut self, id: &FeedId) {
         if let Some(state) = self.map.get(id) {

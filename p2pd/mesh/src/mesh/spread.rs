@@ -6,6 +6,7 @@ use rand::RngExt;
 
 use super::link::{Link, Serving};
 use super::{Mesh, Pending};
+use crate::effect::Effect;
 use crate::feed::Span;
 use crate::id::{FeedId, Instance, LinkId, Seq};
 use crate::limits::{ANNOUNCED_LINKS_MAX, WANTS_PER_LINK_MAX};
@@ -155,6 +156,9 @@ impl Mesh {
 
     /// A burst is over: compare with one neighbour, so that whatever was lost on the way is found soon.
     pub(super) fn on_settle(&mut self) {
+        // Whoever is still behind gets it from the store. In a quiet daemon it would only take memory.
+        self.feeds.forget_newest();
+        self.effects.push_back(Effect::Rest);
         let links: Vec<LinkId> = self.up_links().map(|link| link.id).collect();
         if links.is_empty() {
             return;

@@ -62,7 +62,7 @@ impl World {
                     self.speak_later(session);
                 }
             }
-            Effect::Ponged { .. } => (),
+            Effect::Ponged { .. } | Effect::Rest => (),
             Effect::Event(told) => self.on_told(place, told),
         }
     }
@@ -318,6 +318,7 @@ fn fingerprint(effect: &Effect) -> &[u8] {
         Effect::Deliver(delivery) => delivery.envelope.bytes(),
         Effect::Published { .. } => b"published",
         Effect::Ponged { .. } => b"ponged",
+        Effect::Rest => b"rest",
         Effect::Event(_) => b"event",
     }
 }
@@ -354,6 +355,7 @@ fn describe(effect: &Effect) -> String {
         | Effect::ForgetRecord(_)
         | Effect::Published { .. }
         | Effect::Ponged { .. }
+        | Effect::Rest
         | Effect::Event(_) => format!("{effect:?}").chars().take(300).collect(),
     }
 }

@@ -577,6 +577,7 @@ impl Peer {
             | Effect::Deliver(_)
             | Effect::Published { .. }
             | Effect::Ponged { .. }
+            | Effect::Rest
             | Effect::Event(_) => None,
         }
     }
