@@ -62,6 +62,12 @@ pub const IN_FLIGHT_BYTES_MAX: usize = 65_536;
 pub const ENVELOPES_FRAME_BYTES: usize = 65_536;
 /// Bytes of recently stored envelopes kept in memory, so that live links need no disk. Guess: seconds of a flood.
 pub const TAIL_BYTES_MAX: usize = 4 << 20;
+/// Bytes of our own feed that even the quickest link may have to come, before our own senders wait for it: a part of the
+/// memory of newest envelopes. What is beyond that memory is read from disk for each link apart, which takes longer than
+/// sending it, so whoever runs ahead of all links slows them down.
+pub const BACKLOG_BYTES_MAX: usize = TAIL_BYTES_MAX / 4;
+/// Time that a seal waits for that at most: peers that take nothing hold nobody up, and 5 MB/s are sealed all the same.
+pub const BACKLOG_WAIT: Duration = Duration::from_millis(50);
 /// Bytes of own envelopes sealed for one flush.
 pub const SEAL_BYTES_MAX: usize = 256 << 10;
 /// Bytes of memory for what waits beyond a gap of one feed: an envelope takes twice its length, because it was read.

@@ -465,6 +465,11 @@ impl Tail {
         run_of(held.map(|(_, envelope)| envelope), from)
     }
 
+    /// Bytes of a feed from a number on; of all where the memory does not go back so far.
+    pub(super) fn bytes_from(&self, feed: FeedId, from: Seq) -> usize {
+        self.by_place.range((feed, from)..=(feed, Seq(u64::MAX))).map(|(_, held)| held.bytes.len()).sum()
+    }
+
     fn retain(&mut self, feed: FeedId, keep: impl Fn(&RawEnvelope) -> bool) {
         let held = self.by_place.range((feed, Seq(0))..=(feed, Seq(u64::MAX)));
         let gone: Vec<_> = held.filter(|(_, held)| !keep(held)).map(|(place, _)| *place).collect();

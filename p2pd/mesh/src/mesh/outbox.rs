@@ -8,12 +8,13 @@ use crate::envelope::{Body, CHAT, DIRECT, NETWORK, Post, VerifiedEnvelope};
 use crate::id::{Hash, INTEGER_END, PostId, Seq};
 use crate::input::{Draft, KeyedPost, Ticket};
 use crate::limits::{
-    BODY_LEN_MAX, KEY_LEN_MAX, OUTBOX_BYTES_MAX, OUTBOX_POSTS_MAX, POSTS_PER_ENVELOPE_MAX, ROOM_LEN_MAX,
-    SEAL_BYTES_MAX, TEXT_LEN_MAX,
+    BACKLOG_BYTES_MAX, BACKLOG_WAIT, BODY_LEN_MAX, KEY_LEN_MAX, OUTBOX_BYTES_MAX, OUTBOX_POSTS_MAX,
+    POSTS_PER_ENVELOPE_MAX, ROOM_LEN_MAX, SEAL_BYTES_MAX, TEXT_LEN_MAX,
 };
 use crate::status::Count;
-use crate::time::Now;
+use crate::time::{Mono, Now};
 use crate::timers::Timer;
+use crate::tree::Push;
 
 /// Posts on their way into envelopes.
 #[derive(Clone, Debug, Default)]
@@ -27,6 +28,8 @@ pub(super) struct Outbox {
     lookups: BTreeMap<Ticket, Vec<String>>,
     /// The append that holds the last sealed envelopes: while it is flushed, what is said waits and shares the next.
     sealed: Option<Ticket>,
+    /// Since when what is said waits for the links.
+    held_back: Option<Mono>,
 }
 
 /// One post that waits.
@@ -183,6 +186,9 @@ impl Mesh {
             self.timers.set_once(Timer::Seal, at);
             return;
         }
+        if self.holds_back(now) {
+            return;
+        }
         let mut bytes = 0;
         let mut sealed = Vec::new();
         while bytes < SEAL_BYTES_MAX {
@@ -199,6 +205,33 @@ impl Mesh {
             self.pace.note_sealed(now.mono);
             self.outbox.sealed = Some(self.append(sealed, true));
         }
+    }
+
+    /// Whether what is said waits a moment, because all links are behind.
+    fn holds_back(&mut self, now: Now) -> bool {
+        if !self.is_ahead() {
+            self.outbox.held_back = None;
+            return false;
+        }
+        let since = *self.outbox.held_back.get_or_insert(now.mono);
+        if now.mono.since(since) >= BACKLOG_WAIT {
+            // The next seal waits anew.
+            self.outbox.held_back = None;
+            return false;
+        }
+        self.timers.set_once(Timer::Seal, since + BACKLOG_WAIT);
+        true
+    }
+
+    /// Whether much of our own feed is still to come for each link that it is pushed on.
+    fn is_ahead(&self) -> bool {
+        let feed = self.me.feed;
+        let places = self.up_links().filter_map(|link| match link.feeds.get(&feed)?.push {
+            Push::Live { cursor, .. } => Some(cursor),
+            Push::Off => None,
+        });
+        let quickest = places.max();
+        quickest.is_some_and(|cursor| self.feeds.tail.bytes_from(feed, cursor) > BACKLOG_BYTES_MAX)
     }
 
     fn sign(&mut self, posts: Vec<Post>, encoded: &[u8], now: Now) -> VerifiedEnvelope {

@@ -402,6 +402,11 @@ impl Peer {
         self.take(|effect| if let Effect::Event(event) = effect { Some(event.clone()) } else { None })
     }
 
+    /// How often it said that a burst is over.
+    pub(super) fn rests(&mut self) -> usize {
+        self.take(|effect| matches!(effect, Effect::Rest).then_some(())).len()
+    }
+
     /// Why links that were up went down, and links that came never were.
     pub(super) fn ends(&mut self) -> Vec<String> {
         let ends = self.events().into_iter().filter_map(|event| match event {

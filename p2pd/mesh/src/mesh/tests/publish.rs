@@ -4,9 +4,11 @@ use super::disk::Mood;
 use super::kit::{EPOCH, Peer, draft, id, keyed, run, texts_said};
 use crate::effect::{Refusal, Sent};
 use crate::envelope::{Direct, Post};
-use crate::id::{INTEGER_END, Instance, Offset, PostId, Seq};
+use crate::id::{INTEGER_END, Instance, LinkId, Offset, PostId, Seq};
 use crate::input::Draft;
-use crate::limits::{BODY_LEN_MAX, KEY_LEN_MAX, OUTBOX_POSTS_MAX, POSTS_PER_ENVELOPE_MAX, TEXT_LEN_MAX};
+use crate::limits::{
+    BACKLOG_BYTES_MAX, BACKLOG_WAIT, BODY_LEN_MAX, KEY_LEN_MAX, OUTBOX_POSTS_MAX, POSTS_PER_ENVELOPE_MAX, TEXT_LEN_MAX,
+};
 
 fn post_id(seq: u64) -> PostId {
     PostId { feed: run(1), seq: Seq(seq) }
@@ -313,4 +315,74 @@ fn what_a_daemon_says_of_its_network_is_a_post_of_its_own_kind_in_no_room() {
     let posts: Vec<&Post> = delivered.iter().flat_map(|delivery| &delivery.envelope.body().posts).collect();
     assert_eq!(posts, [&Post::network("{}")]);
     assert_eq!((&*posts[0].kind, &*posts[0].room), ("network", ""));
+}
+
+/// Says large posts until one of them has to wait. Returns how many did not.
+fn run_ahead(peer: &mut Peer) -> usize {
+    let text = "x".repeat(TEXT_LEN_MAX);
+    let mut count = 0;
+    loop {
+        peer.publish(count, vec![draft(&text)]);
+        if peer.published().is_empty() {
+            break;
+        }
+        count += 1;
+    }
+    let count = count as usize;
+    assert!(count > BACKLOG_BYTES_MAX / TEXT_LEN_MAX, "{count} are no backlog");
+    assert!(count < 2 * BACKLOG_BYTES_MAX / TEXT_LEN_MAX, "{count} have gone ahead");
+    count
+}
+
+/// A peer that pushes its feed on these links, none of which takes anything any more.
+fn pushing_to(others: &[u8]) -> (Peer, Vec<LinkId>) {
+    let mut peer = Peer::new(1);
+    let links: Vec<LinkId> = others.iter().map(|n| peer.accept(*n)).collect();
+    peer.say("the first settles who pushes to whom");
+    peer.run_for(3_000);
+    peer.published();
+    peer.take_all_said();
+    peer.rests();
+    links.iter().for_each(|link| peer.block(*link));
+    (peer, links)
+}
+
+#[test]
+fn who_runs_ahead_of_all_links_waits_for_the_quickest_of_them() {
+    let (mut peer, links) = pushing_to(&[2, 3]);
+    run_ahead(&mut peer);
+    peer.unblock(links[1]);
+    assert_eq!(peer.published().len(), 1, "one that is quick is enough");
+    peer.say("at once");
+    assert_eq!(peer.published().len(), 1);
+}
+
+#[test]
+fn links_that_take_nothing_hold_nobody_up_for_long() {
+    let (mut peer, _) = pushing_to(&[2]);
+    run_ahead(&mut peer);
+    let wait_ms = BACKLOG_WAIT.as_millis() as u64;
+    for _ in 0..2 {
+        peer.run_for(wait_ms - 1);
+        assert_eq!(peer.published(), []);
+        peer.run_for(1);
+        assert_eq!(peer.published().len(), 1);
+        peer.say("the next one waits anew");
+    }
+}
+
+#[test]
+fn a_second_after_a_burst_its_memory_is_given_back_and_a_link_that_lags_gets_it_from_disk() {
+    let (mut peer, links) = pushing_to(&[2]);
+    let count = run_ahead(&mut peer);
+    let sent_before = texts_said(&peer.said(links[0])).len();
+    assert_eq!(peer.rests(), 0);
+    peer.run_for(1_100);
+    assert_eq!(peer.rests(), 1);
+    let census = peer.mesh.census();
+    let newest = census.iter().find(|count| count.what == "bytes of the newest envelopes").unwrap();
+    assert_eq!(newest.len, 0);
+    peer.unblock(links[0]);
+    let sent = sent_before + texts_said(&peer.said(links[0])).len();
+    assert_eq!(sent, count + 1, "with the one that had to wait");
 }
