@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use futures_util::future::try_join_all;
 use p2p_proto::client::Client;
 use p2p_proto::endpoint::Endpoint;
 use p2p_proto::v1::{StatusRequest, StatusResponse};
@@ -17,6 +18,7 @@ use crate::failure::Failure;
 #[derive(Debug)]
 pub(crate) struct Network {
     p2pd: PathBuf,
+    p2pctl: PathBuf,
     dir: TempDir,
 }
 
@@ -38,12 +40,8 @@ struct Ready {
 
 impl Network {
     pub(crate) fn new(bin: &Path) -> Result<Self, Failure> {
-        let p2pd = fs::canonicalize(bin.join("p2pd"));
-        let p2pd = p2pd.map_err(|error| {
-            Failure::new(format!("{}: {error} (build it with: cargo build --release)", bin.join("p2pd").display()))
-        })?;
-        let network = Self { p2pd, dir: tempfile::tempdir()? };
-        let key = network.command().arg("keygen").arg(network.key()).stdout(Stdio::null()).status()?;
+        let network = Self { p2pd: find(bin, "p2pd")?, p2pctl: find(bin, "p2pctl")?, dir: tempfile::tempdir()? };
+        let key = network.command(&network.p2pd).arg("keygen").arg(network.key()).stdout(Stdio::null()).status()?;
         if !key.success() {
             return Err(Failure::new(format!("p2pd keygen: {key}")));
         }
@@ -54,17 +52,35 @@ impl Network {
     /// Six, in the topology of the README: a bootstrap peer, and five with chords between them. All are linked to all.
     pub(crate) async fn start_six(&self) -> Result<Vec<Daemon>, Failure> {
         let mut daemons: Vec<Daemon> = Vec::new();
-        let topology: [(&str, &[usize]); 6] =
-            [("b", &[]), ("1", &[0]), ("2", &[0, 1]), ("3", &[0, 2]), ("4", &[1, 2, 3]), ("5", &[0, 3, 4])];
-        for (name, dials) in topology {
-            let dials: Vec<&Daemon> = dials.iter().map(|at| &daemons[*at]).collect();
-            let daemon = self.start(name, &dials).await?;
+        for place in 0..TOPOLOGY.len() {
+            let daemon = self.start_place(place, &daemons).await?;
             daemons.push(daemon);
         }
-        for daemon in &daemons {
-            daemon.wait_for_peers(5).await?;
-        }
+        wait_for_links(&daemons).await?;
         Ok(daemons)
+    }
+
+    async fn start_place(&self, place: usize, daemons: &[Daemon]) -> Result<Daemon, Failure> {
+        let (name, dials) = TOPOLOGY[place];
+        let dials: Vec<&Daemon> = dials.iter().map(|at| &daemons[*at]).collect();
+        self.start(name, &dials).await
+    }
+
+    /// Kills the last of the six; how long it takes until all others say that it is gone. Starts it again then.
+    pub(crate) async fn time_kill(&self, daemons: &mut Vec<Daemon>) -> Result<Duration, Failure> {
+        let mut others = Vec::new();
+        for daemon in &daemons[..daemons.len() - 1] {
+            others.push(daemon.connect().await?);
+        }
+        let victim = daemons.pop().ok_or_else(|| Failure::new("there is no daemon to kill"))?;
+        let start = Instant::now();
+        drop(victim);
+        let seen = others.iter().map(|client| wait_until(client, |peers| peers < 5));
+        try_join_all(seen).await?;
+        let time = start.elapsed();
+        daemons.push(self.start_place(daemons.len(), daemons).await?);
+        wait_for_links(daemons).await?;
+        Ok(time)
     }
 
     /// Starts a daemon, or starts it again on what its folder holds, and waits until it is ready.
@@ -76,7 +92,7 @@ impl Network {
             fs::remove_file(&ready_file)?;
         }
         let log = File::options().create(true).append(true).open(dir.join("log"))?;
-        let mut command = self.command();
+        let mut command = self.command(&self.p2pd);
         command.args(["run", "-l", "127.0.0.1:0", "--name", name, "-c"]).arg(self.config());
         command.arg("--data-dir").arg(dir.join("data")).arg("--ready-file").arg(&ready_file);
         command.arg("--api").arg(format!("unix:{}", socket(&dir).display()));
@@ -91,9 +107,20 @@ impl Network {
         Ok(daemon)
     }
 
-    /// The daemon's program, with nothing of this machine's own configuration.
-    fn command(&self) -> Command {
-        let mut command = Command::new(&self.p2pd);
+    /// How long `p2pctl` takes to ask that daemon, from the start of its process to its end.
+    pub(crate) fn time_p2pctl(&self, daemon: &Daemon, arg: &str) -> Result<Duration, Failure> {
+        let mut command = self.command(&self.p2pctl);
+        command.arg(arg).arg("--socket").arg(format!("unix:{}", socket(&daemon.dir).display()));
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        let start = Instant::now();
+        let status = command.status()?;
+        let time = start.elapsed();
+        if status.success() { Ok(time) } else { Err(Failure::new(format!("p2pctl {arg}: {status}"))) }
+    }
+
+    /// A program, with nothing of this machine's own configuration.
+    fn command(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
         command.env_clear().env("PATH", "/usr/bin:/bin").env("HOME", self.dir.path()).current_dir(self.dir.path());
         command
     }
@@ -126,18 +153,6 @@ impl Daemon {
 
     pub(crate) async fn status(&self) -> Result<StatusResponse, Failure> {
         Ok(self.connect().await?.mesh().status(StatusRequest {}).await?.into_inner())
-    }
-
-    pub(crate) async fn wait_for_peers(&self, count: u32) -> Result<(), Failure> {
-        let client = self.connect().await?;
-        let end = Instant::now() + PATIENCE;
-        while client.mesh().status(StatusRequest {}).await?.into_inner().peers_up < count {
-            if Instant::now() > end {
-                return Err(Failure::new(format!("{count} peers are not up after {PATIENCE:?}\n{}", self.log_end())));
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        Ok(())
     }
 
     /// Stops it cleanly.
@@ -186,10 +201,42 @@ impl Drop for Daemon {
     }
 }
 
+async fn wait_for_links(daemons: &[Daemon]) -> Result<(), Failure> {
+    for daemon in daemons {
+        let linked = wait_until(&daemon.connect().await?, |peers| peers == 5).await;
+        linked.map_err(|failure| Failure::new(format!("{failure}\n{}", daemon.log_end())))?;
+    }
+    Ok(())
+}
+
+/// Asks again and again, so this is late by a millisecond or two.
+async fn wait_until(client: &Client, is_so: impl Fn(u32) -> bool) -> Result<(), Failure> {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let peers = client.mesh().status(StatusRequest {}).await?.into_inner().peers_up;
+        if is_so(peers) {
+            return Ok(());
+        }
+        if Instant::now() > end {
+            return Err(Failure::new(format!("{peers} peers are up after {PATIENCE:?}")));
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+fn find(bin: &Path, name: &str) -> Result<PathBuf, Failure> {
+    let path = bin.join(name);
+    fs::canonicalize(&path)
+        .map_err(|error| Failure::new(format!("{}: {error} (build it with: cargo build --release)", path.display())))
+}
+
 fn socket(dir: &Path) -> PathBuf {
     dir.join("p2pd.sock")
 }
 
+/// Names, and which of those before them they dial.
+const TOPOLOGY: [(&str, &[usize]); 6] =
+    [("b", &[]), ("1", &[0]), ("2", &[0, 1]), ("3", &[0, 2]), ("4", &[1, 2, 3]), ("5", &[0, 3, 4])];
 /// Time for what takes milliseconds on a quiet machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 const LOG_LINES_SHOWN: usize = 20;

@@ -1,6 +1,6 @@
 //! Small arithmetic on what was measured.
 
-use std::fmt;
+use std::cmp::Ordering;
 use std::time::Duration;
 
 /// Half of the values, and all but one in a hundred, are at most this long.
@@ -8,7 +8,6 @@ use std::time::Duration;
 pub(crate) struct Latency {
     pub(crate) p50: Duration,
     pub(crate) p99: Duration,
-    pub(crate) max: Duration,
 }
 
 impl Latency {
@@ -16,14 +15,7 @@ impl Latency {
     pub(crate) fn of(mut values_us: Vec<u32>) -> Option<Self> {
         values_us.sort_unstable();
         let at = |percent| percentile(&values_us, percent).map(|us| Duration::from_micros(us.into()));
-        Some(Self { p50: at(50)?, p99: at(99)?, max: at(100)? })
-    }
-}
-
-impl fmt::Display for Latency {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { p50, p99, max } = self;
-        write!(out, "{} / {} ms (max {})", millis(*p50), millis(*p99), millis(*max))
+        Some(Self { p50: at(50)?, p99: at(99)? })
     }
 }
 
@@ -33,10 +25,10 @@ pub(crate) fn percentile(sorted: &[u32], percent: usize) -> Option<u32> {
     sorted.get(rank - 1).copied()
 }
 
-/// The middle one; of two, the smaller.
-pub(crate) fn median(mut values: Vec<Duration>) -> Duration {
-    values.sort_unstable();
-    values.get(values.len().saturating_sub(1) / 2).copied().unwrap_or_default()
+/// The middle one; of two, the smaller. `None` without any.
+pub(crate) fn median<V: PartialOrd + Copy>(mut values: Vec<V>) -> Option<V> {
+    values.sort_by(|one, other| one.partial_cmp(other).unwrap_or(Ordering::Equal));
+    values.get(values.len().saturating_sub(1) / 2).copied()
 }
 
 /// Per second.
@@ -44,10 +36,9 @@ pub(crate) fn rate(count: u64, time: Duration) -> f64 {
     count as f64 / time.as_secs_f64().max(f64::EPSILON)
 }
 
-/// `0.66`: milliseconds, as the table shows them.
-pub(crate) fn millis(time: Duration) -> String {
-    let ms = time.as_secs_f64() * 1_000.0;
-    if ms < 100.0 { format!("{ms:.2}") } else { format!("{ms:.0}") }
+/// Milliseconds.
+pub(crate) fn millis(time: Duration) -> f64 {
+    time.as_secs_f64() * 1_000.0
 }
 
 /// `52,340`: a whole number with commas.
@@ -80,17 +71,16 @@ mod tests {
 
     #[test]
     fn latency_does_not_mind_the_order() {
-        let latency = Latency::of(vec![3_000, 1_000, 2_000]).unwrap();
-        assert_eq!(latency.to_string(), "2.00 / 3.00 ms (max 3.00)");
+        let latency = Latency { p50: Duration::from_millis(2), p99: Duration::from_millis(3) };
+        assert_eq!(Latency::of(vec![3_000, 1_000, 2_000]), Some(latency));
         assert_eq!(Latency::of(Vec::new()), None);
     }
 
     #[test]
     fn the_median_of_few() {
-        let seconds = |values: &[u64]| median(values.iter().copied().map(Duration::from_secs).collect()).as_secs();
-        assert_eq!(seconds(&[5, 1, 3]), 3);
-        assert_eq!(seconds(&[4, 1]), 1);
-        assert_eq!(seconds(&[]), 0);
+        assert_eq!(median(vec![5, 1, 3]), Some(3));
+        assert_eq!(median(vec![4.5, 1.5]), Some(1.5));
+        assert_eq!(median(Vec::<Duration>::new()), None);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The sending programs: a `SendStream` each, as fast as it is accepted or at a given pace.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use p2p_proto::client::Client;
 use p2p_proto::v1::send_result::Result as Sent;
@@ -12,6 +12,7 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use crate::failure::Failure;
 use crate::ledger::Ledger;
+use crate::load::{Beat, Enough};
 
 /// One sending program.
 #[derive(Clone, Debug)]
@@ -25,13 +26,6 @@ pub(crate) struct Sender {
 struct Open {
     requests: mpsc::Sender<SendStreamRequest>,
     answers: JoinHandle<Result<u64, Failure>>,
-}
-
-/// When a sender has said enough: whichever comes first.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Enough {
-    pub(crate) time: Duration,
-    pub(crate) posts: u64,
 }
 
 impl Sender {
@@ -51,18 +45,11 @@ impl Sender {
         open.finish(said).await
     }
 
-    /// Says `rate` posts a second, each in a request of its own, whether or not earlier ones were answered.
-    pub(crate) async fn pace(self, rate: u32, time: Duration, delay: Duration) -> Result<(), Failure> {
+    /// Says a post at each beat, in a request of its own, whether or not earlier ones were answered.
+    pub(crate) async fn pace(self, mut beat: Beat) -> Result<(), Failure> {
         let open = self.open();
-        let count = u64::from(rate) * time.as_millis() as u64 / 1_000;
-        let start = Instant::now() + delay;
         let mut said = 0;
-        for number in 0..count {
-            let due = start + Duration::from_nanos(number * 1_000_000_000 / u64::from(rate));
-            tokio::time::sleep_until(due.into()).await;
-            let now = Instant::now();
-            // A sender that is held up has still wanted to say it when it was due. A timer's own step is not counted.
-            let at = if now.saturating_duration_since(due) > TIMER_STEP { due } else { now };
+        while let Some(at) = beat.next().await {
             if open.send(vec![self.say(at)]).await.is_err() {
                 break;
             }
@@ -118,5 +105,3 @@ const REQUEST_POSTS: usize = 1_024;
 const REQUEST_BYTES: usize = 256 << 10;
 /// Requests that wait for the socket.
 const REQUESTS_WAITING_MAX: usize = 2;
-/// The runtime's timers step by a millisecond, and round up.
-const TIMER_STEP: Duration = Duration::from_millis(2);

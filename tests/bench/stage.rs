@@ -1,4 +1,4 @@
-//! Six daemons with a client, a sender and a subscriber at each, and the loads that are put on them.
+//! Six peers with a program at or in each, and what a load on them comes to.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -6,39 +6,48 @@ use std::time::{Duration, Instant};
 use p2p_proto::client::Client;
 use tokio::task::JoinSet;
 
-use crate::daemons::{Daemon, Network};
+use crate::daemons::Daemon;
 use crate::failure::Failure;
 use crate::ledger::{Ledger, Tally};
+use crate::load::{Beat, Load};
 use crate::process::{self, MachineTime};
-use crate::sender::{Enough, Sender};
+use crate::sender::Sender;
 use crate::subscriber::subscribe;
+use crate::yardstick::{Yardstick, run_inside};
+
+/// Six of a kind.
+#[derive(Debug)]
+pub(crate) enum Peers {
+    Daemons(Vec<Daemon>),
+    /// Yardsticks that serve the daemons' API.
+    Grpc(Vec<Yardstick>),
+    /// Yardsticks with the programs inside.
+    Raw(Vec<Yardstick>),
+}
 
 /// The six, with everybody in their seats.
 #[derive(Debug)]
 pub(crate) struct Stage {
-    pub(crate) daemons: Vec<Daemon>,
-    clients: Vec<Client>,
-    ledger: Arc<Ledger>,
+    peers: Peers,
+    programs: Option<Programs>,
 }
 
-/// What the peers of a run do.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Load {
-    /// The first so many send as fast as it is accepted.
-    Flood { senders: usize, enough: Enough },
-    /// The first so many send at this rate each.
-    Pace { senders: usize, rate: u32, time: Duration },
+/// Those that reach their peers through the API.
+#[derive(Debug)]
+struct Programs {
+    clients: Vec<Client>,
+    ledger: Arc<Ledger>,
 }
 
 /// What a run came to, and what it cost.
 #[derive(Debug)]
 pub(crate) struct Outcome {
     pub(crate) tally: Tally,
-    /// Processor time of all daemons.
+    /// Processor time of all six; of raw yardsticks with the programs in them.
     pub(crate) processor_time: Duration,
-    /// Bytes of frames that the daemons sent each other, before encryption.
+    /// Bytes of frames that the six sent each other, before encryption.
     pub(crate) mesh_bytes: u64,
-    /// Posts that reached a daemon which held them already.
+    /// Posts that reached a peer which held them already.
     pub(crate) duplicates: u64,
     /// See `Readings::others`.
     pub(crate) others: f64,
@@ -49,32 +58,109 @@ pub(crate) struct Outcome {
 pub(crate) struct Readings {
     at: Instant,
     processor_time: Duration,
+    processor_time_fine: Duration,
     own_time: Duration,
     machine: MachineTime,
     mesh_bytes: u64,
     duplicates: u64,
 }
 
-impl Stage {
-    /// Connects to daemons that are linked already.
-    pub(crate) async fn open(daemons: Vec<Daemon>) -> Result<Self, Failure> {
-        let ledger = Arc::new(Ledger::new(daemons.iter().map(|daemon| daemon.id().to_owned()).collect()));
-        let mut clients = Vec::new();
-        for (place, daemon) in daemons.iter().enumerate() {
-            let client = daemon.connect().await?;
-            subscribe(&client, Arc::clone(&ledger), place).await?;
-            clients.push(client);
+impl Peers {
+    fn pids(&self) -> Vec<u32> {
+        match self {
+            Self::Daemons(six) => six.iter().map(Daemon::pid).collect(),
+            Self::Grpc(six) | Self::Raw(six) => six.iter().map(Yardstick::pid).collect(),
         }
-        Ok(Self { daemons, clients, ledger })
+    }
+
+    /// Resident memory of the largest of the six.
+    pub(crate) fn resident_kib(&self) -> u64 {
+        self.pids().into_iter().map(process::resident_kib).max().unwrap_or(0)
+    }
+
+    /// Bytes of frames, and posts that came twice.
+    async fn counters(&mut self) -> Result<(u64, u64), Failure> {
+        let (mut mesh_bytes, mut duplicates) = (0, 0);
+        match self {
+            Self::Daemons(six) => {
+                for daemon in six {
+                    let counters = daemon.status().await?.counters;
+                    let counter = |name| counters.get(name).copied().unwrap_or(0);
+                    mesh_bytes += counter("bytes_sent_total");
+                    duplicates += counter("posts_duplicate_total");
+                }
+            }
+            Self::Grpc(six) | Self::Raw(six) => {
+                for yardstick in six {
+                    mesh_bytes += yardstick.sent_bytes().await?;
+                }
+            }
+        }
+        Ok((mesh_bytes, duplicates))
+    }
+
+    async fn programs(&self) -> Result<Option<Programs>, Failure> {
+        let mut clients = Vec::new();
+        let mut authors = Vec::new();
+        match self {
+            Self::Daemons(six) => {
+                for daemon in six {
+                    clients.push(daemon.connect().await?);
+                    authors.push(daemon.id().to_owned());
+                }
+            }
+            Self::Grpc(six) => {
+                for yardstick in six {
+                    clients.push(yardstick.connect().await?);
+                    authors.push(yardstick.id().to_owned());
+                }
+            }
+            Self::Raw(_) => return Ok(None),
+        }
+        let ledger = Arc::new(Ledger::new(authors));
+        for (place, client) in clients.iter().enumerate() {
+            subscribe(client, Arc::clone(&ledger), place).await?;
+        }
+        Ok(Some(Programs { clients, ledger }))
+    }
+}
+
+impl Stage {
+    /// Connects to peers that are linked already.
+    pub(crate) async fn open(peers: Peers) -> Result<Self, Failure> {
+        let programs = peers.programs().await?;
+        Ok(Self { peers, programs })
+    }
+
+    pub(crate) fn peers(&self) -> &Peers {
+        &self.peers
     }
 
     /// Puts the load on and waits until all of it has arrived everywhere.
     ///
     /// # Errors
     ///
-    /// A post is lost, or came twice or out of order, or a daemon refused one.
-    pub(crate) async fn run(&self, text_bytes: usize, load: Load) -> Result<Outcome, Failure> {
-        let before = Readings::take(&self.daemons).await?;
+    /// A post is lost, or came twice or out of order, or a peer refused one.
+    pub(crate) async fn run(&mut self, text_bytes: usize, load: Load) -> Result<Outcome, Failure> {
+        let before = Readings::take(&mut self.peers).await?;
+        let tally = match (&self.programs, &mut self.peers) {
+            (None, Peers::Daemons(_)) => return Err(Failure::new("daemons hold no programs")),
+            (None, Peers::Grpc(six) | Peers::Raw(six)) => run_inside(six, text_bytes, load).await?,
+            (Some(programs), _) => programs.run(text_bytes, load).await?,
+        };
+        let after = Readings::take(&mut self.peers).await?;
+        Ok(Outcome {
+            tally,
+            processor_time: after.processor_time(&before),
+            mesh_bytes: after.mesh_bytes - before.mesh_bytes,
+            duplicates: after.duplicates - before.duplicates,
+            others: after.others(&before),
+        })
+    }
+}
+
+impl Programs {
+    async fn run(&self, text_bytes: usize, load: Load) -> Result<Tally, Failure> {
         self.ledger.begin(text_bytes);
         let mut sending = JoinSet::new();
         for (place, client) in self.clients.iter().enumerate() {
@@ -84,9 +170,7 @@ impl Stage {
                     sending.spawn(sender.flood(text_bytes, enough));
                 }
                 Load::Pace { senders, rate, time } if place < senders => {
-                    // Spread over a step, so that six do not speak in the same instant.
-                    let delay = Duration::from_secs(1) / rate * u32::try_from(place).unwrap_or(0) / 6;
-                    sending.spawn(sender.pace(rate, time, delay));
+                    sending.spawn(sender.pace(Beat::new(place, rate, time)));
                 }
                 Load::Flood { .. } | Load::Pace { .. } => (),
             }
@@ -94,30 +178,17 @@ impl Stage {
         while let Some(sent) = sending.join_next().await {
             sent.map_err(|error| Failure::new(error.to_string()))??;
         }
-        let tally = self.ledger.wait_complete().await?;
-        let after = Readings::take(&self.daemons).await?;
-        Ok(Outcome {
-            tally,
-            processor_time: after.processor_time.saturating_sub(before.processor_time),
-            mesh_bytes: after.mesh_bytes - before.mesh_bytes,
-            duplicates: after.duplicates - before.duplicates,
-            others: after.others(&before),
-        })
+        self.ledger.wait_complete().await
     }
 }
 
 impl Readings {
-    pub(crate) async fn take(daemons: &[Daemon]) -> Result<Self, Failure> {
-        let (mut mesh_bytes, mut duplicates) = (0, 0);
-        for daemon in daemons {
-            let counters = daemon.status().await?.counters;
-            let counter = |name| counters.get(name).copied().unwrap_or(0);
-            mesh_bytes += counter("bytes_sent_total");
-            duplicates += counter("posts_duplicate_total");
-        }
+    pub(crate) async fn take(peers: &mut Peers) -> Result<Self, Failure> {
+        let (mesh_bytes, duplicates) = peers.counters().await?;
         Ok(Self {
             at: Instant::now(),
-            processor_time: daemons.iter().map(|daemon| process::processor_time(daemon.pid())).sum(),
+            processor_time: peers.pids().into_iter().map(process::processor_time).sum(),
+            processor_time_fine: peers.pids().into_iter().map(process::processor_time_fine).sum(),
             own_time: process::processor_time(std::process::id()),
             machine: process::machine_time(),
             mesh_bytes,
@@ -125,12 +196,21 @@ impl Readings {
         })
     }
 
+    /// Of all six since then.
+    pub(crate) fn processor_time(&self, since: &Self) -> Duration {
+        let all = self.processor_time.saturating_sub(since.processor_time);
+        if all > COARSE_ENOUGH {
+            return all;
+        }
+        self.processor_time_fine.saturating_sub(since.processor_time_fine)
+    }
+
     /// Since then, per second.
     pub(crate) fn mesh_bytes_rate(&self, since: &Self) -> f64 {
         (self.mesh_bytes - since.mesh_bytes) as f64 / (self.at - since.at).as_secs_f64()
     }
 
-    /// How much of the machine neither the daemons nor this program used since then, in percent.
+    /// How much of the machine neither the six nor this program used since then, in percent.
     pub(crate) fn others(&self, since: &Self) -> f64 {
         let total = self.machine.total.saturating_sub(since.machine.total);
         let busy = self.machine.busy.saturating_sub(since.machine.busy);
@@ -139,31 +219,6 @@ impl Readings {
     }
 }
 
-/// One daemon alone with `count` posts, and then a newcomer that knows its address.
-#[derive(Debug)]
-pub(crate) struct CatchUp {
-    /// The first, started again with all the posts in its store: until it was ready.
-    pub(crate) restart: Duration,
-    /// The newcomer, from its process on until a program at it had read all posts.
-    pub(crate) newcomer: Duration,
-}
-
-pub(crate) async fn catch_up(network: &Network, count: u64) -> Result<CatchUp, Failure> {
-    let first = network.start("first", &[]).await?;
-    let client = first.connect().await?;
-    let ledger = Arc::new(Ledger::new(vec![first.id().to_owned()]));
-    ledger.begin(64);
-    subscribe(&client, Arc::clone(&ledger), 0).await?;
-    let enough = Enough { time: Duration::from_secs(120), posts: count };
-    Sender { client, ledger: Arc::clone(&ledger), place: 0 }.flood(64, enough).await?;
-    let posts = ledger.wait_complete().await?.posts;
-    if posts != count {
-        return Err(Failure::new(format!("{posts} of {count} posts were stored in {:?}", enough.time)));
-    }
-    first.stop().await?;
-    let first = network.start("first", &[]).await?;
-    let start = Instant::now();
-    let newcomer = network.start("newcomer", &[&first]).await?;
-    crate::subscriber::read_all(&newcomer.connect().await?, count).await?;
-    Ok(CatchUp { restart: first.start_time, newcomer: start.elapsed() })
-}
+/// From here on the steps of the counter that knows all threads do not matter, also those that have ended. Below it,
+/// only the finer one of the threads that live now tells anything.
+const COARSE_ENOUGH: Duration = Duration::from_secs(1);

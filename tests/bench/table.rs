@@ -1,67 +1,49 @@
-//! The figures beside the goals of the design, as a Markdown table.
+//! The figures beside the goals of the design, as Markdown.
 
-use std::fmt;
+use std::fmt::Write;
 
-/// What was measured so far.
-#[derive(Debug, Default)]
-pub(crate) struct Table {
-    rows: Vec<Row>,
-}
+use crate::book::Figure;
 
-/// One line.
-#[derive(Debug)]
-struct Row {
-    what: String,
-    measured: String,
-    goal: Goal,
-    /// The part of the machine that neither the daemons nor this program used, in percent.
-    others: Option<f64>,
-}
-
-/// What is wanted first and then; empty where nothing is.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Goal(pub(crate) &'static str, pub(crate) &'static str);
-
-impl Table {
-    pub(crate) fn push(
-        &mut self,
-        what: impl Into<String>,
-        measured: impl Into<String>,
-        goal: Goal,
-        others: Option<f64>,
-    ) {
-        let row = Row { what: what.into(), measured: measured.into(), goal, others };
-        eprintln!("{}: {}", row.what, row.measured);
-        self.rows.push(row);
+/// All columns.
+pub(crate) fn render(figures: &[Figure]) -> String {
+    let mut text = "| what | p2pd | behind gRPC | p2pd of that | raw | goal | others |\n".to_owned();
+    text += "|---|--:|--:|--:|--:|---|--:|\n";
+    for Figure { spec, p2pd, grpc, raw, others_percent } in figures {
+        let shown = |value: &Option<f64>| value.map(|value| spec.unit.render(value)).unwrap_or_default();
+        let others = others_percent.map(|share| format!("{share:.0} %")).unwrap_or_default();
+        let (p2pd_shown, grpc_shown, raw_shown) = (shown(p2pd), shown(grpc), shown(raw));
+        let (what, goal, ratio) = (&spec.what, &spec.goal, ratio_text(*p2pd, *grpc));
+        let row = format!("| {what} | {p2pd_shown} | {grpc_shown} | {ratio} | {raw_shown} | {goal} | {others} |");
+        writeln!(text, "{row}").expect("a text takes everything");
     }
+    text
 }
 
-impl fmt::Display for Table {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.rows.is_empty() {
-            return Ok(());
-        }
-        writeln!(out, "| what | measured | goal: first | then | others on the machine |")?;
-        writeln!(out, "|---|---|---|---|---|")?;
-        for Row { what, measured, goal: Goal(first, then), others } in &self.rows {
-            let others = others.map(|share| format!("{share:.0} %")).unwrap_or_default();
-            writeln!(out, "| {what} | {measured} | {first} | {then} | {others} |")?;
-        }
-        Ok(())
+/// `×1.12`, where there is something to compare with.
+fn ratio_text(value: Option<f64>, other: Option<f64>) -> String {
+    match (value, other) {
+        (Some(value), Some(other)) if other > 0.0 => format!("×{:.2}", value / other),
+        (Some(_) | None, Some(_) | None) => String::new(),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::book::tests::example_figures;
 
     #[test]
-    fn figures_stand_beside_their_goals() {
-        let mut table = Table::default();
-        assert_eq!(table.to_string(), "");
-        table.push("copies", "1.00", Goal("1.05", "1.00"), Some(12.4));
-        table.push("start", "9 ms", Goal::default(), None);
-        let lines: Vec<String> = table.to_string().lines().skip(2).map(str::to_owned).collect();
-        assert_eq!(lines, ["| copies | 1.00 | 1.05 | 1.00 | 12 % |", "| start | 9 ms |  |  |  |"]);
+    fn figures_stand_beside_their_goals_and_what_they_are_compared_with() {
+        let text = render(&example_figures());
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines[2], "| what flood_64_rate is | 100,000/s | 200,000/s | ×0.50 | 400,000/s | 1 & <2> | 2 % |");
+        assert_eq!(lines[4], "| what idle_cpu is | 0.020 % |  |  |  | 1 & <2> | 2 % |");
+    }
+
+    #[test]
+    fn nothing_is_compared_with_nothing() {
+        assert_eq!(ratio_text(Some(1.0), Some(0.0)), "");
+        assert_eq!(ratio_text(None, Some(1.0)), "");
+        assert_eq!(ratio_text(Some(1.12), Some(1.0)), "×1.12");
     }
 }
