@@ -127,7 +127,7 @@ fortunes: build ## Send every text of Debian's fortunes through six peers, with 
 	tests/fortunes.sh --install
 	tests/fortunes.sh --kill
 
-bench: ## Measure six peers: make bench ARGS="--quick"
+bench: ## Measure six peers: make bench ARGS="--quick"; ARGS=--record keeps the figures
 	$(CARGO) build $(CARGO_FLAGS) --release -p p2pd -p p2pctl -p p2p-tests --bin p2pd --bin p2pctl --bin bench
 	target/release/bench --bin target/release $(ARGS)
 

@@ -118,6 +118,11 @@ impl Network {
         if status.success() { Ok(time) } else { Err(Failure::new(format!("p2pctl {arg}: {status}"))) }
     }
 
+    /// Where the daemons write.
+    pub(crate) fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
     /// A program, with nothing of this machine's own configuration.
     fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(program);

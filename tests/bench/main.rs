@@ -14,8 +14,11 @@ mod failure;
 mod figures;
 mod ledger;
 mod load;
+mod machine;
 mod parts;
+mod picture;
 mod process;
+mod record;
 mod sender;
 mod stage;
 mod subscriber;
@@ -33,7 +36,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::book::Book;
 use crate::daemons::Network;
 use crate::failure::Failure;
+use crate::machine::Machine;
 use crate::parts::{Part, SETTLE_TIME};
+use crate::record::Record;
 use crate::yardstick::YardstickArgs;
 
 /// Measures six daemons: latency, lossless rates, CPU, memory, traffic, start and catch-up; and beside them, load by
@@ -70,6 +75,12 @@ pub(crate) struct Args {
     /// What a newcomer has to fetch; 100,000, or 20,000 with --quick.
     #[arg(long)]
     catch_up_posts: Option<u64>,
+    /// Keep the figures: writes tests/bench/results.json, .md and .svg, and the README's block of figures.
+    #[arg(long, conflicts_with_all = ["only", "alone"])]
+    record: bool,
+    /// Where the last figures were kept, and these are.
+    #[arg(long, default_value = ".", hide = true)]
+    repository: PathBuf,
 }
 
 #[derive(Subcommand, Debug)]
@@ -128,17 +139,28 @@ async fn run(args: &Args) -> Result<(), Failure> {
     }
 }
 
-/// Prints what was measured, also where it ended early.
+/// Prints what was measured also where it ended early; keeps it only where it is whole.
 async fn measure(args: &Args) -> Result<(), Failure> {
+    let last = Record::load(&args.repository)?;
     let network = Network::new(&args.bin)?;
+    let machine = Machine::find(network.dir())?;
     let mut book = Book::default();
     // Whatever ends the measuring, the daemons are dropped with it, and with them their processes.
     let outcome = tokio::select! {
         outcome = parts::run(args, &network, &mut book) => outcome,
         () = interrupted() => Err(Failure::new("interrupted")),
     };
-    print!("{}", table::render(&book.figures()));
-    outcome
+    let figures = book.figures();
+    print!("{}", table::render(&figures, last.as_ref().map(|last| last.figures.as_slice())));
+    if let Some(last) = last {
+        println!("\nLast recorded: {}, commit {}, on {}.", last.date, last.commit, last.machine.cpu);
+    }
+    outcome?;
+    if args.record {
+        let rounds = (args.rounds(), args.load_time(Part::Flood64));
+        Record::new(&args.repository, machine, rounds, figures).save(&args.repository)?;
+    }
+    Ok(())
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
