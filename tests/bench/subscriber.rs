@@ -11,6 +11,15 @@ use tonic::Streaming;
 use crate::failure::Failure;
 use crate::ledger::Ledger;
 
+/// What a newcomer has of one feed.
+#[derive(Debug)]
+struct History {
+    /// By number, from the first on.
+    held: Vec<bool>,
+    missing: u64,
+    newest: u64,
+}
+
 /// Reads what arrives at one daemon into the ledger, from now on until the daemon ends the stream.
 pub(crate) async fn subscribe(client: &Client, ledger: Arc<Ledger>, place: usize) -> Result<(), Failure> {
     let mut stream = watch(client, Start::Live(true)).await?;
@@ -36,19 +45,35 @@ pub(crate) async fn subscribe(client: &Client, ledger: Arc<Ledger>, place: usize
 /// Reads from the beginning of the history until `count` posts have come.
 pub(crate) async fn read_all(client: &Client, count: u64) -> Result<(), Failure> {
     let mut stream = watch(client, Start::After(0)).await?;
-    let mut held = 0;
-    let mut seq = 0;
-    while held < count {
+    let mut history = History::new(count);
+    while history.missing > 0 {
         let Item::Batch(batch) = next(&mut stream).await? else { continue };
-        for id in batch.posts.iter().filter_map(|post| post.id.as_ref()) {
-            if id.seq != seq + 1 {
-                return Err(Failure::new(format!("post {} came behind {seq}", id.seq)));
-            }
-            seq = id.seq;
+        for post in &batch.posts {
+            history.take(post.id.as_ref().map_or(0, |id| id.seq), post.late)?;
         }
-        held += batch.posts.len() as u64;
     }
     Ok(())
+}
+
+impl History {
+    fn new(count: u64) -> Self {
+        Self { held: vec![false; count as usize], missing: count, newest: 0 }
+    }
+
+    fn take(&mut self, seq: u64, is_late: bool) -> Result<(), Failure> {
+        // Who is far behind gets the newest posts first, and the others as late ones.
+        if !is_late && seq <= self.newest {
+            return Err(Failure::new(format!("post {seq} came behind {}, and not as a late one", self.newest)));
+        }
+        let held = usize::try_from(seq).ok().and_then(|seq| self.held.get_mut(seq.checked_sub(1)?));
+        let held = held.ok_or_else(|| Failure::new(format!("nobody said post {seq}")))?;
+        if std::mem::replace(held, true) {
+            return Err(Failure::new(format!("post {seq} came twice")));
+        }
+        self.missing -= 1;
+        self.newest = self.newest.max(seq);
+        Ok(())
+    }
 }
 
 async fn watch(client: &Client, start: Start) -> Result<Streaming<WatchResponse>, Failure> {
@@ -59,4 +84,28 @@ async fn watch(client: &Client, start: Start) -> Result<Streaming<WatchResponse>
 async fn next(stream: &mut Streaming<WatchResponse>) -> Result<Item, Failure> {
     let response = stream.message().await?;
     response.and_then(|response| response.item).ok_or_else(|| Failure::new("the stream ended"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_history_is_whole_in_order_or_with_its_older_posts_late() {
+        let mut history = History::new(4);
+        for (seq, is_late) in [(3, false), (4, false), (1, true), (2, true)] {
+            assert!(history.missing > 0);
+            history.take(seq, is_late).unwrap();
+        }
+        assert_eq!(history.missing, 0);
+    }
+
+    #[test]
+    fn posts_out_of_order_twice_or_of_nobody_are_mistakes() {
+        let mut history = History::new(4);
+        history.take(2, false).unwrap();
+        for (seq, is_late) in [(1, false), (2, false), (2, true), (0, true), (5, false)] {
+            assert!(history.take(seq, is_late).is_err(), "{seq}");
+        }
+    }
 }
