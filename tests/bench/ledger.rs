@@ -1,5 +1,6 @@
 //! What was said in one run and who has it: the judge of losslessness, and the clock of deliveries.
 
+use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -38,11 +39,22 @@ struct State {
     authors: Vec<String>,
     /// By sender: when each of its posts was handed over.
     sent: Vec<Vec<Instant>>,
-    /// By subscriber and sender: the number that must come next.
-    next: Vec<Vec<usize>>,
+    /// By subscriber and sender.
+    arrived: Vec<Vec<Arrived>>,
+    /// Posts that came behind newer ones of their sender, and were marked so.
+    late: u64,
     latencies_us: Vec<u32>,
     last_arrival: Instant,
     failure: Option<Failure>,
+}
+
+/// What a subscriber has of a sender.
+#[derive(Clone, Debug, Default)]
+struct Arrived {
+    /// The number behind the newest.
+    end: usize,
+    /// Numbers before that which are still to come, as late ones: who is far behind gets the newest first.
+    skipped: BTreeSet<usize>,
 }
 
 impl Ledger {
@@ -53,7 +65,8 @@ impl Ledger {
             text_bytes: 0,
             authors,
             sent: vec![Vec::new(); count],
-            next: vec![vec![0; count]; count],
+            arrived: vec![vec![Arrived::default(); count]; count],
+            late: 0,
             latencies_us: Vec::new(),
             last_arrival: Instant::now(),
             failure: None,
@@ -67,7 +80,7 @@ impl Ledger {
         state.run += 1;
         state.text_bytes = text_bytes;
         state.sent.iter_mut().for_each(Vec::clear);
-        state.next.iter_mut().for_each(|next| next.fill(0));
+        state.arrived.iter_mut().for_each(|arrived| arrived.fill(Arrived::default()));
         state.latencies_us.clear();
         state.last_arrival = Instant::now();
     }
@@ -103,7 +116,7 @@ impl Ledger {
     ///
     /// # Errors
     ///
-    /// One came twice, out of order, or changed; or nothing comes any more and somebody lacks some.
+    /// One came twice, out of order without being marked late, or changed; or nothing comes any more and somebody lacks some.
     pub(crate) async fn wait_complete(&self) -> Result<Tally, Failure> {
         loop {
             {
@@ -138,32 +151,36 @@ impl State {
         if self.authors.get(sender).is_none_or(|id| id != author) {
             return Err(wrong(format!("a post of sender {sender} under another name")));
         }
-        let next = self.next[subscriber][sender];
-        if number != next {
-            return Err(wrong(format!("post {number} of sender {sender} where {next} should come")));
-        }
         let Some(sent) = self.sent[sender].get(number) else {
             return Err(wrong(format!("post {number} of sender {sender} before it was said")));
         };
+        let arrived = &mut self.arrived[subscriber][sender];
+        if !arrived.take(number, post.late) {
+            let end = arrived.end;
+            return Err(wrong(format!(
+                "post {number} of sender {sender} again, or behind {end} and not as a late one"
+            )));
+        }
+        self.late += u64::from(number + 1 < arrived.end);
         if subscriber != sender {
             let us = now.saturating_duration_since(*sent).as_micros();
             self.latencies_us.push(u32::try_from(us).unwrap_or(u32::MAX));
             self.last_arrival = now;
         }
-        self.next[subscriber][sender] += 1;
         Ok(())
     }
 
     fn is_complete(&self) -> bool {
-        self.next.iter().all(|next| next.iter().zip(&self.sent).all(|(next, sent)| *next == sent.len()))
+        self.arrived.iter().all(|arrived| arrived.iter().zip(&self.sent).all(|(has, sent)| has.count() == sent.len()))
     }
 
     fn lacking(&self) -> Failure {
         let mut lines = vec![format!("nothing came for {SILENCE_MAX:?} and posts are missing")];
-        for (subscriber, next) in self.next.iter().enumerate() {
-            for (sender, (next, sent)) in next.iter().zip(&self.sent).enumerate() {
-                if *next < sent.len() {
-                    lines.push(format!("subscriber {subscriber} has {next} of {} of sender {sender}", sent.len()));
+        for (subscriber, arrived) in self.arrived.iter().enumerate() {
+            for (sender, (arrived, sent)) in arrived.iter().zip(&self.sent).enumerate() {
+                let has = arrived.count();
+                if has < sent.len() {
+                    lines.push(format!("subscriber {subscriber} has {has} of {} of sender {sender}", sent.len()));
                 }
             }
         }
@@ -173,12 +190,32 @@ impl State {
     fn tally(&mut self) -> Tally {
         let first = self.sent.iter().filter_map(|sent| sent.first()).min().copied().unwrap_or(self.last_arrival);
         let latencies_us = std::mem::take(&mut self.latencies_us);
+        match std::mem::take(&mut self.late) {
+            0 => (),
+            late => eprintln!("{late} posts came behind newer ones of their sender, marked late"),
+        }
         Tally {
             posts: self.sent.iter().map(|sent| sent.len() as u64).sum(),
             deliveries: latencies_us.len() as u64,
             time: self.last_arrival.saturating_duration_since(first),
             latencies_us,
         }
+    }
+}
+
+impl Arrived {
+    /// Whether this one may come now.
+    fn take(&mut self, number: usize, is_late: bool) -> bool {
+        if number < self.end {
+            return is_late && self.skipped.remove(&number);
+        }
+        self.skipped.extend(self.end..number);
+        self.end = number + 1;
+        true
+    }
+
+    fn count(&self) -> usize {
+        self.end - self.skipped.len()
     }
 }
 
@@ -219,6 +256,18 @@ mod tests {
         let tally = outcome(&ledger).unwrap().unwrap();
         assert_eq!((tally.posts, tally.deliveries), (2, 2));
         assert_eq!(tally.latencies_us.len(), 2);
+    }
+
+    #[test]
+    fn who_is_far_behind_may_get_the_newest_first_and_the_others_as_late_ones() {
+        let ledger = two();
+        let texts: Vec<String> = (0..3).map(|_| ledger.say(0, Instant::now())).collect();
+        ledger.on_arrived(0, &texts.iter().map(|text| post("a", text)).collect::<Vec<_>>());
+        let late = |text| Post { late: true, ..post("a", text) };
+        ledger.on_arrived(1, &[post("a", &texts[2]), late(&texts[0])]);
+        assert!(outcome(&ledger).is_none());
+        ledger.on_arrived(1, &[late(&texts[1])]);
+        assert!(outcome(&ledger).unwrap().is_ok());
     }
 
     #[track_caller]
