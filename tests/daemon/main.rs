@@ -22,6 +22,7 @@ mod reload;
 mod resources;
 mod retention;
 mod rotating;
+mod scaling;
 mod service;
 mod start;
 mod stop;

@@ -9,6 +9,7 @@ pub mod http;
 pub mod ledger;
 pub mod line;
 pub mod member;
+pub mod process;
 pub mod program;
 pub mod sim;
 pub mod skip;
