@@ -17,7 +17,6 @@ mod load;
 mod machine;
 mod parts;
 mod picture;
-mod process;
 mod record;
 mod sender;
 mod stage;

@@ -13,9 +13,9 @@ use crate::daemons::{Daemon, Network};
 use crate::failure::Failure;
 use crate::figures::{grouped, median, millis};
 use crate::load::Load;
-use crate::process;
 use crate::stage::{Peers, Readings, Stage};
 use crate::yardstick::Yardstick;
+use p2p_tests::process;
 
 /// What can be measured alone.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]

@@ -10,10 +10,10 @@ use crate::daemons::Daemon;
 use crate::failure::Failure;
 use crate::ledger::{Ledger, Tally};
 use crate::load::{Beat, Load};
-use crate::process::{self, MachineTime};
 use crate::sender::Sender;
 use crate::subscriber::subscribe;
 use crate::yardstick::{Yardstick, run_inside};
+use p2p_tests::process::{self, MachineTime};
 
 /// Six of a kind.
 #[derive(Debug)]

@@ -20,7 +20,7 @@ use crate::reader::{Reader, Said, say};
 pub(crate) async fn run(bin: &Path, peers: usize, idle: Duration) -> Result<Figures, Failure> {
     let network = Network::new(bin)?;
     eprintln!("{peers} peers: forming");
-    let (begin, busy_before) = (Instant::now(), process::machine_busy_time());
+    let (begin, busy_before) = (Instant::now(), process::machine_time().busy);
     let mut daemons = start(&network, peers).await?;
     wait_formed(&daemons).await?;
     let formed = begin.elapsed();
@@ -108,9 +108,9 @@ async fn everybody_speaks(daemons: &[Daemon], readers: &mut [Reader], said: &mut
 /// The part of this machine that neither the daemons nor this program used since `begin`, when the first of them began.
 fn others_share(daemons: &[Daemon], begin: Instant, busy_before: Duration) -> f64 {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let busy = process::machine_busy_time().saturating_sub(busy_before);
+    let busy = process::machine_time().busy.saturating_sub(busy_before);
     let pids = daemons.iter().map(Daemon::pid).chain([std::process::id()]);
-    let ours = pids.map(process::processor_time).sum();
+    let ours = pids.map(process::processor_time_fine).sum();
     busy.saturating_sub(ours).as_secs_f64() / (begin.elapsed().as_secs_f64() * cores as f64)
 }
 
@@ -180,7 +180,7 @@ struct Idling {
 
 impl Idling {
     async fn measure(daemons: &[Daemon], time: Duration) -> Result<Self, Failure> {
-        let used = || daemons.iter().map(|daemon| process::processor_time(daemon.pid())).sum::<Duration>();
+        let used = || daemons.iter().map(|daemon| process::processor_time_fine(daemon.pid())).sum::<Duration>();
         let bytes_before = count(daemons, "bytes_sent_total").await?;
         // Answering us is no idling.
         let (begin, used_before) = (Instant::now(), used());
